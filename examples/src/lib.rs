@@ -1,0 +1,1 @@
+//! Programs that embed leveret; each file beside this folder is one.
