@@ -1,1 +1,66 @@
-//! (being written)
+//! A message queue as a state machine.
+//!
+//! [`Queue`] decides what RabbitMQ's classic and quorum queues decide: who gets which message, what comes back after a
+//! refusal and where it is put, when a message is too old, one too many or delivered too often. It
+//! does nothing about it. Every call returns at once and appends [`Effect`]s to a list of the
+//! caller's: hand this [`Delivery`] to that consumer, this message is dead and why. The caller
+//! carries them out, in their order.
+//!
+//! Nothing in here reads a clock, takes a lock, waits or knows a protocol: [`Time`] is an argument,
+//! a [`Message`]'s properties are bytes, and the same calls give the same effects. A test lets an
+//! hour pass by saying so.
+//!
+//! ```
+//! use leveret_queue_store::{
+//!     ConsumerOptions, Effect, Message, MessageParts, Queue, QueueOptions, Settlement, Time,
+//! };
+//!
+//! let now = Time::from_millis(1_000);
+//! let (mut effects, mut scratch) = (Vec::new(), Vec::new());
+//! let mut queue = Queue::new(QueueOptions::default(), now);
+//! let worker = queue.consume(now, ConsumerOptions::default(), &mut effects)?;
+//!
+//! let job = MessageParts { routing_key: "resize", body: b"cat.png", ..MessageParts::default() };
+//! assert!(queue.publish(now, Message::new(&job, &mut scratch), &mut effects).is_accepted());
+//!
+//! let Some(Effect::Deliver { consumer, delivery }) = effects.pop() else { panic!("a worker was waiting") };
+//! assert_eq!(consumer, worker);
+//! assert_eq!(delivery.message.body(), b"cat.png");
+//! if let Some(id) = delivery.id {
+//!     queue.settle(now, id, Settlement::Ack, &mut effects)?;
+//! }
+//! assert_eq!((queue.ready_len(), queue.unacked_len()), (0, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # At the edges
+//!
+//! - A queue without limits grows until memory ends; [`QueueOptions::max_length`] and
+//!   [`QueueOptions::max_length_bytes`] bound it.
+//! - A consumer without [`ConsumerOptions::prefetch`] and without a [`Gate`] is given everything
+//!   there is in one call.
+//! - Time may stand still or go back: a deadline passes when a call says so, no message is lost or
+//!   duplicated by it.
+//! - Dropping a queue drops its messages. Nothing survives the process.
+//!
+//! # What a message costs
+//!
+//! A waiting message is one allocation and sixteen bytes of the queue; see [`Message`].
+//! `tests/memory.rs` holds the sum, allocator included, below 64 bytes beyond what the message
+//! says.
+
+mod effect;
+mod error;
+mod gate;
+mod message;
+mod options;
+mod queue;
+mod time;
+
+pub use effect::{DeathReason, Delivery, DeliveryId, Effect, Published};
+pub use error::{ConsumeError, UnknownDelivery};
+pub use gate::Gate;
+pub use message::{Message, MessageParts};
+pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
+pub use queue::{Browsed, ConsumerId, Queue, UnackedDelivery};
+pub use time::Time;

@@ -1,0 +1,121 @@
+//! What a queue wants done.
+
+use std::num::NonZeroU64;
+
+use crate::{ConsumerId, Message};
+
+/// Something the caller has to carry out, in the order in which it was appended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Hand the delivery to the consumer.
+    Deliver {
+        /// Who gets it. It may have been cancelled since; the delivery then has to be settled for
+        /// it.
+        consumer: ConsumerId,
+        /// What it gets.
+        delivery: Delivery,
+    },
+    /// The message has left the queue undelivered or refused: dead-letter it, or forget it.
+    Dead {
+        /// The message, as it was published.
+        message: Message,
+        /// What it died of.
+        reason: DeathReason,
+        /// How often it had come back.
+        delivery_count: u32,
+    },
+    /// A gate of this consumer's had refused somebody and now has room. The queue has served its
+    /// own consumers again; poll the other queues that the gate belongs to.
+    GateOpened {
+        /// Whose gate it is. It may have been cancelled since.
+        consumer: ConsumerId,
+    },
+    /// The queue was unused for [`QueueOptions::expires_ms`](crate::QueueOptions::expires_ms):
+    /// delete it with what it holds. Said once, until the queue is used again.
+    Expired,
+}
+
+/// What a message died of. RabbitMQ's reasons in `x-death`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DeathReason {
+    /// It waited too long: `expired`.
+    Expired,
+    /// It was one too many: `maxlen`.
+    MaxLength,
+    /// A consumer discarded it: `rejected`.
+    Rejected,
+    /// It came back too often: `delivery_limit`.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// The word for it in an `x-death` header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::MaxLength => "maxlen",
+            Self::Rejected => "rejected",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// One message on its way to one consumer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delivery {
+    /// What to settle it with; `None` when there is nothing to settle.
+    pub id: Option<DeliveryId>,
+    /// The message.
+    pub message: Message,
+    /// Whether it had been delivered before. Who got it then need not have seen it.
+    pub redelivered: bool,
+    /// How often it has come back.
+    pub delivery_count: u32,
+}
+
+/// Names one unacknowledged delivery of one queue.
+///
+/// Ids are not used again: one that has been settled stays unknown to its queue for ever. The ids
+/// of different queues are alike, so keep them apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DeliveryId {
+    /// Which delivery of the queue it was. First, so that ids order as the deliveries were made.
+    pub(crate) serial: NonZeroU64,
+    /// Where the queue keeps it.
+    pub(crate) slot: u32,
+}
+
+/// What became of a publish.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[must_use = "a refused message has to be reported to its publisher"]
+pub enum Published {
+    /// The queue has it, or has dealt with it: delivered, expired or dropped it.
+    Accepted,
+    /// The queue is full. Here it is back.
+    Rejected(Message),
+}
+
+impl Published {
+    /// Whether the queue took the message.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_is_compact() {
+        // An effect is written once and read once for every delivery; its size is part of the
+        // speed.
+        assert_eq!(size_of::<Option<DeliveryId>>(), 16);
+        assert_eq!(size_of::<Delivery>(), 40);
+        assert_eq!(size_of::<Effect>(), 48);
+    }
+}

@@ -1,0 +1,476 @@
+//! One message: what it says, in one allocation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A message, cheap to clone: a copy is one reference count, however many queues hold one.
+///
+/// It never changes. What belongs to a queue rather than to the message (its place, its deadline,
+/// how often it came back) is kept by the queue.
+///
+/// A message made by [`Message::new`] is one allocation of 8 bytes and what it says, 16 if it
+/// expires. One made by
+/// [`Message::with_shared_body`] leaves the body where it is and keeps that whole buffer alive.
+#[derive(Clone)]
+pub struct Message(Repr);
+
+// Sixteen bytes, since every queue that holds the message has one of these: the tag of the enum
+// lies where the pointer of the first variant cannot be null.
+#[derive(Clone)]
+enum Repr {
+    Small(Arc<[u8]>),
+    Large(Arc<LargeMessage>),
+}
+
+/// What a [`Message`] is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MessageParts<'a> {
+    /// The exchange it was published to. Beyond 255 bytes, which AMQP cannot express, it costs more
+    /// memory.
+    pub exchange: &'a str,
+    /// Its routing key, with the same limit.
+    pub routing_key: &'a str,
+    /// Its properties, as the protocol encodes them. Opaque to the queue.
+    pub properties: &'a [u8],
+    /// Its body.
+    pub body: &'a [u8],
+    /// Whether it asked to survive a restart.
+    pub persistent: bool,
+    /// Its priority.
+    pub priority: u8,
+    /// How long it may wait in a queue, in milliseconds.
+    pub expiration_ms: Option<u64>,
+}
+
+/// A message whose parts do not fit the small layout, or whose body is shared.
+struct LargeMessage {
+    persistent: bool,
+    priority: u8,
+    expiration_ms: Option<u64>,
+    exchange_len: usize,
+    routing_key_len: usize,
+    /// Exchange, routing key and properties, one after the other.
+    head: Box<[u8]>,
+    body: Bytes,
+}
+
+// The small layout, in this order: flags (1 byte), priority (1), length of the exchange (1), length
+// of the routing key (1), length of the properties (4), the expiration if flagged (8), exchange,
+// routing key, properties, body.
+const PREFIX_LEN: usize = 8;
+const EXPIRATION_LEN: usize = 8;
+const PERSISTENT: u8 = 1;
+const EXPIRES: u8 = 2;
+
+/// What an `Arc` puts before its contents: two counters.
+const ARC_HEADER_LEN: usize = 2 * size_of::<usize>();
+
+impl Message {
+    /// Makes a message of its parts, copying them.
+    ///
+    /// `scratch` is where it is put together, so that the message itself is allocated once and at
+    /// its exact size. What `scratch` holds is lost; its memory is used again by the next call.
+    #[must_use]
+    pub fn new(parts: &MessageParts<'_>, scratch: &mut Vec<u8>) -> Self {
+        let lengths = (
+            u8::try_from(parts.exchange.len()),
+            u8::try_from(parts.routing_key.len()),
+            u32::try_from(parts.properties.len()),
+        );
+        let (Ok(exchange_len), Ok(routing_key_len), Ok(properties_len)) = lengths else {
+            return Self::with_shared_body(parts, Bytes::copy_from_slice(parts.body));
+        };
+        let persistent = if parts.persistent { PERSISTENT } else { 0 };
+        let expires = if parts.expiration_ms.is_some() {
+            EXPIRES
+        } else {
+            0
+        };
+        scratch.clear();
+        scratch.extend_from_slice(&[
+            persistent | expires,
+            parts.priority,
+            exchange_len,
+            routing_key_len,
+        ]);
+        scratch.extend_from_slice(&properties_len.to_ne_bytes());
+        if let Some(expiration_ms) = parts.expiration_ms {
+            scratch.extend_from_slice(&expiration_ms.to_ne_bytes());
+        }
+        scratch.extend_from_slice(parts.exchange.as_bytes());
+        scratch.extend_from_slice(parts.routing_key.as_bytes());
+        scratch.extend_from_slice(parts.properties);
+        scratch.extend_from_slice(parts.body);
+        Self(Repr::Small(Arc::from(scratch.as_slice())))
+    }
+
+    /// Makes a message whose body stays where it is: a slice of the buffer it was read into, say.
+    /// The body among the parts is ignored.
+    ///
+    /// For large bodies: the copy that is saved has to be worth two more allocations, and the rest
+    /// of the buffer stays in memory as long as the message does.
+    #[must_use]
+    pub fn with_shared_body(parts: &MessageParts<'_>, body: Bytes) -> Self {
+        let (exchange, routing_key) = (parts.exchange.as_bytes(), parts.routing_key.as_bytes());
+        Self(Repr::Large(Arc::new(LargeMessage {
+            persistent: parts.persistent,
+            priority: parts.priority,
+            expiration_ms: parts.expiration_ms,
+            exchange_len: exchange.len(),
+            routing_key_len: routing_key.len(),
+            head: [exchange, routing_key, parts.properties]
+                .concat()
+                .into_boxed_slice(),
+            body,
+        })))
+    }
+
+    /// The exchange it was published to.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        as_text(self.exchange_bytes())
+    }
+
+    /// The bytes of [`exchange`](Self::exchange), without the cost of proving again that they are
+    /// text.
+    #[must_use]
+    pub fn exchange_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Small(bytes) => &bytes[SmallLayout::of(bytes).exchange()],
+            Repr::Large(large) => &large.head[..large.exchange_len],
+        }
+    }
+
+    /// Its routing key.
+    #[must_use]
+    pub fn routing_key(&self) -> &str {
+        as_text(self.routing_key_bytes())
+    }
+
+    /// The bytes of [`routing_key`](Self::routing_key), without the cost of proving again that they
+    /// are text.
+    #[must_use]
+    pub fn routing_key_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Small(bytes) => &bytes[SmallLayout::of(bytes).routing_key()],
+            Repr::Large(large) => &large.head[large.exchange_len..][..large.routing_key_len],
+        }
+    }
+
+    /// Its properties, as they were given.
+    #[must_use]
+    pub fn properties(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Small(bytes) => &bytes[SmallLayout::of(bytes).properties()],
+            Repr::Large(large) => &large.head[large.exchange_len + large.routing_key_len..],
+        }
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Small(bytes) => &bytes[SmallLayout::of(bytes).body_start()..],
+            Repr::Large(large) => &large.body,
+        }
+    }
+
+    /// Its body as a buffer that can be kept without copying, if it is one: see
+    /// [`with_shared_body`](Self::with_shared_body).
+    #[must_use]
+    pub fn shared_body(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Repr::Small(_) => None,
+            Repr::Large(large) => Some(&large.body),
+        }
+    }
+
+    /// Whether it asked to survive a restart.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        match &self.0 {
+            Repr::Small(bytes) => bytes[0] & PERSISTENT != 0,
+            Repr::Large(large) => large.persistent,
+        }
+    }
+
+    /// Its priority.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        match &self.0 {
+            Repr::Small(bytes) => bytes[1],
+            Repr::Large(large) => large.priority,
+        }
+    }
+
+    /// How long it may wait in a queue, in milliseconds.
+    #[must_use]
+    pub fn expiration_ms(&self) -> Option<u64> {
+        match &self.0 {
+            Repr::Small(bytes) if bytes[0] & EXPIRES == 0 => None,
+            Repr::Small(bytes) => bytes[PREFIX_LEN..]
+                .first_chunk()
+                .map(|ms| u64::from_ne_bytes(*ms)),
+            Repr::Large(large) => large.expiration_ms,
+        }
+    }
+
+    /// The length of its body.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        match &self.0 {
+            Repr::Small(bytes) => bytes.len() - SmallLayout::of(bytes).body_start(),
+            Repr::Large(large) => large.body.len(),
+        }
+    }
+
+    /// The memory it holds, once for all its clones: everything it says and how that is kept. Of a
+    /// shared buffer only the body counts.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let contents = match &self.0 {
+            Repr::Small(bytes) => bytes.len(),
+            Repr::Large(large) => size_of::<LargeMessage>() + large.head.len() + large.body.len(),
+        };
+        ARC_HEADER_LEN + contents
+    }
+}
+
+/// Where things are in the small layout.
+struct SmallLayout {
+    names_start: usize,
+    exchange_len: usize,
+    routing_key_len: usize,
+    properties_len: usize,
+}
+
+impl SmallLayout {
+    fn of(bytes: &[u8]) -> Self {
+        let Some(&[flags, _, exchange_len, routing_key_len, p0, p1, p2, p3]) =
+            bytes.first_chunk::<PREFIX_LEN>()
+        else {
+            unreachable!("a small message starts with its prefix");
+        };
+        let expiration_len = if flags & EXPIRES == 0 {
+            0
+        } else {
+            EXPIRATION_LEN
+        };
+        Self {
+            names_start: PREFIX_LEN + expiration_len,
+            exchange_len: usize::from(exchange_len),
+            routing_key_len: usize::from(routing_key_len),
+            // Lossless: it was the length of a slice in memory.
+            properties_len: u32::from_ne_bytes([p0, p1, p2, p3]) as usize,
+        }
+    }
+
+    fn exchange(&self) -> std::ops::Range<usize> {
+        self.names_start..self.names_start + self.exchange_len
+    }
+
+    fn routing_key(&self) -> std::ops::Range<usize> {
+        let start = self.exchange().end;
+        start..start + self.routing_key_len
+    }
+
+    fn properties(&self) -> std::ops::Range<usize> {
+        let start = self.routing_key().end;
+        start..start + self.properties_len
+    }
+
+    fn body_start(&self) -> usize {
+        self.properties().end
+    }
+}
+
+fn as_text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).expect("names come in as text and are never changed")
+}
+
+/// Messages are equal when they say the same, however each of them is kept.
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.exchange_bytes() == other.exchange_bytes()
+            && self.routing_key_bytes() == other.routing_key_bytes()
+            && self.properties() == other.properties()
+            && self.body() == other.body()
+            && self.is_persistent() == other.is_persistent()
+            && self.priority() == other.priority()
+            && self.expiration_ms() == other.expiration_ms()
+    }
+}
+
+impl Eq for Message {}
+
+/// Names and lengths; the contents of a message do not belong in a log.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .field("properties_len", &self.properties().len())
+            .field("body_len", &self.body_len())
+            .field("persistent", &self.is_persistent())
+            .field("priority", &self.priority())
+            .field("expiration_ms", &self.expiration_ms())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> MessageParts<'static> {
+        MessageParts {
+            exchange: "ex",
+            routing_key: "a.b",
+            properties: &[1, 2, 3],
+            body: b"body",
+            persistent: true,
+            priority: 7,
+            expiration_ms: Some(u64::MAX),
+        }
+    }
+
+    #[track_caller]
+    fn check(message: &Message, parts: &MessageParts<'_>) {
+        assert_eq!(message.exchange(), parts.exchange);
+        assert_eq!(message.routing_key(), parts.routing_key);
+        assert_eq!(message.properties(), parts.properties);
+        assert_eq!(message.body(), parts.body);
+        assert_eq!(message.body_len(), parts.body.len());
+        assert_eq!(message.is_persistent(), parts.persistent);
+        assert_eq!(message.priority(), parts.priority);
+        assert_eq!(message.expiration_ms(), parts.expiration_ms);
+    }
+
+    #[track_caller]
+    fn check_both_kinds(parts: &MessageParts<'_>) {
+        let small = Message::new(parts, &mut Vec::new());
+        let large = Message::with_shared_body(parts, Bytes::copy_from_slice(parts.body));
+        check(&small, parts);
+        check(&large, parts);
+        assert_eq!(small, large);
+    }
+
+    #[test]
+    fn parts_come_back_as_given() {
+        check_both_kinds(&parts());
+        check_both_kinds(&MessageParts::default());
+        check_both_kinds(&MessageParts {
+            expiration_ms: None,
+            ..parts()
+        });
+        check_both_kinds(&MessageParts {
+            persistent: false,
+            expiration_ms: Some(0),
+            ..parts()
+        });
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_the_protocols_allow_and_longer() {
+        for len in [255, 256, 70_000] {
+            let name = "é".repeat(len / 2) + if len % 2 == 1 { "x" } else { "" };
+            check_both_kinds(&MessageParts {
+                exchange: &name,
+                ..parts()
+            });
+            check_both_kinds(&MessageParts {
+                routing_key: &name,
+                ..parts()
+            });
+            check_both_kinds(&MessageParts {
+                properties: name.as_bytes(),
+                ..parts()
+            });
+        }
+    }
+
+    #[test]
+    fn scratch_is_used_again_and_leaves_no_trace() {
+        let mut scratch = b"left over".to_vec();
+        check(&Message::new(&parts(), &mut scratch), &parts());
+        let plain = MessageParts {
+            body: b"next",
+            ..MessageParts::default()
+        };
+        check(&Message::new(&plain, &mut scratch), &plain);
+    }
+
+    #[test]
+    fn a_shared_body_is_not_copied() {
+        let buffer = Bytes::from_static(b"a frame with a body in it");
+        let message = Message::with_shared_body(&parts(), buffer.slice(15..19));
+        assert_eq!(message.body(), b"body");
+        assert_eq!(message.body().as_ptr(), buffer[15..].as_ptr());
+        assert_eq!(message.shared_body().map(Bytes::len), Some(4));
+        assert!(
+            Message::new(&parts(), &mut Vec::new())
+                .shared_body()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn every_part_makes_a_difference_to_equality() {
+        let message = Message::new(&parts(), &mut Vec::new());
+        let others = [
+            MessageParts {
+                exchange: "other",
+                ..parts()
+            },
+            MessageParts {
+                routing_key: "other",
+                ..parts()
+            },
+            MessageParts {
+                properties: b"other",
+                ..parts()
+            },
+            MessageParts {
+                body: b"other",
+                ..parts()
+            },
+            MessageParts {
+                persistent: false,
+                ..parts()
+            },
+            MessageParts {
+                priority: 0,
+                ..parts()
+            },
+            MessageParts {
+                expiration_ms: None,
+                ..parts()
+            },
+        ];
+        for other in others {
+            assert_ne!(message, Message::new(&other, &mut Vec::new()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_handle_is_sixteen_bytes() {
+        assert_eq!(size_of::<Message>(), 16);
+    }
+
+    #[test]
+    fn size_counts_everything_said_and_the_headers() {
+        let said = "ex".len() + "a.b".len() + 3 + "body".len();
+        let small = Message::new(&parts(), &mut Vec::new());
+        assert_eq!(
+            small.size_bytes(),
+            said + ARC_HEADER_LEN + PREFIX_LEN + EXPIRATION_LEN
+        );
+        let large = Message::with_shared_body(&parts(), Bytes::from_static(b"body"));
+        assert_eq!(
+            large.size_bytes(),
+            said + ARC_HEADER_LEN + size_of::<LargeMessage>()
+        );
+    }
+}

@@ -1,0 +1,402 @@
+//! The queue: what can be done with it.
+
+mod chunk;
+mod consumers;
+mod inspect;
+mod level;
+mod ready;
+mod ring;
+mod unacked;
+mod upkeep;
+
+use std::fmt;
+
+pub use consumers::ConsumerId;
+pub use inspect::{Browsed, UnackedDelivery};
+
+use crate::{
+    ConsumeError, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message, Overflow,
+    Published, QueueOptions, RequeueOrder, Settlement, TakeMode, Time, UnknownDelivery,
+};
+use chunk::Waiting;
+use consumers::Consumers;
+use ready::{Ready, Taken};
+use unacked::{NO_CONSUMER, Outstanding, Unacked};
+
+/// A message queue.
+///
+/// ```text
+///            publish ──────────────────────┐ somebody waits
+///               │                          ▼
+///               ▼   a consumer has room, or take
+///             ready ────────────────► unacknowledged ──► settle: Ack ──► gone
+///               │ ▲                        │ │
+///       expired │ └──────── settle: Requeue┘ └─ settle: Discard ──► dead
+///    one too many                              or over the delivery limit
+///               ▼
+///             dead
+/// ```
+///
+/// What the calls have in common:
+///
+/// - Between calls no message waits that a consumer could have, as far as the queue knows; a
+///   consumer that a [`Gate`] refused is not tried again until [`poll`](Self::poll).
+/// - Between calls the message that is next in its priority is not overdue. Only that one is looked
+///   at: an overdue message behind one that is not counts as ready until its turn, but is never
+///   delivered (RabbitMQ's classic queues).
+/// - Effects are appended to the caller's list, in the order in which they have to happen. One call
+///   appends as many as there are messages that can be delivered or are dead; consumers with a
+///   prefetch or a window bound it.
+/// - Nothing panics whatever the order of calls; ids that are not known are answered with an error
+///   or `false`.
+///
+/// [`Gate`]: crate::Gate
+pub struct Queue {
+    options: QueueOptions,
+    ready: Ready,
+    unacked: Unacked,
+    consumers: Consumers,
+    /// How many messages were put on the list of returned ones; the rank of the next.
+    returns: u64,
+    /// When the queue was last in use. While it has consumers, it is.
+    used_at: Time,
+    /// Whether it was said that the lease is over, since it was last renewed.
+    lease_over: bool,
+}
+
+impl Queue {
+    /// An empty queue, whose lease begins now.
+    #[must_use]
+    pub fn new(options: QueueOptions, now: Time) -> Self {
+        Self {
+            ready: Ready::default(),
+            unacked: Unacked::new(),
+            consumers: Consumers::new(options.single_active_consumer),
+            returns: 0,
+            used_at: now,
+            lease_over: false,
+            options,
+        }
+    }
+
+    /// Adds a message: to the consumer whose turn it is if nobody is ahead of it, else at the end
+    /// of its priority.
+    ///
+    /// A message whose time to live is zero expires unless it is delivered by this call or waits
+    /// behind others. At a maximum length of zero likewise only a message that is handed over at
+    /// once is not dropped.
+    pub fn publish(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) -> Published {
+        self.expire(now, effects);
+        // As in RabbitMQ a queue that refuses does so without asking whether a consumer is waiting,
+        // which shows only at a maximum of zero and when the body alone is beyond the limit.
+        if self.refuses(&message) {
+            if self.options.overflow == Overflow::RejectPublishDlx {
+                let reason = DeathReason::MaxLength;
+                effects.push(Effect::Dead {
+                    message: message.clone(),
+                    reason,
+                    delivery_count: 0,
+                });
+            }
+            return Published::Rejected(message);
+        }
+        let level = message.priority().min(self.options.max_priority);
+        let deadline = self.deadline(now, &message);
+        let waiting = Waiting {
+            message,
+            deadline,
+            delivery_count: 0,
+        };
+        if self.ready.is_empty()
+            && let Some(consumer) = self.consumers.admit(&waiting.message, effects)
+        {
+            let seq = self.ready.pass(level);
+            self.deliver(
+                now,
+                consumer,
+                Taken {
+                    waiting,
+                    level,
+                    seq,
+                },
+                effects,
+            );
+        } else {
+            self.ready.push(level, waiting);
+            self.drop_excess(now, effects);
+            self.expire(now, effects);
+        }
+        Published::Accepted
+    }
+
+    /// Takes the next message without consuming: AMQP's `basic.get`. `None` when nothing is ready.
+    /// Renews the lease.
+    ///
+    /// Prefetch limits do not apply, and an exclusive or single active consumer does not stand in
+    /// the way.
+    pub fn take(
+        &mut self,
+        now: Time,
+        mode: TakeMode,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Delivery> {
+        self.touch(now);
+        self.expire(now, effects);
+        let taken = self.pop(now, effects)?;
+        let owner = (mode == TakeMode::Ack).then_some(NO_CONSUMER);
+        Some(self.hand_over(now, owner, taken))
+    }
+
+    /// Settles one delivery, of a consumer or taken.
+    ///
+    /// A message that goes back keeps its deadline and expires now if it is overdue. It may push
+    /// the queue over its maximum length, which is then enforced before anybody is served
+    /// (RabbitMQ's order).
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownDelivery`] when it was settled before. Nothing has changed then, except that what was overdue has
+    /// expired.
+    pub fn settle(
+        &mut self,
+        now: Time,
+        id: DeliveryId,
+        how: Settlement,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), UnknownDelivery> {
+        match self.settle_many(now, std::iter::once(id), how, effects) {
+            0 => Err(UnknownDelivery),
+            _ => Ok(()),
+        }
+    }
+
+    /// Settles deliveries together and returns how many there were; ids that are not known are
+    /// passed over.
+    ///
+    /// Nobody is served until all are settled, so that messages which go back together are
+    /// delivered again in the order they had. On a list of returned messages (see
+    /// [`RequeueOrder::Returns`]) they join in the order given.
+    pub fn settle_many(
+        &mut self,
+        now: Time,
+        ids: impl IntoIterator<Item = DeliveryId>,
+        how: Settlement,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        self.expire(now, effects);
+        let mut settled = 0;
+        for id in ids {
+            let Some(Outstanding {
+                taken, consumer, ..
+            }) = self.unacked.remove(id)
+            else {
+                continue;
+            };
+            settled += 1;
+            if consumer != NO_CONSUMER {
+                self.consumers.count_settled(consumer, effects);
+            }
+            match how {
+                Settlement::Ack => {}
+                Settlement::Requeue => self.put_back(now, taken, effects),
+                Settlement::Discard => effects.push(taken.into_dead(DeathReason::Rejected)),
+            }
+        }
+        self.drop_excess(now, effects);
+        self.expire(now, effects);
+        self.dispatch(now, effects);
+        settled
+    }
+
+    /// Adds a consumer and gives it what it can have. While there are consumers the queue is in
+    /// use.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsumeError::ExclusiveUse`] when somebody consumes alone, or the new one wants to and others are there or
+    /// the queue has a single active consumer.
+    pub fn consume(
+        &mut self,
+        now: Time,
+        options: ConsumerOptions,
+        effects: &mut Vec<Effect>,
+    ) -> Result<ConsumerId, ConsumeError> {
+        self.expire(now, effects);
+        let id = self.consumers.register(options)?;
+        self.touch(now);
+        self.dispatch(now, effects);
+        Ok(id)
+    }
+
+    /// Takes a consumer out; false if it is not there. It gets nothing more. What it has not
+    /// settled stays with it and can still be settled in any way.
+    ///
+    /// When it was the single active consumer, the next is served: the one of the highest priority,
+    /// then the oldest. The lease begins when the last one goes.
+    pub fn cancel(&mut self, now: Time, id: ConsumerId, effects: &mut Vec<Effect>) -> bool {
+        self.expire(now, effects);
+        let found = self.consumers.cancel(id);
+        if found {
+            self.touch(now);
+            self.dispatch(now, effects);
+        }
+        found
+    }
+
+    /// Does what time and room allow: removes what is overdue, serves consumers that a gate had
+    /// refused, and says so when the lease is over.
+    ///
+    /// To be called at [`next_deadline`](Self::next_deadline), and when a gate of one of its
+    /// consumers has opened. More often is harmless.
+    pub fn poll(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        self.consumers.release_held();
+        self.dispatch(now, effects);
+        if !self.lease_over && self.lease_deadline().is_due(now) {
+            self.lease_over = true;
+            effects.push(Effect::Expired);
+        }
+    }
+
+    /// When [`poll`](Self::poll) has something to do, if nothing happens before: a message expires,
+    /// or the lease is over. `None` for never.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let lease = if self.lease_over {
+            Time::MAX
+        } else {
+            self.lease_deadline()
+        };
+        let next = self.ready.deadline().min(lease);
+        (next != Time::MAX).then_some(next)
+    }
+
+    /// Renews the lease: the queue was declared again, or asked for. [`take`](Self::take) and
+    /// consumers do so themselves.
+    pub fn touch(&mut self, now: Time) {
+        self.used_at = now;
+        self.lease_over = false;
+    }
+
+    /// Drops all that is ready and returns how many messages that were. They are not dead, they are
+    /// gone. What is unacknowledged stays.
+    pub fn purge(&mut self) -> u64 {
+        let purged = self.ready.len() as u64;
+        self.ready.clear();
+        purged
+    }
+
+    /// Changes what may change: everything but [`max_priority`](QueueOptions::max_priority),
+    /// [`single_active_consumer`](QueueOptions::single_active_consumer) and [`requeue`](QueueOptions::requeue), which
+    /// stay as they are.
+    ///
+    /// Limits act at once, on what is there. A time to live acts on what comes later; deadlines are
+    /// fixed when a message enters. A changed lease begins now.
+    pub fn set_options(&mut self, now: Time, options: QueueOptions, effects: &mut Vec<Effect>) {
+        self.expire(now, effects);
+        if options.expires_ms != self.options.expires_ms {
+            self.touch(now);
+        }
+        let QueueOptions {
+            max_priority,
+            single_active_consumer,
+            requeue,
+            ..
+        } = self.options;
+        self.options = QueueOptions {
+            max_priority,
+            single_active_consumer,
+            requeue,
+            ..options
+        };
+        self.drop_excess(now, effects);
+    }
+}
+
+/// What settling and delivering consist of.
+impl Queue {
+    /// Gives a message to a consumer that has been admitted.
+    fn deliver(&mut self, now: Time, consumer: u32, taken: Taken, effects: &mut Vec<Effect>) {
+        let owner = self.consumers.settles(consumer).then_some(consumer);
+        let delivery = self.hand_over(now, owner, taken);
+        effects.push(Effect::Deliver {
+            consumer: self.consumers.id(consumer),
+            delivery,
+        });
+    }
+
+    /// Makes a delivery, which its owner, if any, has to settle.
+    fn hand_over(&mut self, now: Time, owner: Option<u32>, taken: Taken) -> Delivery {
+        let delivery_count = taken.waiting.delivery_count;
+        let redelivered = delivery_count > 0;
+        let (id, message) = match owner {
+            None => (None, taken.waiting.message),
+            Some(owner) => {
+                let message = taken.waiting.message.clone();
+                (Some(self.unacked.insert(taken, owner, now)), message)
+            }
+        };
+        Delivery {
+            id,
+            message,
+            redelivered,
+            delivery_count,
+        }
+    }
+
+    /// Puts a message back that was delivered, unless it has come back too often or is overdue.
+    fn put_back(&mut self, now: Time, mut taken: Taken, effects: &mut Vec<Effect>) {
+        let count = taken.waiting.delivery_count.saturating_add(1);
+        taken.waiting.delivery_count = count;
+        if self
+            .options
+            .delivery_limit
+            .is_some_and(|limit| count > limit)
+        {
+            return effects.push(taken.into_dead(DeathReason::DeliveryLimit));
+        }
+        if taken.waiting.deadline.is_due(now) {
+            return effects.push(taken.into_dead(DeathReason::Expired));
+        }
+        let Taken {
+            waiting,
+            level,
+            seq,
+        } = taken;
+        match (self.options.requeue, self.options.delivery_limit) {
+            (RequeueOrder::OldPlace, _) => self.ready.insert_returned(level, seq, waiting),
+            (RequeueOrder::Returns, None) => self.ready.push(level, waiting),
+            (RequeueOrder::Returns, Some(_)) => {
+                self.ready.insert_returned(level, self.returns, waiting);
+                self.returns += 1;
+            }
+        }
+    }
+}
+
+impl Taken {
+    fn into_dead(self, reason: DeathReason) -> Effect {
+        let Waiting {
+            message,
+            delivery_count,
+            ..
+        } = self.waiting;
+        Effect::Dead {
+            message,
+            reason,
+            delivery_count,
+        }
+    }
+}
+
+/// How much there is, not what: a queue can hold a million messages.
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("options", &self.options)
+            .field("ready", &self.ready_len())
+            .field("unacked", &self.unacked_len())
+            .field("consumers", &self.consumer_len())
+            .finish_non_exhaustive()
+    }
+}

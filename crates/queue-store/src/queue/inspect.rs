@@ -1,0 +1,109 @@
+//! Looking at a queue without touching it.
+
+use super::unacked::NO_CONSUMER;
+use super::{ConsumerId, Queue};
+use crate::{DeliveryId, Message, QueueOptions, Time};
+
+/// A waiting message, as [`Queue::browse`] finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Browsed<'a> {
+    /// How many messages are to be delivered before it.
+    pub position: usize,
+    /// The message.
+    pub message: &'a Message,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// How often it has come back.
+    pub delivery_count: u32,
+    /// When it expires, if it does.
+    pub expires_at: Option<Time>,
+}
+
+/// A message that somebody has and has not settled, as [`Queue::unacked`] finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct UnackedDelivery<'a> {
+    /// What to settle it with.
+    pub id: DeliveryId,
+    /// Who has it; `None` if it was taken without consuming. The consumer may have been cancelled.
+    pub consumer: Option<ConsumerId>,
+    /// When it was delivered.
+    pub since: Time,
+    /// The message.
+    pub message: &'a Message,
+    /// How often it had come back before this delivery.
+    pub delivery_count: u32,
+}
+
+impl Queue {
+    /// What the queue was told, with later changes.
+    #[must_use]
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
+    /// How many messages are ready. Overdue ones that are not first of their priority are among
+    /// them.
+    #[must_use]
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The body bytes that are ready.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.ready.body_bytes()
+    }
+
+    /// How many messages are delivered and not settled.
+    #[must_use]
+    pub fn unacked_len(&self) -> usize {
+        self.unacked.len()
+    }
+
+    /// The body bytes that are delivered and not settled.
+    #[must_use]
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked.body_bytes()
+    }
+
+    /// How many consumers there are, active or not.
+    #[must_use]
+    pub fn consumer_len(&self) -> usize {
+        self.consumers.len()
+    }
+
+    /// Whether messages can reach the consumer: it is there, and it is not standing by for the
+    /// single active one.
+    #[must_use]
+    pub fn is_active(&self, consumer: ConsumerId) -> bool {
+        self.consumers.is_active(consumer)
+    }
+
+    /// All that is ready, in the order in which it is to be delivered.
+    pub fn browse(&self) -> impl Iterator<Item = Browsed<'_>> {
+        self.ready
+            .iter()
+            .enumerate()
+            .map(|(position, waiting)| Browsed {
+                position,
+                message: waiting.message,
+                redelivered: waiting.delivery_count > 0,
+                delivery_count: waiting.delivery_count,
+                expires_at: (waiting.deadline != Time::MAX).then_some(waiting.deadline),
+            })
+    }
+
+    /// Who has what and since when, in no particular order.
+    pub fn unacked(&self) -> impl Iterator<Item = UnackedDelivery<'_>> {
+        self.unacked
+            .iter()
+            .map(|(id, outstanding)| UnackedDelivery {
+                id,
+                consumer: (outstanding.consumer != NO_CONSUMER)
+                    .then(|| self.consumers.id(outstanding.consumer)),
+                since: outstanding.since,
+                message: &outstanding.taken.waiting.message,
+                delivery_count: outstanding.taken.waiting.delivery_count,
+            })
+    }
+}
