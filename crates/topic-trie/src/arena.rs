@@ -94,6 +94,17 @@ impl<T: Default> Arena<T> {
         self.slots.len() - self.vacant.len()
     }
 
+    /// The number of slots, vacant ones included.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the room beyond the last slot.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.slots.shrink_to_fit();
+        self.vacant.shrink_to_fit();
+    }
+
     /// Puts `value` into a slot.
     ///
     /// # Panics

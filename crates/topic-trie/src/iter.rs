@@ -65,16 +65,8 @@ impl<'a, V> Patterns<'a, V> {
         Some((leaf, self.tree.values_at(leaf)))
     }
 
-    /// The pattern that ends at `leaf`, written out.
     fn write(&self, leaf: NodeId<V>) -> String {
-        let upwards = iter::successors(Some(leaf), |id| self.tree.nodes[*id].parent);
-        let mut words: Vec<&str> = upwards
-            .filter_map(|id| self.tree.nodes[id].word)
-            .map(|word| self.words.text(word))
-            .collect();
-        words.reverse();
-        let mut separator = [0; 4];
-        words.join(char::from(self.syntax.separator()).encode_utf8(&mut separator))
+        self.tree.pattern(leaf, self.words, self.syntax)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::borrow::Borrow;
 use std::hash::BuildHasher;
+use std::iter;
 
 use crate::arena::{Arena, Id};
 use crate::id_table::IdTable;
+use crate::syntax::Syntax;
 use crate::values::Values;
 use crate::words::{WordId, Words};
 
@@ -49,6 +51,10 @@ impl<V> Default for Node<V> {
         }
     }
 }
+
+/// The slots for nodes that are kept however few are in use: about 32 KiB with all that belongs to them, too little to
+/// be worth the time.
+const SPARSE_MIN: usize = 512;
 
 /// All nodes and the values of those where a pattern ends. The root is always there and stands for the pattern without words.
 #[derive(Clone)]
@@ -128,6 +134,41 @@ impl<V> Tree<V> {
             self.nodes[node].values = None;
         }
         removed
+    }
+
+    /// Takes all values from the pattern that ends at `node`, if one does.
+    pub(crate) fn take_values(&mut self, node: NodeId<V>) -> Option<Values<V>> {
+        let id = self.nodes[node].values.take()?;
+        Some(self.values.take(id))
+    }
+
+    /// Gives values to a pattern that has none.
+    pub(crate) fn put_values(&mut self, node: NodeId<V>, values: Values<V>) {
+        debug_assert!(self.nodes[node].values.is_none());
+        self.nodes[node].values = Some(self.values.insert(values));
+    }
+
+    /// The pattern that leads to `node`, written out.
+    pub(crate) fn pattern(&self, node: NodeId<V>, words: &Words, syntax: Syntax) -> String {
+        let upwards = iter::successors(Some(node), |id| self.nodes[*id].parent);
+        let mut texts: Vec<&str> = upwards
+            .filter_map(|id| self.nodes[id].word)
+            .map(|word| words.text(word))
+            .collect();
+        texts.reverse();
+        let mut separator = [0; 4];
+        texts.join(char::from(syntax.separator()).encode_utf8(&mut separator))
+    }
+
+    /// Whether so little is left of what the nodes once took that it is worth moving.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.nodes.slot_count() > SPARSE_MIN && self.nodes.len() * 4 < self.nodes.slot_count()
+    }
+
+    /// Returns the room that was set aside for nodes and values to come.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.values.shrink_to_fit();
     }
 
     /// The child of `parent` for a word of a pattern, wildcard or not.

@@ -1,8 +1,8 @@
 //! The trie itself.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::{fmt, mem};
 
 use crate::iter::{Iter, Matches, Patterns};
 use crate::positions::Positions;
@@ -77,29 +77,19 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
     where
         V: Eq,
     {
-        let mut node = Tree::ROOT;
-        let mut count = 0;
-        for text in self.syntax.split(pattern) {
-            count += 1;
-            let word = self.words.intern(&self.hasher, text);
-            node = match self.tree.child(node, word) {
-                Some(child) => child,
-                None => {
-                    self.words.hold(word);
-                    self.tree.add_child(node, word)
-                }
-            };
-        }
+        let node = self.find_or_add(pattern);
         let inserted = self.tree.insert_value(node, value);
         self.len += usize::from(inserted);
-        self.overlong += usize::from(inserted && count > WORDS_MAX);
+        self.overlong += usize::from(inserted && self.is_overlong(pattern));
         inserted
     }
 
     /// Removes a pair, and returns `false` when it was not there.
     ///
     /// What the pattern shared with no other pattern is removed with its last value. The room is used again by later
-    /// patterns, and goes back to the allocator when the trie becomes empty.
+    /// patterns; when less than a quarter of a large trie is left in use, it goes back to the allocator as by
+    /// [`shrink_to_fit`](Self::shrink_to_fit). Except for that, and it is rare enough not to change the sum, this takes
+    /// as long as [`insert`](Self::insert).
     pub fn remove<Q>(&mut self, pattern: &str, value: &Q) -> bool
     where
         V: Borrow<Q>,
@@ -112,14 +102,13 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
             return false;
         }
         self.len -= 1;
-        self.overlong -= usize::from(self.syntax.count_words(pattern) > WORDS_MAX);
-        if self.is_empty() {
-            self.clear();
-            return true;
-        }
+        self.overlong -= usize::from(self.is_overlong(pattern));
         while let Some((parent, word)) = self.tree.remove_unneeded(node) {
             self.words.release(word);
             node = parent;
+        }
+        if self.tree.is_sparse() {
+            self.shrink_to_fit();
         }
         true
     }
@@ -192,6 +181,21 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
         self.overlong = 0;
     }
 
+    /// Returns the memory that removed pairs have left behind, by building the trie anew.
+    ///
+    /// Takes about as long as inserting all pairs, and the memory of both while it lasts.
+    pub fn shrink_to_fit(&mut self) {
+        let words = mem::replace(&mut self.words, Words::new(self.syntax));
+        let mut tree = mem::replace(&mut self.tree, Tree::new(&self.hasher));
+        for node in tree.nodes.ids() {
+            if let Some(values) = tree.take_values(node) {
+                let node_now = self.find_or_add(&tree.pattern(node, &words, self.syntax));
+                self.tree.put_values(node_now, values);
+            }
+        }
+        self.tree.shrink_to_fit();
+    }
+
     /// How patterns and keys are written.
     pub fn syntax(&self) -> Syntax {
         self.syntax
@@ -240,6 +244,26 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
         buffer
     }
 
+    fn is_overlong(&self, pattern: &str) -> bool {
+        self.syntax.count_words(pattern) > WORDS_MAX
+    }
+
+    /// The node that `pattern` leads to, made if need be. A new one needs a value to stay.
+    fn find_or_add(&mut self, pattern: &str) -> NodeId<V> {
+        let mut node = Tree::ROOT;
+        for text in self.syntax.split(pattern) {
+            let word = self.words.intern(&self.hasher, text);
+            node = match self.tree.child(node, word) {
+                Some(child) => child,
+                None => {
+                    self.words.hold(word);
+                    self.tree.add_child(node, word)
+                }
+            };
+        }
+        node
+    }
+
     /// The node that `pattern` leads to, whether or not it ends there.
     fn find(&self, pattern: &str) -> Option<NodeId<V>> {
         self.syntax
@@ -285,5 +309,11 @@ impl<P: AsRef<str>, V: Eq, S: BuildHasher + Default> FromIterator<(P, V)> for To
         let mut trie = Self::default();
         trie.extend(pairs);
         trie
+    }
+}
+
+impl<P: AsRef<str>, V: Eq, const N: usize> From<[(P, V); N]> for TopicTrie<V> {
+    fn from(pairs: [(P, V); N]) -> Self {
+        pairs.into_iter().collect()
     }
 }
