@@ -175,7 +175,10 @@ impl HeadScan {
 /// Reads the value of a `content-length` header. Spaces around the number do not count: version 1.0 allows them before
 /// it, and they leave no doubt about where the body ends. Signs and anything else would, and are refused.
 fn parse_content_length(value: &[u8], limit: usize) -> Result<usize, DecodeError> {
-    let digits = value.trim_ascii();
+    let mut digits = value;
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = digits {
+        digits = rest;
+    }
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(DecodeError::InvalidContentLength);
     }
@@ -208,7 +211,7 @@ mod tests {
         check("0", Ok(0));
         check("0012", Ok(12));
         check(" 1000 ", Ok(1000));
-        for value in ["", " ", "-1", "+1", "1e3", "0x10", "1 2", "12\0"] {
+        for value in ["", " ", "-1", "+1", "1e3", "0x10", "1 2", "12\0", "\t1"] {
             check(value, Err(DecodeError::InvalidContentLength));
         }
     }
