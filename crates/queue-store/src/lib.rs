@@ -1,10 +1,10 @@
 //! A message queue as a state machine.
 //!
-//! [`Queue`] decides what RabbitMQ's classic and quorum queues decide: who gets which message, what comes back after a
-//! refusal and where it is put, when a message is too old, one too many or delivered too often. It
-//! does nothing about it. Every call returns at once and appends [`Effect`]s to a list of the
-//! caller's: hand this [`Delivery`] to that consumer, this message is dead and why. The caller
-//! carries them out, in their order.
+//! [`Queue`] decides what RabbitMQ's classic and quorum queues decide: who gets which message, what
+//! comes back after a refusal and where it is put, when a message is too old, one too many or
+//! delivered too often. It does nothing about it. Every call returns at once and appends
+//! [`Effect`]s to a list of the caller's: hand this [`Delivery`] to that consumer, this message is
+//! dead and why. The caller carries them out, in their order.
 //!
 //! Nothing in here reads a clock, takes a lock, waits or knows a protocol: [`Time`] is an argument,
 //! a [`Message`]'s properties are bytes, and the same calls give the same effects. A test lets an
@@ -23,7 +23,9 @@
 //! let job = MessageParts { routing_key: "resize", body: b"cat.png", ..MessageParts::default() };
 //! assert!(queue.publish(now, Message::new(&job, &mut scratch), &mut effects).is_accepted());
 //!
-//! let Some(Effect::Deliver { consumer, delivery }) = effects.pop() else { panic!("a worker was waiting") };
+//! let Some(Effect::Deliver { consumer, delivery }) = effects.pop() else {
+//!     panic!("a worker was waiting");
+//! };
 //! assert_eq!(consumer, worker);
 //! assert_eq!(delivery.message.body(), b"cat.png");
 //! if let Some(id) = delivery.id {
@@ -51,6 +53,8 @@
 
 mod effect;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod message;
 mod options;

@@ -11,8 +11,8 @@ use bytes::Bytes;
 /// how often it came back) is kept by the queue.
 ///
 /// A message made by [`Message::new`] is one allocation of 8 bytes and what it says, 16 if it
-/// expires. One made by
-/// [`Message::with_shared_body`] leaves the body where it is and keeps that whole buffer alive.
+/// expires. One made by [`Message::with_shared_body`] leaves the body where it is and keeps that
+/// whole buffer alive.
 #[derive(Clone)]
 pub struct Message(Repr);
 

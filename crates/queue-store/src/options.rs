@@ -6,8 +6,8 @@ use crate::Gate;
 
 /// How a queue treats its messages. The default has no limits: a plain classic queue.
 ///
-/// [`max_priority`](Self::max_priority), [`single_active_consumer`](Self::single_active_consumer) and
-/// [`requeue`](Self::requeue) are settled when the queue is made; the others may change, see
+/// [`max_priority`](Self::max_priority), [`single_active_consumer`](Self::single_active_consumer)
+/// and [`requeue`](Self::requeue) are settled when the queue is made; the others may change, see
 /// [`Queue::set_options`](crate::Queue::set_options).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct QueueOptions {
@@ -15,8 +15,7 @@ pub struct QueueOptions {
     /// smaller counts. Zero: only who can be handed over at once is not expired.
     pub message_ttl_ms: Option<u64>,
     /// How long the queue may stay unused, in milliseconds: without consumers,
-    /// [`take`](crate::Queue::take) and
-    /// [`touch`](crate::Queue::touch). Publishing is not use.
+    /// [`take`](crate::Queue::take) and [`touch`](crate::Queue::touch). Publishing is not use.
     pub expires_ms: Option<u64>,
     /// How many messages may be ready. Unacknowledged ones do not count.
     pub max_length: Option<u64>,

@@ -155,8 +155,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`UnknownDelivery`] when it was settled before. Nothing has changed then, except that what was overdue has
-    /// expired.
+    /// [`UnknownDelivery`] when it was settled before. Nothing has changed then, except that what
+    /// was overdue has expired.
     pub fn settle(
         &mut self,
         now: Time,
@@ -213,8 +213,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`ConsumeError::ExclusiveUse`] when somebody consumes alone, or the new one wants to and others are there or
-    /// the queue has a single active consumer.
+    /// [`ConsumeError::ExclusiveUse`] when somebody consumes alone, or the new one wants to and
+    /// others are there or the queue has a single active consumer.
     pub fn consume(
         &mut self,
         now: Time,
@@ -287,8 +287,8 @@ impl Queue {
     }
 
     /// Changes what may change: everything but [`max_priority`](QueueOptions::max_priority),
-    /// [`single_active_consumer`](QueueOptions::single_active_consumer) and [`requeue`](QueueOptions::requeue), which
-    /// stay as they are.
+    /// [`single_active_consumer`](QueueOptions::single_active_consumer) and
+    /// [`requeue`](QueueOptions::requeue), which stay as they are.
     ///
     /// Limits act at once, on what is there. A time to live acts on what comes later; deadlines are
     /// fixed when a message enters. A changed lease begins now.

@@ -129,8 +129,8 @@ impl Consumers {
     ///
     /// # Errors
     ///
-    /// [`ConsumeError::ExclusiveUse`] when somebody consumes alone, or the new one wants to and others are there or
-    /// the queue has a single active consumer.
+    /// [`ConsumeError::ExclusiveUse`] when somebody consumes alone, or the new one wants to and
+    /// others are there or the queue has a single active consumer.
     pub(super) fn register(
         &mut self,
         options: ConsumerOptions,

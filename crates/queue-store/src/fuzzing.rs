@@ -1,0 +1,26 @@
+//! What the fuzz target runs: a list of operations on a queue and on a naive twin, compared after
+//! each.
+//!
+//! Not part of the interface. It is compiled in normal builds so that it cannot rot, and a stable
+//! test runs it over random input (`tests/against_model.rs`).
+
+mod model;
+mod operation;
+mod twins;
+
+use operation::{Operation, Source};
+use twins::Twins;
+
+/// Reads options and operations from bytes and carries them out on both. Any bytes mean something.
+///
+/// # Panics
+///
+/// When the queue and its twin disagree.
+pub fn run(bytes: &[u8]) {
+    let mut source = Source::new(bytes);
+    let mut twins = Twins::new(&mut source);
+    while let Some(operation) = Operation::read(&mut source) {
+        twins.apply(operation);
+    }
+    twins.drain();
+}

@@ -1,0 +1,554 @@
+//! The naive twin of a queue: lists, searched from end to end.
+
+use std::cmp::Reverse;
+
+use crate::{DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, Time};
+
+/// What a twin does, in terms that both can be translated to: consumers and deliveries are named by
+/// their number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Done {
+    Deliver {
+        consumer: usize,
+        delivery: Given,
+    },
+    Dead {
+        message: Message,
+        reason: DeathReason,
+        delivery_count: u32,
+    },
+    GateOpened {
+        consumer: usize,
+    },
+    Expired,
+}
+
+/// A delivery, named by its number among those that have to be settled.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Given {
+    pub(super) number: Option<usize>,
+    pub(super) message: Message,
+    pub(super) redelivered: bool,
+    pub(super) delivery_count: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) message: Message,
+    level: u8,
+    /// Its place within the level: what was returned to a list of its own, then by number.
+    place: (bool, u64),
+    pub(super) deadline: Option<u64>,
+    pub(super) delivery_count: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) number: usize,
+    pub(super) consumer: Option<usize>,
+    pub(super) since: u64,
+    pub(super) item: Item,
+}
+
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) no_ack: bool,
+    pub(super) exclusive: bool,
+    pub(super) priority: i64,
+    pub(super) prefetch: u32,
+    pub(super) window: Option<usize>,
+    pub(super) channel: Option<usize>,
+    pub(super) cancelled: bool,
+    /// Whether a gate refused it since it was last in line.
+    pub(super) held: bool,
+    /// Where it stands in line, and when it was put aside: smaller is earlier.
+    pub(super) ticket: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) used: usize,
+    pub(super) limit: usize,
+    pub(super) starved: bool,
+}
+
+impl Gate {
+    pub(super) fn try_enter(&mut self, amount: usize) -> bool {
+        let room = self.used < self.limit;
+        if room {
+            self.used += amount;
+        } else {
+            self.starved = true;
+        }
+        room
+    }
+
+    pub(super) fn leave(&mut self, amount: usize) -> bool {
+        self.used -= amount;
+        self.used < self.limit && std::mem::take(&mut self.starved)
+    }
+
+    pub(super) fn set_limit(&mut self, limit: usize) -> bool {
+        self.limit = limit;
+        self.used < limit && std::mem::take(&mut self.starved)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) options: QueueOptions,
+    pub(super) now: u64,
+    /// In no order.
+    pub(super) ready: Vec<Item>,
+    pub(super) unacked: Vec<Outstanding>,
+    pub(super) consumers: Vec<Consumer>,
+    pub(super) windows: Vec<Gate>,
+    pub(super) channels: Vec<Gate>,
+    pub(super) used_at: u64,
+    pub(super) lease_over: bool,
+    pub(super) done: Vec<Done>,
+    active: Option<usize>,
+    delivered: usize,
+    next_place: u64,
+    next_ticket: u64,
+}
+
+impl Model {
+    pub(super) fn new(options: QueueOptions, now: u64, limits: &[(usize, usize)]) -> Self {
+        let gate = |limit| Gate {
+            used: 0,
+            limit,
+            starved: false,
+        };
+        Self {
+            options,
+            now,
+            ready: Vec::new(),
+            unacked: Vec::new(),
+            consumers: Vec::new(),
+            windows: limits.iter().map(|(window, _)| gate(*window)).collect(),
+            channels: limits.iter().map(|(_, channel)| gate(*channel)).collect(),
+            used_at: now,
+            lease_over: false,
+            done: Vec::new(),
+            active: None,
+            delivered: 0,
+            next_place: 0,
+            next_ticket: 0,
+        }
+    }
+
+    pub(super) fn publish(&mut self, message: Message) -> bool {
+        self.expire();
+        let (length, bytes) = (
+            self.ready.len() as u64 + 1,
+            self.ready_bytes() + message.body_len() as u64,
+        );
+        if self.options.overflow != Overflow::DropHead && self.is_over_limit(length, bytes) {
+            if self.options.overflow == Overflow::RejectPublishDlx {
+                self.done.push(Done::Dead {
+                    message,
+                    reason: DeathReason::MaxLength,
+                    delivery_count: 0,
+                });
+            }
+            return false;
+        }
+        let ttl = [self.options.message_ttl_ms, message.expiration_ms()]
+            .into_iter()
+            .flatten()
+            .min();
+        let item = Item {
+            level: message.priority().min(self.options.max_priority),
+            place: (true, self.number_place()),
+            deadline: ttl.map(|ttl| self.now + ttl),
+            delivery_count: 0,
+            message,
+        };
+        match if self.ready.is_empty() {
+            self.admit(&item.message)
+        } else {
+            None
+        } {
+            Some(consumer) => self.deliver(consumer, item),
+            None => {
+                self.ready.push(item);
+                self.drop_excess();
+                self.expire();
+            }
+        }
+        true
+    }
+
+    pub(super) fn take(&mut self, to_settle: bool) -> Option<Given> {
+        self.touch();
+        self.expire();
+        let item = self.pop()?;
+        let given = self.hand_over(None, to_settle, item);
+        self.expire();
+        Some(given)
+    }
+
+    pub(super) fn settle(&mut self, numbers: &[usize], how: Settlement) -> usize {
+        self.expire();
+        let mut settled = 0;
+        for number in numbers {
+            let Some(index) = self.unacked.iter().position(|out| out.number == *number) else {
+                continue;
+            };
+            let Outstanding { consumer, item, .. } = self.unacked.remove(index);
+            settled += 1;
+            if let Some(consumer) = consumer {
+                self.count_settled(consumer);
+            }
+            match how {
+                Settlement::Ack => {}
+                Settlement::Discard => self.bury(item, DeathReason::Rejected),
+                Settlement::Requeue => self.put_back(item),
+            }
+        }
+        self.drop_excess();
+        self.dispatch();
+        settled
+    }
+
+    fn count_settled(&mut self, index: usize) {
+        let out = self.unacked_of(index) as u32;
+        let consumer = &self.consumers[index];
+        if let Some(channel) = consumer.channel
+            && self.channels[channel].leave(1)
+        {
+            self.done.push(Done::GateOpened { consumer: index });
+            if consumer.prefetch == out + 1 && !consumer.cancelled {
+                self.take_ticket(index);
+            }
+            self.release_held();
+        } else if consumer.prefetch == out + 1 && !consumer.cancelled {
+            self.take_ticket(index);
+        }
+    }
+
+    fn put_back(&mut self, mut item: Item) {
+        item.delivery_count += 1;
+        if self
+            .options
+            .delivery_limit
+            .is_some_and(|limit| item.delivery_count > limit)
+        {
+            return self.bury(item, DeathReason::DeliveryLimit);
+        }
+        if item.deadline.is_some_and(|deadline| deadline <= self.now) {
+            return self.bury(item, DeathReason::Expired);
+        }
+        if self.options.requeue == RequeueOrder::Returns {
+            item.place = (self.options.delivery_limit.is_none(), self.number_place());
+        }
+        self.ready.push(item);
+    }
+
+    /// The number of the new consumer, or none.
+    pub(super) fn consume(&mut self, consumer: Consumer) -> Option<usize> {
+        self.expire();
+        let mut others = self
+            .consumers
+            .iter()
+            .filter(|other| !other.cancelled)
+            .peekable();
+        let single = self.options.single_active_consumer;
+        if consumer.exclusive && (single || others.peek().is_some())
+            || others.any(|other| other.exclusive)
+        {
+            return None;
+        }
+        let number = self.consumers.len();
+        self.consumers.push(consumer);
+        self.take_ticket(number);
+        if single && self.active.is_none() {
+            self.active = Some(number);
+        }
+        self.touch();
+        self.dispatch();
+        Some(number)
+    }
+
+    pub(super) fn cancel(&mut self, number: usize) -> bool {
+        self.expire();
+        if std::mem::replace(&mut self.consumers[number].cancelled, true) {
+            return false;
+        }
+        if self.active == Some(number) {
+            let others = self
+                .consumers
+                .iter()
+                .enumerate()
+                .filter(|(_, other)| !other.cancelled);
+            self.active = others
+                .min_by_key(|(age, other)| (Reverse(other.priority), *age))
+                .map(|(age, _)| age);
+        }
+        self.touch();
+        self.dispatch();
+        true
+    }
+
+    pub(super) fn poll(&mut self) {
+        self.expire();
+        self.release_held();
+        self.dispatch();
+        if self
+            .lease_deadline()
+            .is_some_and(|deadline| deadline <= self.now)
+            && !self.lease_over
+        {
+            self.lease_over = true;
+            self.done.push(Done::Expired);
+        }
+    }
+
+    pub(super) fn set_options(&mut self, options: QueueOptions) {
+        self.expire();
+        if options.expires_ms != self.options.expires_ms {
+            self.touch();
+        }
+        let QueueOptions {
+            max_priority,
+            single_active_consumer,
+            requeue,
+            ..
+        } = self.options;
+        self.options = QueueOptions {
+            max_priority,
+            single_active_consumer,
+            requeue,
+            ..options
+        };
+        self.drop_excess();
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.used_at = self.now;
+        self.lease_over = false;
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        let heads = self
+            .heads()
+            .into_iter()
+            .filter_map(|head| self.ready[head].deadline);
+        let lease = if self.lease_over {
+            None
+        } else {
+            self.lease_deadline()
+        };
+        heads.chain(lease).min().map(Time::from_millis)
+    }
+
+    pub(super) fn is_active(&self, number: usize) -> bool {
+        !self.consumers[number].cancelled && self.active.is_none_or(|active| active == number)
+    }
+
+    pub(super) fn in_order(&self) -> Vec<&Item> {
+        let mut items: Vec<_> = self.ready.iter().collect();
+        items.sort_by_key(|item| (Reverse(item.level), item.place));
+        items
+    }
+
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.ready
+            .iter()
+            .map(|item| item.message.body_len() as u64)
+            .sum()
+    }
+
+    fn lease_deadline(&self) -> Option<u64> {
+        let unused = self.consumers.iter().all(|consumer| consumer.cancelled);
+        self.options
+            .expires_ms
+            .filter(|_| unused)
+            .map(|expires_ms| self.used_at + expires_ms)
+    }
+
+    /// The first of each level, the highest level first.
+    fn heads(&self) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.ready.len()).collect();
+        order.sort_by_key(|index| (Reverse(self.ready[*index].level), self.ready[*index].place));
+        order.dedup_by_key(|index| self.ready[*index].level);
+        order
+    }
+
+    /// The message to be delivered next.
+    fn next(&self) -> Option<usize> {
+        let key = |index: &usize| (Reverse(self.ready[*index].level), self.ready[*index].place);
+        (0..self.ready.len()).min_by_key(key)
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let next = self.next()?;
+        Some(self.ready.remove(next))
+    }
+
+    fn expire(&mut self) {
+        let now = self.now;
+        let is_overdue = |item: &Item| item.deadline.is_some_and(|deadline| deadline <= now);
+        if !self.ready.iter().any(is_overdue) {
+            return;
+        }
+        if let Some(head) = self
+            .heads()
+            .into_iter()
+            .find(|head| is_overdue(&self.ready[*head]))
+        {
+            let item = self.ready.remove(head);
+            self.bury(item, DeathReason::Expired);
+            self.expire();
+        }
+    }
+
+    fn drop_excess(&mut self) {
+        while self.options.overflow == Overflow::DropHead
+            && self.is_over_limit(self.ready.len() as u64, self.ready_bytes())
+            && let Some(item) = self.pop()
+        {
+            self.bury(item, DeathReason::MaxLength);
+            self.expire();
+        }
+    }
+
+    fn is_over_limit(&self, length: u64, bytes: u64) -> bool {
+        self.options.max_length.is_some_and(|limit| length > limit)
+            || self
+                .options
+                .max_length_bytes
+                .is_some_and(|limit| bytes > limit)
+    }
+
+    fn dispatch(&mut self) {
+        self.expire();
+        while let Some(next) = self.next() {
+            let message = self.ready[next].message.clone();
+            let Some(consumer) = self.admit(&message) else {
+                return;
+            };
+            let item = self.pop().expect("there is a next one");
+            self.deliver(consumer, item);
+            self.expire();
+        }
+    }
+
+    /// The first in line whose gates admit the message.
+    fn admit(&mut self, message: &Message) -> Option<usize> {
+        loop {
+            let in_line = (0..self.consumers.len()).filter(|number| self.is_in_line(*number));
+            let key = |number: &usize| {
+                (
+                    Reverse(self.consumers[*number].priority),
+                    self.consumers[*number].ticket,
+                )
+            };
+            let number = in_line.min_by_key(key)?;
+            if self.try_enter(number, message.size_bytes()) {
+                return Some(number);
+            }
+            self.consumers[number].held = true;
+            self.consumers[number].ticket = self.number_ticket();
+        }
+    }
+
+    fn is_in_line(&self, number: usize) -> bool {
+        let consumer = &self.consumers[number];
+        let full = !consumer.no_ack
+            && consumer.prefetch != 0
+            && self.unacked_of(number) >= consumer.prefetch as usize;
+        self.is_active(number) && !consumer.held && !full
+    }
+
+    fn try_enter(&mut self, number: usize, size: usize) -> bool {
+        let Consumer {
+            no_ack,
+            window,
+            channel,
+            ..
+        } = self.consumers[number];
+        if window.is_some_and(|window| !self.windows[window].try_enter(size)) {
+            return false;
+        }
+        let refused =
+            channel.is_some_and(|channel| !no_ack && !self.channels[channel].try_enter(1));
+        if refused && window.is_some_and(|window| self.windows[window].leave(size)) {
+            self.done.push(Done::GateOpened { consumer: number });
+        }
+        !refused
+    }
+
+    fn unacked_of(&self, number: usize) -> usize {
+        self.unacked
+            .iter()
+            .filter(|out| out.consumer == Some(number))
+            .count()
+    }
+
+    fn deliver(&mut self, consumer: usize, item: Item) {
+        let to_settle = !self.consumers[consumer].no_ack;
+        let delivery = self.hand_over(Some(consumer), to_settle, item);
+        self.done.push(Done::Deliver { consumer, delivery });
+        self.take_ticket(consumer);
+    }
+
+    fn hand_over(&mut self, consumer: Option<usize>, to_settle: bool, item: Item) -> Given {
+        let number = to_settle.then_some(self.delivered);
+        let (message, delivery_count) = (item.message.clone(), item.delivery_count);
+        if let Some(number) = number {
+            self.delivered += 1;
+            self.unacked.push(Outstanding {
+                number,
+                consumer,
+                since: self.now,
+                item,
+            });
+        }
+        Given {
+            number,
+            message,
+            redelivered: delivery_count > 0,
+            delivery_count,
+        }
+    }
+
+    fn release_held(&mut self) {
+        let mut held: Vec<_> = (0..self.consumers.len())
+            .filter(|number| self.consumers[*number].held)
+            .collect();
+        held.sort_by_key(|number| self.consumers[*number].ticket);
+        for number in held {
+            self.consumers[number].held = false;
+            self.take_ticket(number);
+        }
+    }
+
+    fn take_ticket(&mut self, number: usize) {
+        self.consumers[number].ticket = self.number_ticket();
+    }
+
+    fn number_ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    fn number_place(&mut self) -> u64 {
+        self.next_place += 1;
+        self.next_place
+    }
+
+    fn bury(&mut self, item: Item, reason: DeathReason) {
+        let Item {
+            message,
+            delivery_count,
+            ..
+        } = item;
+        self.done.push(Done::Dead {
+            message,
+            reason,
+            delivery_count,
+        });
+    }
+}

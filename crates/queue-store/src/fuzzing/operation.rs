@@ -1,0 +1,206 @@
+//! Operations, read from bytes.
+
+use crate::{Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
+
+/// How many windows, and how many channels, the consumers share.
+pub(super) const GATES: usize = 2;
+
+/// Bytes to make choices from.
+pub(super) struct Source<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        Some(*first)
+    }
+
+    /// A number below `end`; zero when the bytes are used up.
+    pub(super) fn below(&mut self, end: u8) -> u8 {
+        self.byte().unwrap_or(0) % end
+    }
+
+    /// A number below `end`, two times in three none.
+    fn sometimes_below(&mut self, end: u8) -> Option<u64> {
+        let byte = self.byte().unwrap_or(0);
+        byte.is_multiple_of(3).then_some(u64::from(byte / 3 % end))
+    }
+
+    fn flag(&mut self) -> bool {
+        self.below(2) == 1
+    }
+
+    /// Options of a queue, with small numbers so that everything happens within a few operations.
+    pub(super) fn queue_options(&mut self) -> QueueOptions {
+        QueueOptions {
+            message_ttl_ms: self.sometimes_below(20),
+            expires_ms: self.sometimes_below(30),
+            max_length: self.sometimes_below(8),
+            max_length_bytes: self.sometimes_below(80),
+            overflow: [
+                Overflow::DropHead,
+                Overflow::RejectPublish,
+                Overflow::RejectPublishDlx,
+            ][usize::from(self.below(3))],
+            max_priority: [0, 0, 3, 255][usize::from(self.below(4))],
+            single_active_consumer: self.below(4) == 3,
+            delivery_limit: self.sometimes_below(4).map(|limit| limit as u32),
+            requeue: if self.flag() {
+                RequeueOrder::Returns
+            } else {
+                RequeueOrder::OldPlace
+            },
+        }
+    }
+}
+
+/// One thing to do. Indices are taken modulo what there is.
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    Publish {
+        count: u8,
+        priority: u8,
+        expiration_ms: Option<u64>,
+        padding: u8,
+    },
+    Take {
+        mode: TakeMode,
+    },
+    Settle {
+        delivery: u8,
+        how: Settlement,
+    },
+    SettleMany {
+        first: u8,
+        step: u8,
+        how: Settlement,
+    },
+    Consume {
+        no_ack: bool,
+        exclusive: bool,
+        priority: i64,
+        prefetch: u32,
+        window: Option<usize>,
+        channel: Option<usize>,
+    },
+    Cancel {
+        consumer: u8,
+    },
+    Poll,
+    Pass {
+        ms: u8,
+    },
+    Touch,
+    Purge,
+    SetOptions {
+        options: QueueOptions,
+    },
+    /// The connection behind a window has written its oldest delivery.
+    Written {
+        window: usize,
+    },
+    /// Another queue of the channel delivers to it.
+    EnterElsewhere {
+        channel: usize,
+    },
+    /// A delivery of another queue of the channel is settled.
+    LeaveElsewhere {
+        channel: usize,
+    },
+    SetLimit {
+        gate: usize,
+        limit: usize,
+    },
+}
+
+impl Operation {
+    /// The next operation, until the bytes are used up.
+    pub(super) fn read(source: &mut Source<'_>) -> Option<Self> {
+        let operation = match source.byte()? % 24 {
+            0..=5 => Self::Publish {
+                // Now and then enough to need several chunks.
+                count: if source.below(16) == 15 { 255 } else { 1 },
+                priority: source.byte()?,
+                expiration_ms: source.sometimes_below(20),
+                padding: source.below(16),
+            },
+            6 => Self::Take {
+                mode: if source.flag() {
+                    TakeMode::Ack
+                } else {
+                    TakeMode::NoAck
+                },
+            },
+            7..=10 => Self::Settle {
+                delivery: source.byte()?,
+                how: settlement(source),
+            },
+            11 | 12 => Self::SettleMany {
+                first: source.byte()?,
+                step: source.byte()?,
+                how: settlement(source),
+            },
+            13 | 14 => Self::Consume {
+                no_ack: source.below(4) == 0,
+                exclusive: source.below(8) == 0,
+                priority: i64::from(source.below(3)) - 1,
+                prefetch: u32::from(source.below(4)),
+                window: gate(source),
+                channel: gate(source),
+            },
+            15 => Self::Cancel {
+                consumer: source.byte()?,
+            },
+            16 | 17 => Self::Poll,
+            18 | 19 => Self::Pass {
+                ms: source.below(16),
+            },
+            20 => match source.below(8) {
+                0 => Self::Touch,
+                1 => Self::Purge,
+                _ => Self::SetLimit {
+                    gate: gate_index(source),
+                    limit: usize::from(source.byte()?),
+                },
+            },
+            21 if source.below(4) == 0 => Self::SetOptions {
+                options: source.queue_options(),
+            },
+            21 | 22 => Self::Written {
+                window: gate_index(source),
+            },
+            _ if source.flag() => Self::EnterElsewhere {
+                channel: gate_index(source),
+            },
+            _ => Self::LeaveElsewhere {
+                channel: gate_index(source),
+            },
+        };
+        Some(operation)
+    }
+}
+
+fn settlement(source: &mut Source<'_>) -> Settlement {
+    [
+        Settlement::Ack,
+        Settlement::Requeue,
+        Settlement::Requeue,
+        Settlement::Discard,
+    ][usize::from(source.below(4))]
+}
+
+fn gate_index(source: &mut Source<'_>) -> usize {
+    usize::from(source.byte().unwrap_or(0)) % GATES
+}
+
+/// One of the gates, as often none.
+fn gate(source: &mut Source<'_>) -> Option<usize> {
+    let choice = usize::from(source.below(2 * GATES as u8));
+    (choice < GATES).then_some(choice)
+}
