@@ -19,7 +19,6 @@ mod limits;
 pub mod method;
 mod properties;
 mod protocol_header;
-mod raw_properties;
 mod read;
 mod reply_code;
 mod short_str;
@@ -37,9 +36,8 @@ pub use frame::{ChannelId, FRAME_HEADER_SIZE, FRAME_OVERHEAD, FrameKind, RawFram
 pub use frame_error::{Excerpt, FrameError};
 pub use limits::Limits;
 pub use method::{DecodeMethod, EncodeMethod, Method};
-pub use properties::Properties;
+pub use properties::{Peek, Properties, RawProperties};
 pub use protocol_header::ProtocolHeader;
-pub use raw_properties::{Peek, RawProperties};
 pub use reply_code::ReplyCode;
 pub use short_str::{ShortStr, TooLong};
 pub use table::{RawArray, RawArrayIter, RawTable, RawTableIter, Table, Value, ValueRef};

@@ -1,7 +1,9 @@
 //! The properties of a message, to be made up or changed.
 
+use super::RawProperties;
+use super::walk::{Walk, flag};
 use crate::write::put_short;
-use crate::{ContentError, Limits, RawProperties, ShortStr, Table};
+use crate::{ContentError, Limits, RawTable, ShortStr, Table};
 
 /// The properties of a message, each of which is there or not; a text that is there may still be empty.
 ///
@@ -101,6 +103,35 @@ impl Properties {
     }
 }
 
+impl From<RawProperties<'_>> for Properties {
+    /// Copies every property. A text that is not UTF-8 gets U+FFFD in the place of what is not; on bytes that never
+    /// were valid, what comes after the first nonsense is left out.
+    fn from(raw: RawProperties<'_>) -> Self {
+        let mut properties = Self::default();
+        let _ = Walk::new(raw.as_bytes()).and_then(|mut walk| {
+            let text = |bytes: Option<&[u8]>| {
+                bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            };
+            properties.content_type = text(walk.short(flag::CONTENT_TYPE)?);
+            properties.content_encoding = text(walk.short(flag::CONTENT_ENCODING)?);
+            properties.headers = walk.table(flag::HEADERS)?.map(RawTable::to_table);
+            properties.delivery_mode = walk.octet(flag::DELIVERY_MODE)?;
+            properties.priority = walk.octet(flag::PRIORITY)?;
+            properties.correlation_id = text(walk.short(flag::CORRELATION_ID)?);
+            properties.reply_to = text(walk.short(flag::REPLY_TO)?);
+            properties.expiration = text(walk.short(flag::EXPIRATION)?);
+            properties.message_id = text(walk.short(flag::MESSAGE_ID)?);
+            properties.timestamp = walk.timestamp()?;
+            properties.kind = text(walk.short(flag::KIND)?);
+            properties.user_id = text(walk.short(flag::USER_ID)?);
+            properties.app_id = text(walk.short(flag::APP_ID)?);
+            properties.cluster_id = text(walk.short(flag::CLUSTER_ID)?);
+            Ok(())
+        });
+        properties
+    }
+}
+
 /// Writes one property after the other and notes which there were.
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
@@ -122,5 +153,32 @@ impl Writer<'_> {
         self.put(property, |out, text| {
             put_short(out, ShortStr::truncated(text).as_bytes())
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_values_are_in_the_order_of_the_wire() {
+        let properties = Properties {
+            content_type: Some("a/b".to_owned()),
+            priority: Some(5),
+            cluster_id: Some(String::new()),
+            ..Properties::default()
+        };
+        assert_eq!(properties.to_bytes(), b"\x88\x04\x03a/b\x05\x00");
+        assert_eq!(Properties::default().to_bytes(), [0, 0]);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let properties = Properties {
+            message_id: Some("é".repeat(128)),
+            ..Properties::default()
+        };
+        let decoded = Properties::decode(&properties.to_bytes(), &Limits::default()).unwrap();
+        assert_eq!(decoded.message_id, Some("é".repeat(127)));
     }
 }
