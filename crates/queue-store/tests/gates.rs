@@ -1,0 +1,227 @@
+//! Room that consumers share, and how it comes back.
+
+mod support;
+
+use std::sync::Arc;
+use std::thread;
+
+use leveret_queue_store::{ConsumerOptions, Effect, Gate, QueueOptions, Settlement};
+use support::{Subject, message, no_ack, prefetch};
+
+fn through(window: &Arc<Gate>) -> ConsumerOptions {
+    ConsumerOptions {
+        window: Some(Arc::clone(window)),
+        ..no_ack()
+    }
+}
+
+fn in_channel(channel: &Arc<Gate>) -> ConsumerOptions {
+    ConsumerOptions {
+        channel_prefetch: Some(Arc::clone(channel)),
+        ..prefetch(0)
+    }
+}
+
+#[test]
+fn the_last_to_enter_may_go_beyond_the_limit() {
+    let gate = Gate::new(10);
+    assert!(gate.try_enter(9));
+    assert!(gate.try_enter(100));
+    assert_eq!(gate.used(), 109);
+    assert!(!gate.try_enter(0));
+    assert!(!gate.leave(99));
+    assert!(gate.leave(1), "there is room, and somebody was refused");
+}
+
+#[test]
+fn room_is_announced_once_and_only_to_who_was_refused() {
+    let gate = Gate::new(1);
+    assert!(gate.try_enter(1));
+    assert!(!gate.leave(1));
+    assert!(gate.try_enter(1));
+    assert!(!gate.try_enter(1));
+    assert!(!gate.try_enter(1));
+    assert!(gate.leave(1));
+    assert!(gate.try_enter(1));
+    assert!(!gate.leave(1));
+}
+
+#[test]
+fn a_limit_of_zero_admits_nothing_and_a_raised_one_is_announced() {
+    let gate = Gate::new(0);
+    assert!(!gate.try_enter(0));
+    assert!(gate.set_limit(1));
+    assert!(gate.try_enter(5));
+    assert!(!gate.set_limit(3));
+    assert!(!gate.try_enter(1));
+    assert!(!gate.set_limit(4));
+    assert!(gate.set_limit(6));
+}
+
+#[test]
+fn no_refusal_is_forgotten() {
+    // Each thread waits for its turn the way a queue's consumer does: refused, it enters only after
+    // somebody was told that there is room. One announcement lost, and the test never ends.
+    const THREADS: usize = 4;
+    const TURNS: usize = 5_000;
+    let gate = Gate::new(2);
+    let announcements = std::sync::Mutex::new(0_u64);
+    let announced = std::sync::Condvar::new();
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..TURNS {
+                    let mut seen = announcements.lock().expect("nobody panics");
+                    while !gate.try_enter(1) {
+                        let before = *seen;
+                        seen = announced
+                            .wait_while(seen, |count| *count == before)
+                            .expect("nobody panics");
+                    }
+                    drop(seen);
+                    if gate.leave(1) {
+                        *announcements.lock().expect("nobody panics") += 1;
+                        announced.notify_all();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(gate.used(), 0);
+}
+
+#[test]
+fn a_window_bounds_what_one_call_hands_out() {
+    let size = message("0").size_bytes();
+    let window = Arc::new(Gate::new(2 * size));
+    let mut subject = Subject::new(QueueOptions::default());
+    subject.publish_all(&["0", "1", "2", "3", "4"]);
+    let a = subject.consume(through(&window));
+    assert_eq!(subject.delivered().len(), 2);
+    assert_eq!(window.used(), 2 * size);
+
+    // Nothing happens before the connection has written and the queue is polled.
+    assert!(window.leave(size));
+    subject.publish("5");
+    assert_eq!(subject.delivered(), []);
+    subject.poll();
+    assert_eq!(subject.delivered(), [(a, "2".to_owned())]);
+    assert!(window.leave(2 * size));
+    subject.poll();
+    assert_eq!(subject.delivered().len(), 2);
+}
+
+#[test]
+fn a_message_larger_than_the_window_passes_when_it_comes_first() {
+    let window = Arc::new(Gate::new(1));
+    let mut subject = Subject::new(QueueOptions::default());
+    subject.consume(through(&window));
+    subject.publish_all(&["larger than one byte", "next"]);
+    assert_eq!(subject.delivered().len(), 1);
+    assert_eq!(subject.queue.ready_len(), 1);
+}
+
+#[test]
+fn a_refused_consumer_does_not_stop_the_others() {
+    let closed = Arc::new(Gate::new(0));
+    let mut subject = Subject::new(QueueOptions::default());
+    let important = ConsumerOptions {
+        priority: 9,
+        ..through(&closed)
+    };
+    subject.consume(important);
+    let b = subject.consume(no_ack());
+    subject.publish_all(&["0", "1"]);
+    assert_eq!(
+        subject.delivered(),
+        [(b, "0".to_owned()), (b, "1".to_owned())]
+    );
+}
+
+#[test]
+fn a_channel_bounds_all_its_consumers_together() {
+    let channel = Arc::new(Gate::new(2));
+    let mut subject = Subject::new(QueueOptions::default());
+    let consumers = [(); 2].map(|()| subject.consume(in_channel(&channel)));
+    subject.publish_all(&["0", "1", "2"]);
+    let deliveries = subject.deliveries();
+    assert_eq!(
+        deliveries.iter().map(|(to, _)| *to).collect::<Vec<_>>(),
+        consumers
+    );
+    assert_eq!((channel.used(), subject.queue.ready_len()), (2, 1));
+
+    // Settling makes room here and, as the effect says, in the other queues of the channel.
+    subject.settle(deliveries[0].1.id.expect("to be settled"), Settlement::Ack);
+    let effects = subject.effects();
+    assert_eq!(
+        effects[0],
+        Effect::GateOpened {
+            consumer: consumers[0]
+        }
+    );
+    assert!(matches!(&effects[1..], [Effect::Deliver { .. }]));
+    assert_eq!(channel.used(), 2);
+}
+
+#[test]
+fn queues_of_one_channel_wake_each_other() {
+    let channel = Arc::new(Gate::new(1));
+    let mut queues = [(); 2].map(|()| Subject::new(QueueOptions::default()));
+    for subject in &mut queues {
+        subject.consume(in_channel(&channel));
+        subject.publish("m");
+    }
+    let first = queues[0]
+        .deliveries()
+        .remove(0)
+        .1
+        .id
+        .expect("to be settled");
+    assert_eq!(queues[1].effects(), []);
+    queues[0].settle(first, Settlement::Ack);
+    assert!(matches!(
+        queues[0].effects()[..],
+        [Effect::GateOpened { .. }]
+    ));
+    queues[1].poll();
+    assert_eq!(queues[1].delivered().len(), 1);
+}
+
+#[test]
+fn a_cancelled_consumer_still_leaves_its_channel() {
+    let channel = Arc::new(Gate::new(1));
+    let mut subject = Subject::new(QueueOptions::default());
+    let a = subject.consume(in_channel(&channel));
+    subject.publish("m");
+    let id = subject.deliveries().remove(0).1.id.expect("to be settled");
+    assert!(subject.cancel(a));
+    assert_eq!(channel.used(), 1);
+    subject.settle(id, Settlement::Requeue);
+    assert_eq!(channel.used(), 0);
+}
+
+#[test]
+fn taking_and_not_acknowledging_leave_the_channel_alone() {
+    let channel = Arc::new(Gate::new(1));
+    let mut subject = Subject::new(QueueOptions::default());
+    subject.consume(ConsumerOptions {
+        no_ack: true,
+        ..in_channel(&channel)
+    });
+    subject.publish_all(&["0", "1"]);
+    assert_eq!((subject.delivered().len(), channel.used()), (2, 0));
+}
+
+#[test]
+fn a_channel_that_refuses_gives_the_window_back() {
+    let (window, channel) = (Arc::new(Gate::new(1)), Arc::new(Gate::new(0)));
+    let mut subject = Subject::new(QueueOptions::default());
+    subject.consume(ConsumerOptions {
+        window: Some(Arc::clone(&window)),
+        ..in_channel(&channel)
+    });
+    subject.publish("m");
+    assert_eq!((subject.delivered().len(), window.used()), (0, 0));
+    assert_eq!(subject.queue.ready_len(), 1);
+}
