@@ -68,3 +68,8 @@ mod words;
 pub use iter::{Iter, Matches, Patterns};
 pub use syntax::Syntax;
 pub use trie::TopicTrie;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -208,19 +208,20 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
 
     /// Does what [`for_each_match`](Self::for_each_match) says and returns the number of steps it took.
     pub(crate) fn walk<'a>(&'a self, key: &str, f: impl FnMut(&'a V)) -> usize {
-        // Nearly all keys fit the small sets and the small buffer.
-        const NARROW: usize = Positions::<1>::CAPACITY - 1;
-        let count = self.syntax.count_words(key);
-        if self.overlong > 0 || count > WORDS_MAX {
+        // Nearly all keys have room in one machine word, and in the smaller buffer.
+        const FEW: usize = Positions::<1>::CAPACITY - 1;
+        if self.overlong > 0 {
             return self.scan(key, f);
         }
-        if count <= NARROW {
-            let mut buffer = [None; NARROW];
-            Walk::<_, _, 1>::run(&self.tree, self.known_words(key, &mut buffer[..count]), f)
-        } else {
-            let mut buffer = [None; WORDS_MAX];
-            Walk::<_, _, 5>::run(&self.tree, self.known_words(key, &mut buffer[..count]), f)
+        let mut few = [None; FEW];
+        if let Some(words) = self.known_words(key, &mut few) {
+            return Walk::<_, _, 1>::run(&self.tree, words, f);
         }
+        let mut many = [None; WORDS_MAX];
+        if let Some(words) = self.known_words(key, &mut many) {
+            return Walk::<_, _, 5>::run(&self.tree, words, f);
+        }
+        self.scan(key, f)
     }
 
     /// Looks at every pattern by itself; returns how many there were.
@@ -236,12 +237,14 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
         steps
     }
 
-    /// Writes the ids of the words of `key` to `buffer`, which has one place for each.
-    fn known_words<'b>(&self, key: &str, buffer: &'b mut [Option<WordId>]) -> &'b [Option<WordId>] {
-        for (place, text) in buffer.iter_mut().zip(self.syntax.split(key)) {
-            *place = self.words.find(&self.hasher, text);
+    /// Writes the words of `key`, as the patterns know them, to the beginning of `buffer`; `None` if there are too many.
+    fn known_words<'b>(&self, key: &str, buffer: &'b mut [Option<WordId>]) -> Option<&'b [Option<WordId>]> {
+        let mut count = 0;
+        for text in self.syntax.split(key) {
+            *buffer.get_mut(count)? = self.words.find(&self.hasher, text);
+            count += 1;
         }
-        buffer
+        Some(&buffer[..count])
     }
 
     fn is_overlong(&self, pattern: &str) -> bool {

@@ -46,6 +46,11 @@ impl<V: Eq> NaiveTrie<V> {
         }
     }
 
+    /// A list of pairs of which the caller knows that they differ.
+    pub fn from_pairs(syntax: Syntax, pairs: Vec<(String, V)>) -> Self {
+        Self { syntax, pairs }
+    }
+
     /// Adds a pair unless it is there.
     pub fn insert(&mut self, pattern: &str, value: V) -> bool {
         let is_new = self.position(pattern, &value).is_none();
