@@ -208,8 +208,9 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
 
     /// Does what [`for_each_match`](Self::for_each_match) says and returns the number of steps it took.
     pub(crate) fn walk<'a>(&'a self, key: &str, f: impl FnMut(&'a V)) -> usize {
-        // Nearly all keys have room in one machine word, and in the smaller buffer.
+        // Nearly all keys have so few words that one machine word holds all their positions, the end included.
         const FEW: usize = Positions::<1>::CAPACITY - 1;
+        const LANES_MAX: usize = WORDS_MAX / 64 + 1;
         if self.overlong > 0 {
             return self.scan(key, f);
         }
@@ -219,7 +220,7 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
         }
         let mut many = [None; WORDS_MAX];
         if let Some(words) = self.known_words(key, &mut many) {
-            return Walk::<_, _, 5>::run(&self.tree, words, f);
+            return Walk::<_, _, LANES_MAX>::run(&self.tree, words, f);
         }
         self.scan(key, f)
     }
@@ -238,7 +239,11 @@ impl<V, S: BuildHasher> TopicTrie<V, S> {
     }
 
     /// Writes the words of `key`, as the patterns know them, to the beginning of `buffer`; `None` if there are too many.
-    fn known_words<'b>(&self, key: &str, buffer: &'b mut [Option<WordId>]) -> Option<&'b [Option<WordId>]> {
+    fn known_words<'b>(
+        &self,
+        key: &str,
+        buffer: &'b mut [Option<WordId>],
+    ) -> Option<&'b [Option<WordId>]> {
         let mut count = 0;
         for text in self.syntax.split(key) {
             *buffer.get_mut(count)? = self.words.find(&self.hasher, text);

@@ -41,19 +41,19 @@ fn hashes_between_words_take_steps_by_the_node_not_by_the_split() {
 
 #[test]
 fn every_mixture_of_wildcards_shares_its_steps() {
-    // All patterns of twelve words out of `a`, `*` and `#` that end in `#`.
+    // All patterns of ten words out of `a`, `*` and `#` that end in `#`.
     let words = ["a", "*", "#"];
-    let patterns = (0..3usize.pow(11)).map(|number| {
-        let mut pattern: Vec<_> = (0..11)
+    let patterns = (0..3usize.pow(9)).map(|number| {
+        let mut pattern: Vec<_> = (0..9)
             .map(|place| words[number / 3usize.pow(place) % 3])
             .collect();
         pattern.push("#");
         pattern.join(".")
     });
     let trie: TopicTrie<usize> = patterns.zip(0..).collect();
-    assert_eq!(trie.len(), 177_147);
+    assert_eq!(trie.len(), 19_683);
     let (nodes, _) = node_and_word_count(&trie);
-    let steps = check(&trie, &repeat("a", 40), 177_147);
+    let steps = check(&trie, &repeat("a", 40), 19_683);
     assert!(
         steps <= nodes * 2,
         "each node is visited once and looked for once"
