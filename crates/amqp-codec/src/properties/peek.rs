@@ -4,7 +4,8 @@ use super::walk::{Walk, flag};
 use crate::read::Truncated;
 use crate::{RawTable, ShortStr};
 
-/// The properties that decide what a broker does with a message, found in one walk; see [`RawProperties::peek`].
+/// The properties that decide what a broker does with a message, found in one walk; see
+/// [`RawProperties::peek`](crate::RawProperties::peek).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Peek<'a> {
     /// Named values for headers exchanges, and for brokers (`CC`, `BCC`, `x-delay` and so on).
