@@ -16,7 +16,7 @@ use twins::Twins;
 /// # Panics
 ///
 /// When the queue and its twin disagree.
-pub fn run(bytes: &[u8]) {
+pub fn operations(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let mut twins = Twins::new(&mut source);
     while let Some(operation) = Operation::read(&mut source) {

@@ -8,6 +8,6 @@ proptest! {
 
     #[test]
     fn queue_does_what_its_naive_twin_does(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
-        fuzzing::run(&bytes);
+        fuzzing::operations(&bytes);
     }
 }

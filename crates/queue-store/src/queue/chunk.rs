@@ -78,10 +78,6 @@ impl Chunk {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

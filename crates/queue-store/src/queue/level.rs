@@ -115,11 +115,11 @@ impl Level {
             .chain(self.rest.iter().flat_map(Chunk::iter))
     }
 
-    /// Drops all messages and their memory; the numbers go on.
+    /// Drops all messages and their memory. Their numbers are free again: what is delivered has lower
+    /// ones.
     pub(super) fn clear(&mut self) {
-        let waiting = self.front.len() + self.rest.iter().map(Chunk::len).sum::<usize>();
         *self = Self {
-            first_seq: self.first_seq + waiting as u64,
+            first_seq: self.first_seq,
             ..Self::default()
         };
     }
