@@ -43,8 +43,9 @@
 //! and patterns may be of any length, and none overflows the stack; those of more than 256 words, which AMQP cannot
 //! express, are [matched more slowly](TopicTrie::for_each_match).
 //!
-//! A node takes 24 bytes, eight to sixteen more in a table, and the values of a pattern as much as a `Vec` or a value,
-//! whichever is larger. Words are stored once.
+//! A node takes 24 bytes and its place in a table about 16; the values of a pattern take as much as a `Vec` or as one
+//! value, whichever is larger. All of them are kept in vectors that double when they are full. A word is stored once,
+//! however many patterns have it.
 //!
 //! # What it is not
 //!

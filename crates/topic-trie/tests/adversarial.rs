@@ -128,9 +128,14 @@ fn pattern_of_a_hundred_thousand_words_is_matched_and_removed() {
     assert_eq!(trie.matches(&repeat("a", 49_999)).len(), 1);
     assert!(trie.contains(&long, &0));
     assert!(trie.patterns().any(|pattern| pattern == long));
+    trie.extend((0..100).map(|number| (number.to_string(), number)));
+    assert!(
+        match_steps(&trie, "b") > 100,
+        "patterns are looked at one by one"
+    );
     assert!(trie.remove(&long, &0));
     assert!(
         match_steps(&trie, "b") < 5,
-        "without it, patterns are walked at once again"
+        "without it, they are walked at once again"
     );
 }
