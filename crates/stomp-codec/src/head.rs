@@ -3,10 +3,6 @@ use memchr::{memchr, memchr2};
 use crate::headers::Span;
 use crate::{Command, DecodeError, Limits};
 
-/// Room for this many headers is made with the first one. Most frames of most clients have fewer; growing from one
-/// header on would cost the others three allocations.
-const HEADER_COUNT_USUAL: usize = 8;
-
 /// Reads the head of a frame, that is its command and headers up to and including the empty line, from input that may
 /// still be growing.
 ///
@@ -168,9 +164,6 @@ impl HeadScan {
             _ => {}
         }
         let name_end = self.line_start + colon;
-        if self.spans.capacity() == 0 {
-            self.spans.reserve(HEADER_COUNT_USUAL);
-        }
         self.spans.push(Span {
             name: self.line_start..name_end,
             value: name_end + 1..self.line_start + line.len(),
