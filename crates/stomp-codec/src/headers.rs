@@ -8,8 +8,8 @@ use crate::escape::Escapes;
 
 /// The headers of a frame, in the order in which they stand on the wire.
 ///
-/// All names and values are slices of one block of bytes, so that a frame costs two allocations at most however many
-/// headers it has. Names may repeat; [`get`](Self::get) then finds the first.
+/// All names and values are slices of one block of bytes: no header costs an allocation of its own. Names may repeat;
+/// [`get`](Self::get) then finds the first.
 #[derive(Clone, Default)]
 pub struct Headers {
     /// UTF-8 from end to end. Holds more than the headers when it comes from the wire: command, colons, line ends.
