@@ -1,0 +1,247 @@
+//! Starting, looking after and stopping a broker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::auth::{Authenticator, UserTable};
+use crate::client::Client;
+use crate::clock::{Clock, VirtualClock};
+use crate::config::Config;
+use crate::error::{Error, Refusal};
+use crate::net::{self, Listener};
+use crate::shared::Shared;
+
+/// Sets up a broker. See [`Broker::builder`].
+#[derive(Default)]
+#[must_use = "nothing runs before start"]
+pub struct Builder {
+    config: Config,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    virtual_clock: Option<VirtualClock>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Listens for AMQP 0-9-1 clients on this address; port 0 has the system choose one, which
+    /// [`Broker::amqp_addresses`] tells. May be called several times. Without any, the broker serves its own process
+    /// only.
+    pub fn amqp(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.config.amqp_listeners.push(address.into());
+        self
+    }
+
+    /// Who may log in. Without this: `guest` with password `guest`, from loopback addresses only.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Runs the broker on a clock that is moved by hand. Every TTL, lease and heartbeat follows it.
+    pub fn virtual_clock(mut self, clock: VirtualClock) -> Self {
+        self.virtual_clock = Some(clock);
+        self
+    }
+
+    /// How many bytes messages may take in memory before publishers are no longer read from; `connection.blocked` tells
+    /// them. No limit unless set. Counted are the messages in queues and what it takes to hold them, not the buffers of
+    /// connections.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.config.memory_limit = bytes;
+        self
+    }
+
+    /// How long a client has from connecting to having opened its virtual host, before it is dropped. 10 s unless set.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long a client whose login was refused is kept waiting before its socket is closed. Nothing unless set; a
+    /// server that faces strangers wants some seconds, which make guessing slow (RabbitMQ takes three).
+    pub fn refusal_delay(mut self, delay: Duration) -> Self {
+        self.config.refusal_delay = delay;
+        self
+    }
+
+    /// How many connections there may be at once; more are closed as soon as they are accepted. 100,000 unless set.
+    pub fn connections_max(mut self, connections: usize) -> Self {
+        self.config.connections_max = connections;
+        self
+    }
+
+    /// How many channels a connection may have, proposed to clients, who may ask for fewer. 2047 unless set; 0 for no
+    /// limit.
+    pub fn channel_max(mut self, channels: u16) -> Self {
+        self.config.channel_max = channels;
+        self
+    }
+
+    /// The largest frame in bytes, proposed to clients, who may ask for a smaller one. 131,072 unless set, and at least
+    /// 8192.
+    pub fn frame_size_max(mut self, bytes: u32) -> Self {
+        self.config.frame_size_max = bytes.max(8192);
+        self
+    }
+
+    /// The heartbeat interval proposed to clients, in whole seconds; clients choose their own. 60 s unless set, zero for
+    /// none.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.config.heartbeat = interval;
+        self
+    }
+
+    /// The largest body in bytes; a larger message closes its channel with 406. 128 MiB unless set.
+    pub fn message_size_max(mut self, bytes: usize) -> Self {
+        self.config.message_size_max = bytes;
+        self
+    }
+
+    /// How long [`Broker::shutdown`] waits for clients to say goodbye. 5 s unless set.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.config.shutdown_timeout = timeout;
+        self
+    }
+
+    /// What clients are told about the server: a product and a version. Some client libraries look at the version to
+    /// decide what they may use, so by default it is that of the RabbitMQ whose behaviour is offered, 3.13.7.
+    pub fn product(mut self, product: impl Into<String>, version: impl Into<String>) -> Self {
+        self.config.product = product.into();
+        self.config.version = version.into();
+        self
+    }
+
+    /// Makes the names that the broker chooses (queues, consumer tags) follow from a seed, for tests that want the same
+    /// ones on every run. Never use it where strangers connect: the names could be guessed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.name_seed = Some(seed);
+        self
+    }
+
+    /// Opens the listeners and starts the broker on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When a listener's address cannot be opened; nothing is left running then.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with time and IO enabled.
+    #[expect(clippy::unused_async, reason = "opening a data directory will have to wait, and is part of starting")]
+    #[expect(clippy::disallowed_methods, reason = "the broker's own task is started here")]
+    pub async fn start(self) -> Result<Broker, Error> {
+        let mut sockets = Vec::new();
+        for address in &self.config.amqp_listeners {
+            sockets.push(net::bind(*address).map_err(|source| Error::listen(address.to_string(), source))?);
+        }
+        let clock = self.virtual_clock.map_or_else(Clock::system, Clock::Virtual);
+        let authenticator = self.authenticator.unwrap_or_else(|| Arc::new(UserTable::guest()));
+        let shared = Shared::new(self.config, clock, authenticator);
+        let timers = tokio::spawn(net::run_timers(Arc::clone(&shared)));
+        let mut broker = Broker { shared, listeners: Vec::new(), timers };
+        for socket in sockets {
+            let listener = Listener::start(socket, Arc::clone(&broker.shared))
+                .map_err(|source| Error::listen("a socket".to_owned(), source))?;
+            broker.listeners.push(listener);
+        }
+        Ok(broker)
+    }
+}
+
+/// A running broker.
+///
+/// Dropping it stops it at once: listeners are closed and connections told to go, without waiting for them.
+/// [`Broker::shutdown`] waits. Several brokers may run in one process; they have nothing in common.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+    timers: JoinHandle<()>,
+}
+
+impl Broker {
+    /// Begins to set up a broker.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The addresses on which AMQP clients are served, with their real ports, in the order in which they were asked
+    /// for.
+    #[must_use]
+    pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// A client in this process, in the virtual host `/`. Each call makes a client of its own, as a connection is.
+    ///
+    /// # Errors
+    /// When the broker is shut down.
+    pub fn client(&self) -> Result<Client, Error> {
+        self.client_of("/")
+    }
+
+    /// A client in this process, in the virtual host of this name.
+    ///
+    /// # Errors
+    /// When there is no such virtual host, or the broker is shut down.
+    pub fn client_of(&self, vhost: &str) -> Result<Client, Error> {
+        let found = self.shared.vhost(vhost);
+        let vhost = found.ok_or_else(|| Refusal::not_found(format!("vhost {vhost} not found")))?;
+        Client::new(Arc::clone(&self.shared), vhost).ok_or_else(Error::closed)
+    }
+
+    /// How many clients there are, with and without a socket.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.shared.registry.clients()
+    }
+
+    /// How many bytes the messages in all queues take, as [`Builder::memory_limit`] counts them.
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        self.shared.services.memory.used()
+    }
+
+    /// Waits until everything the broker knows of has been carried out: deliveries are written to their sockets, and
+    /// whatever is due by the clock has happened.
+    ///
+    /// What a peer has sent but the system has not handed to the broker yet is not known to it; neither is waited for
+    /// deliveries that this process has not taken from a [`Consumer`](crate::Consumer). A peer that does not read holds
+    /// this up.
+    pub async fn wait_idle(&self) {
+        // Between two looks every task that is ready gets its turn; one quiet look could fall between a wake-up and the
+        // task that it wakes.
+        const QUIET_LOOKS: u32 = 8;
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            quiet = if self.shared.is_idle() { quiet + 1 } else { 0 };
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Stops accepting, asks all clients to close their connections (AMQP clients are told `CONNECTION_FORCED`), and
+    /// waits until they have, or until the [timeout](Builder::shutdown_timeout) has passed.
+    ///
+    /// What was sent to clients and not acknowledged is lost with the queues: there is no data directory yet.
+    pub async fn shutdown(mut self) {
+        self.listeners.clear();
+        self.shared.registry.close_all();
+        let patience = self.shared.config.shutdown_timeout;
+        if tokio::time::timeout(patience, self.shared.registry.wait_for_sockets()).await.is_err() {
+            tracing::warn!(connections = self.connection_count(), "shut down without waiting for the last clients");
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.listeners.clear();
+        self.shared.registry.close_all();
+        self.timers.abort();
+    }
+}

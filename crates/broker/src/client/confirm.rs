@@ -1,0 +1,47 @@
+//! What becomes of a published message.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::error::Error;
+use crate::vhost::Services;
+
+/// Resolves when a published message is safe with its queues, or to the reason why it is not.
+///
+/// The message has been published whether or not this is awaited. Polled again after it has resolved, it panics, as
+/// futures do.
+pub struct Confirm {
+    result: Option<Result<(), Error>>,
+    /// While publishers are held up by the memory alarm.
+    released: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl std::fmt::Debug for Confirm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confirm").field("result", &self.result).finish_non_exhaustive()
+    }
+}
+
+impl Confirm {
+    pub(super) fn new(result: Result<(), Error>, services: &Arc<Services>) -> Self {
+        let released = services.memory.is_alarmed().then(|| {
+            let services = Arc::clone(services);
+            Box::pin(async move { services.memory.released().await }) as Pin<Box<dyn Future<Output = ()> + Send>>
+        });
+        Self { result: Some(result), released }
+    }
+}
+
+impl Future for Confirm {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(released) = &mut self.released {
+            std::task::ready!(released.as_mut().poll(cx));
+            self.released = None;
+        }
+        Poll::Ready(self.result.take().expect("a future is not polled after it has resolved"))
+    }
+}

@@ -1,0 +1,108 @@
+//! A stream of deliveries.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use leveret_queue_store::ConsumerId;
+
+use super::{Client, Delivery};
+use crate::connection::Registration;
+use crate::outbox::{Outbox, Outgoing};
+use crate::vhost::QueueCell;
+
+/// Receives the messages of a queue, in order; also a [`Stream`] of them.
+///
+/// It ends when the queue is deleted or the broker shut down. A consumer that is not polled is given 512 KiB of messages
+/// and then passed over. Dropping it cancels it: what it was given and has not taken goes back to the queue in its old
+/// place, while deliveries that were taken remain to be settled.
+#[derive(Debug)]
+pub struct Consumer {
+    client: Client,
+    outbox: Arc<Outbox>,
+    queue: Arc<QueueCell>,
+    id: ConsumerId,
+    inbox: VecDeque<Outgoing>,
+    over: bool,
+    /// Tells the broker's end to the outbox.
+    _registration: Registration,
+}
+
+impl Consumer {
+    pub(super) fn new(
+        client: Client,
+        registration: Registration,
+        outbox: Arc<Outbox>,
+        queue: Arc<QueueCell>,
+        id: ConsumerId,
+    ) -> Self {
+        Self { client, outbox, queue, id, inbox: VecDeque::new(), over: false, _registration: registration }
+    }
+
+    /// Waits for the next message; none when there will be no more.
+    ///
+    /// # Cancel safety
+    /// A message is only taken when this returns it.
+    pub async fn recv(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Takes the next message if one is there.
+    pub fn try_recv(&mut self) -> Option<Delivery> {
+        match self.poll_recv(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(delivery) => delivery,
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        loop {
+            if self.over {
+                return Poll::Ready(None);
+            }
+            match self.inbox.pop_front() {
+                Some(Outgoing::Deliver { delivery, .. }) => {
+                    let size = delivery.message.size_bytes();
+                    let clock = self.client.inner.shared.clock.clone();
+                    if self.outbox.window().leave(size) {
+                        self.queue.poll(clock.now());
+                    }
+                    return Poll::Ready(Some(Delivery::new(clock, Arc::clone(&self.queue), delivery)));
+                }
+                Some(Outgoing::ConsumerCancelled { .. } | Outgoing::Close { .. }) => self.over = true,
+                Some(_) => {}
+                None => {
+                    if self.outbox.poll_ready(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.outbox.take(&mut self.inbox);
+                }
+            }
+        }
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let now = self.client.inner.shared.now();
+        self.queue.cancel_and_return(now, self.id, || {
+            let waiting = self.inbox.drain(..).chain(self.outbox.close());
+            let ids = waiting.filter_map(|item| match item {
+                Outgoing::Deliver { delivery, .. } => delivery.id,
+                _ => None,
+            });
+            ids.collect()
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! A message that was handed to this process.
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{Properties, RawProperties};
+use leveret_queue_store::{DeliveryId, Message, Settlement};
+
+use crate::clock::Clock;
+use crate::vhost::QueueCell;
+
+/// A message from a queue, to be settled with [`ack`](Self::ack), [`nack`](Self::nack) or [`reject`](Self::reject).
+///
+/// Dropped without any of these it goes back to its old place in the queue, so a worker that panics loses nothing.
+/// Deliveries to a consumer with `no_ack` are settled already.
+#[derive(Debug)]
+pub struct Delivery {
+    clock: Clock,
+    queue: Arc<QueueCell>,
+    /// None once it is settled.
+    id: Option<DeliveryId>,
+    message: Message,
+    redelivered: bool,
+}
+
+impl Delivery {
+    pub(super) fn new(clock: Clock, queue: Arc<QueueCell>, delivery: leveret_queue_store::Delivery) -> Self {
+        Self {
+            clock,
+            queue,
+            id: delivery.id,
+            message: delivery.message,
+            redelivered: delivery.redelivered,
+        }
+    }
+
+    /// The message itself.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.message.body()
+    }
+
+    /// The exchange it was published to; empty for the default one.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        self.message.exchange()
+    }
+
+    /// The key it was published with.
+    #[must_use]
+    pub fn routing_key(&self) -> &str {
+        self.message.routing_key()
+    }
+
+    /// Its properties and headers.
+    #[must_use]
+    pub fn properties(&self) -> Properties {
+        Properties::from(RawProperties::from_validated_bytes(self.message.properties()))
+    }
+
+    /// It was handed to a consumer before, who may have seen it.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        self.redelivered
+    }
+
+    /// The message with everything it came with, to be kept or passed on.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// It is done with: the queue forgets it.
+    pub fn ack(mut self) {
+        self.settle(Settlement::Ack);
+    }
+
+    /// It was not done: back to its old place in the queue, or, without `requeue`, dead-lettered or forgotten.
+    pub fn nack(mut self, requeue: bool) {
+        self.settle(if requeue { Settlement::Requeue } else { Settlement::Discard });
+    }
+
+    /// The same as [`nack`](Self::nack), under the name that AMQP had first.
+    pub fn reject(self, requeue: bool) {
+        self.nack(requeue);
+    }
+
+    fn settle(&mut self, how: Settlement) {
+        if let Some(id) = self.id.take() {
+            self.queue.settle(self.clock.now(), std::iter::once(id), how);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.settle(Settlement::Requeue);
+    }
+}

@@ -1,0 +1,323 @@
+//! The broker from within its own process: what a client does over a socket, without one.
+
+mod confirm;
+mod consumer;
+mod delivery;
+mod options;
+
+use std::sync::{Arc, Weak};
+
+use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table};
+use leveret_queue_store::{ConsumerOptions, Message, MessageParts, TakeMode};
+use parking_lot::Mutex;
+
+use crate::connection::{ConnectionId, Kind, Registration};
+use crate::error::{Error, Refusal};
+use crate::outbox::{ConsumerKey, Outbox};
+use crate::shared::Shared;
+use crate::vhost::{
+    BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, QueueCell, QueueDeclare, QueueDelete, RouteCache,
+    VirtualHost,
+};
+
+pub use confirm::Confirm;
+pub use consumer::Consumer;
+pub use delivery::Delivery;
+pub use options::{ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions};
+
+/// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
+/// channel does, under the same rules.
+///
+/// Clones are the same client. Exclusive queues belong to the client that declared them and go when its last clone and
+/// its last [`Consumer`] are dropped.
+///
+/// Most methods are `async` because with a data directory they will have to wait for the disk; in memory they finish at
+/// once. Dropping a call before it is awaited does nothing, except for [`Client::publish`].
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    vhost: Arc<VirtualHost>,
+    registration: Registration,
+    exclusive: Mutex<Vec<Weak<QueueCell>>>,
+    publisher: Mutex<Publisher>,
+}
+
+#[derive(Debug, Default)]
+struct Publisher {
+    cache: RouteCache,
+    scratch: Vec<u8>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let exclusive = std::mem::take(&mut *self.exclusive.lock());
+        self.vhost.connection_closed(self.shared.now(), exclusive);
+    }
+}
+
+impl Client {
+    /// None when the broker is shut down.
+    pub(crate) fn new(shared: Arc<Shared>, vhost: Arc<VirtualHost>) -> Option<Self> {
+        let outbox = Outbox::new(Default::default());
+        let registration = shared.registry.register(&outbox, Kind::Client)?;
+        let inner = Inner {
+            shared,
+            vhost,
+            registration,
+            exclusive: Mutex::default(),
+            publisher: Mutex::default(),
+        };
+        Some(Self { inner: Arc::new(inner) })
+    }
+
+    /// Declares an exchange. Nothing happens when one of this name with the same properties exists.
+    ///
+    /// # Errors
+    /// For reserved names, and when an exchange of this name has other properties.
+    pub async fn declare_exchange(&self, name: &str, kind: ExchangeType, options: ExchangeOptions) -> Result<(), Error> {
+        let arguments = options.to_arguments().to_bytes();
+        self.inner.vhost.declare_exchange(&ExchangeDeclare {
+            name,
+            kind: kind.name(),
+            durable: options.durable,
+            auto_delete: options.auto_delete,
+            internal: options.internal,
+            arguments: RawTable::from_validated_bytes(&arguments),
+        })?;
+        Ok(())
+    }
+
+    /// Deletes an exchange with its bindings. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// For the exchanges that every virtual host has.
+    pub async fn delete_exchange(&self, name: &str) -> Result<(), Error> {
+        Ok(self.inner.vhost.delete_exchange(name, false)?)
+    }
+
+    /// Declares a queue; an empty name has the broker choose one, which is in the answer. Nothing happens when a queue of
+    /// this name with the same properties exists.
+    ///
+    /// # Errors
+    /// For reserved names (`amq.`), unacceptable options, a queue of this name with other properties, or one that is
+    /// exclusive to another client.
+    pub async fn declare_queue(&self, name: &str, options: QueueOptions) -> Result<QueueInfo, Error> {
+        let arguments = options.to_arguments().to_bytes();
+        let declare = QueueDeclare {
+            name,
+            durable: options.durable,
+            exclusive: options.exclusive,
+            auto_delete: options.auto_delete,
+            arguments: RawTable::from_validated_bytes(&arguments),
+        };
+        let declared = self.inner.vhost.declare_queue(self.inner.shared.now(), self.id(), &declare)?;
+        if declared.created && options.exclusive {
+            let mut exclusive = self.inner.exclusive.lock();
+            exclusive.retain(|queue| queue.strong_count() > 0);
+            exclusive.push(Arc::downgrade(&declared.queue));
+        }
+        Ok(QueueInfo::new(declared.queue.name(), declared.counts))
+    }
+
+    /// How a queue stands at the moment. Its lease is not renewed by looking.
+    ///
+    /// # Errors
+    /// When it does not exist, or is exclusive to another client.
+    pub async fn queue_info(&self, name: &str) -> Result<QueueInfo, Error> {
+        let queue = self.queue(name)?;
+        Ok(QueueInfo::new(queue.name(), queue.counts()))
+    }
+
+    /// Removes the messages that are ready and tells how many there were. Those that consumers hold stay theirs.
+    ///
+    /// # Errors
+    /// When the queue does not exist, or is exclusive to another client.
+    pub async fn purge_queue(&self, name: &str) -> Result<u64, Error> {
+        Ok(self.queue(name)?.purge(self.inner.shared.now()))
+    }
+
+    /// Deletes a queue with its messages and tells how many were ready. One that does not exist is fine. Its consumers
+    /// see the end of their stream.
+    ///
+    /// # Errors
+    /// When it is exclusive to another client.
+    pub async fn delete_queue(&self, name: &str) -> Result<u64, Error> {
+        let delete = QueueDelete { name, if_unused: false, if_empty: false };
+        Ok(self.inner.vhost.delete_queue(self.inner.shared.now(), self.id(), &delete)?)
+    }
+
+    /// Has an exchange route to a queue. Nothing happens when it does so already.
+    ///
+    /// # Errors
+    /// When either does not exist, for the default exchange, or for an exclusive queue of another client.
+    pub async fn bind_queue(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), Error> {
+        self.bind_queue_with(queue, exchange, routing_key, &Table::default()).await
+    }
+
+    /// As [`Client::bind_queue`], with arguments: what a headers exchange compares.
+    ///
+    /// # Errors
+    /// As [`Client::bind_queue`], and for arguments that the exchange's type does not accept.
+    pub async fn bind_queue_with(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: &Table,
+    ) -> Result<(), Error> {
+        let arguments = arguments.to_bytes();
+        let request = request(queue, exchange, routing_key, &arguments);
+        Ok(self.inner.vhost.bind_queue(self.id(), &request)?)
+    }
+
+    /// Removes a binding that was made without arguments. What does not exist is fine.
+    ///
+    /// # Errors
+    /// For the default exchange, and for an exclusive queue of another client.
+    pub async fn unbind_queue(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), Error> {
+        Ok(self.inner.vhost.unbind_queue(self.id(), &request(queue, exchange, routing_key, &[]))?)
+    }
+
+    /// Has an exchange route to another exchange. Cycles are harmless: a queue gets a message once.
+    ///
+    /// # Errors
+    /// When either does not exist, and for the default exchange.
+    pub async fn bind_exchange(&self, destination: &str, source: &str, routing_key: &str) -> Result<(), Error> {
+        Ok(self.inner.vhost.bind_exchange(&request(destination, source, routing_key, &[]))?)
+    }
+
+    /// Removes a binding between exchanges that was made without arguments. What does not exist is fine.
+    ///
+    /// # Errors
+    /// For the default exchange.
+    pub async fn unbind_exchange(&self, destination: &str, source: &str, routing_key: &str) -> Result<(), Error> {
+        Ok(self.inner.vhost.unbind_exchange(&request(destination, source, routing_key, &[]))?)
+    }
+
+    /// Publishes a message. It is with its queues when this returns; the future tells what became of it, as a publisher
+    /// confirm does, and need not be awaited.
+    ///
+    /// The empty exchange leads to the queue whose name is the routing key.
+    ///
+    /// While messages take more memory than the [limit](crate::Builder::memory_limit) the future waits, which is how a
+    /// publisher that awaits its confirms is slowed down.
+    ///
+    /// # Errors
+    /// The future resolves to an error when the exchange does not exist or may not be published to, when a queue whose
+    /// overflow behaviour says so refused the message, and, for a [mandatory](Publish::mandatory) one, when it reached
+    /// no queue: that error gives the message back.
+    pub fn publish(&self, publish: Publish<'_>) -> Confirm {
+        let result = self.publish_now(&publish);
+        Confirm::new(result, &self.inner.shared.services)
+    }
+
+    fn publish_now(&self, publish: &Publish<'_>) -> Result<(), Error> {
+        for name in [publish.exchange, publish.routing_key] {
+            if name.len() > 255 {
+                return Err(Refusal::precondition_failed("names and routing keys have at most 255 bytes").into());
+            }
+        }
+        let properties = publish.properties.as_ref().map(Properties::to_bytes).unwrap_or_default();
+        let raw = RawProperties::from_validated_bytes(&properties);
+        let peek = raw.peek();
+        let parts = MessageParts {
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            properties: &properties,
+            body: publish.body,
+            persistent: peek.delivery_mode == Some(2),
+            priority: peek.priority.unwrap_or(0),
+            expiration_ms: crate::expiration::of(&peek)?,
+        };
+        let (route, message) = {
+            let mut publisher = self.inner.publisher.lock();
+            let Publisher { cache, scratch } = &mut *publisher;
+            let route = self.inner.vhost.route(cache, publish.exchange, publish.routing_key, peek.headers)?;
+            (route, Message::new(&parts, scratch))
+        };
+        if route.queues.is_empty() {
+            return if publish.mandatory { Err(Error::unroutable(message)) } else { Ok(()) };
+        }
+        let mut refused = Vec::new();
+        let now = self.inner.shared.now();
+        for queue in &route.queues {
+            queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
+        }
+        if refused.is_empty() { Ok(()) } else { Err(Error::queue_full()) }
+    }
+
+    /// Starts a consumer. Messages come from [`Consumer::recv`], or from it as a `Stream`.
+    ///
+    /// # Errors
+    /// When the queue does not exist, is exclusive to another client, or has an exclusive consumer.
+    pub async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer, Error> {
+        let cell = self.queue(queue)?;
+        // What an application has not taken yet is its own business, so it does not count as the broker's work.
+        let outbox = Outbox::new(Default::default());
+        let registration =
+            self.inner.shared.registry.register(&outbox, Kind::Consumer).ok_or_else(Error::closed)?;
+        let link = ConsumerLink {
+            outbox: Arc::clone(&outbox),
+            channel: Default::default(),
+            key: ConsumerKey(0),
+        };
+        let consumer_options = ConsumerOptions {
+            no_ack: options.no_ack,
+            exclusive: options.exclusive,
+            priority: options.priority,
+            prefetch: options.prefetch,
+            window: Some(Arc::clone(outbox.window())),
+            channel_prefetch: None,
+        };
+        let id = cell.consume(self.inner.shared.now(), consumer_options, link).map_err(|problem| match problem {
+            CannotConsume::QueueGone => self.inner.vhost.no_queue(queue),
+            CannotConsume::Refused(_) => {
+                Refusal::access_refused(format!("{} in exclusive use", self.inner.vhost.queue_phrase(queue)))
+            }
+        })?;
+        Ok(Consumer::new(self.clone(), registration, outbox, cell, id))
+    }
+
+    /// Takes one message if there is one; it must be settled like one from a consumer.
+    ///
+    /// # Errors
+    /// When the queue does not exist, or is exclusive to another client.
+    pub async fn get(&self, queue: &str) -> Result<Option<Delivery>, Error> {
+        let queue = self.queue(queue)?;
+        let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
+        Ok(taken.map(|(delivery, _)| Delivery::new(self.inner.shared.clock.clone(), queue, delivery)))
+    }
+
+    /// Looks at the first `limit` messages that are ready, in the order in which they will be delivered, and leaves them
+    /// as they are.
+    ///
+    /// # Errors
+    /// When the queue does not exist, or is exclusive to another client.
+    pub async fn browse(&self, queue: &str, limit: usize) -> Result<Vec<Message>, Error> {
+        let mut messages = Vec::new();
+        self.queue(queue)?.browse(|message, _| {
+            if messages.len() < limit {
+                messages.push(message.clone());
+            }
+            messages.len() < limit
+        });
+        Ok(messages)
+    }
+
+    fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Refusal> {
+        self.inner.vhost.queue(name, self.id())
+    }
+
+    fn id(&self) -> ConnectionId {
+        self.inner.registration.id()
+    }
+}
+
+fn request<'a>(destination: &'a str, source: &'a str, routing_key: &'a str, arguments: &'a [u8]) -> BindingRequest<'a> {
+    BindingRequest { destination, source, routing_key, arguments: RawTable::from_validated_bytes(arguments) }
+}

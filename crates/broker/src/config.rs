@@ -1,0 +1,86 @@
+//! How a broker is set up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The settings of a broker; made by [`Builder`](crate::Builder).
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) amqp_listeners: Vec<SocketAddr>,
+    pub(crate) memory_limit: usize,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) refusal_delay: Duration,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) connections_max: usize,
+    pub(crate) channel_max: u16,
+    pub(crate) frame_size_max: u32,
+    pub(crate) heartbeat: Duration,
+    pub(crate) message_size_max: usize,
+    pub(crate) cluster_name: String,
+    pub(crate) product: String,
+    pub(crate) version: String,
+    pub(crate) name_seed: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            amqp_listeners: Vec::new(),
+            memory_limit: usize::MAX,
+            handshake_timeout: Duration::from_secs(10),
+            refusal_delay: Duration::ZERO,
+            shutdown_timeout: Duration::from_secs(5),
+            connections_max: 100_000,
+            channel_max: 2047,
+            frame_size_max: 131_072,
+            heartbeat: Duration::from_secs(60),
+            message_size_max: 134_217_728,
+            cluster_name: "leveret".to_owned(),
+            product: "leveret".to_owned(),
+            version: "3.13.7".to_owned(),
+            name_seed: None,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn handshake_timeout_ms(&self) -> u64 {
+        to_ms(self.handshake_timeout)
+    }
+
+    pub(crate) fn refusal_delay_ms(&self) -> u64 {
+        to_ms(self.refusal_delay)
+    }
+
+    pub(crate) fn channel_max(&self) -> u16 {
+        self.channel_max
+    }
+
+    pub(crate) fn frame_size_max(&self) -> u32 {
+        self.frame_size_max
+    }
+
+    pub(crate) fn heartbeat_s(&self) -> u16 {
+        u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn message_size_max(&self) -> usize {
+        self.message_size_max
+    }
+
+    pub(crate) fn cluster_name(&self) -> &str {
+        &self.cluster_name
+    }
+
+    pub(crate) fn product(&self) -> &str {
+        &self.product
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+fn to_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

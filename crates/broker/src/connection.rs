@@ -1,0 +1,159 @@
+//! What the broker knows of each client that is connected, with a socket or without.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leveret_amqp_codec::ReplyCode;
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::sync::Notify;
+
+use crate::outbox::{Outbox, Outgoing};
+
+/// Names a connection for as long as the broker runs; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// The two ends of a client's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoints {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+impl fmt::Display for Endpoints {
+    /// A connection's name as RabbitMQ gives it: `PEER_IP:PEER_PORT -> LOCAL_IP:LOCAL_PORT`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.peer, self.local)
+    }
+}
+
+/// What a registration stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A client with a socket.
+    Socket,
+    /// A client in this process.
+    Client,
+    /// A consumer of such a client.
+    Consumer,
+}
+
+/// Everything that must hear of the broker's end.
+///
+/// Its lock is never held while another is taken, except an outbox's.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    /// The last socket is gone.
+    sockets_gone: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outboxes: Slab<Arc<Outbox>>,
+    next_id: u64,
+    sockets: usize,
+    clients: usize,
+    /// Set when the broker shuts down: who comes late is turned away.
+    closing: bool,
+}
+
+impl State {
+    fn count(&mut self, kind: Kind) -> Option<&mut usize> {
+        match kind {
+            Kind::Socket => Some(&mut self.sockets),
+            Kind::Client => Some(&mut self.clients),
+            Kind::Consumer => None,
+        }
+    }
+}
+
+/// A place in the registry; leaving is dropping it.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    registry: Arc<Registry>,
+    key: usize,
+    id: ConnectionId,
+    kind: Kind,
+}
+
+impl Registration {
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.registry.state.lock();
+        state.outboxes.remove(self.key);
+        if let Some(count) = state.count(self.kind) {
+            *count -= 1;
+        }
+        let last = self.kind == Kind::Socket && state.sockets == 0;
+        drop(state);
+        if last {
+            self.registry.sockets_gone.notify_waiters();
+        }
+    }
+}
+
+impl Registry {
+    /// Enters somebody; what is for them goes to `outbox`. None when the broker is shutting down.
+    pub(crate) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>, kind: Kind) -> Option<Registration> {
+        let mut state = self.state.lock();
+        if state.closing {
+            return None;
+        }
+        let id = ConnectionId(state.next_id);
+        state.next_id += 1;
+        if let Some(count) = state.count(kind) {
+            *count += 1;
+        }
+        let key = state.outboxes.insert(Arc::clone(outbox));
+        Some(Registration { registry: Arc::clone(self), key, id, kind })
+    }
+
+    /// How many clients have a socket.
+    pub(crate) fn sockets(&self) -> usize {
+        self.state.lock().sockets
+    }
+
+    /// How many clients there are.
+    pub(crate) fn clients(&self) -> usize {
+        let state = self.state.lock();
+        state.sockets + state.clients
+    }
+
+    /// Waits until no client with a socket is left.
+    pub(crate) async fn wait_for_sockets(&self) {
+        loop {
+            // Asked for before looking, so that the last one's leaving in between is not missed.
+            let gone = self.sockets_gone.notified();
+            if self.sockets() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// Asks every connection to close, in RabbitMQ's words, and lets no new one in.
+    pub(crate) fn close_all(&self) {
+        let outboxes: Vec<_> = {
+            let mut state = self.state.lock();
+            state.closing = true;
+            state.outboxes.iter().map(|(_, outbox)| Arc::clone(outbox)).collect()
+        };
+        for outbox in outboxes {
+            let close = Outgoing::Close {
+                code: ReplyCode::ConnectionForced,
+                text: "broker forced connection closure with reason 'shutdown'".to_owned(),
+            };
+            if let Some(waker) = outbox.push([close]) {
+                waker.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Errors: what a client is told ([`Refusal`]), and what an embedding program gets ([`Error`]).
+
+use std::fmt;
+
+use leveret_amqp_codec::ReplyCode;
+use leveret_queue_store::Message;
+
+/// Why an operation of a client was refused, in RabbitMQ's words: the explanation after `CODE_NAME - `.
+///
+/// Whether it closes the channel or the connection follows from the code (behaviour reference, section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ReplyCode,
+    pub(crate) explanation: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ReplyCode, explanation: impl Into<String>) -> Self {
+        Self { code, explanation: explanation.into() }
+    }
+
+    pub(crate) fn access_refused(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::AccessRefused, explanation)
+    }
+
+    pub(crate) fn not_found(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::NotFound, explanation)
+    }
+
+    pub(crate) fn resource_locked(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::ResourceLocked, explanation)
+    }
+
+    pub(crate) fn precondition_failed(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::PreconditionFailed, explanation)
+    }
+
+    pub(crate) fn not_allowed(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::NotAllowed, explanation)
+    }
+
+    pub(crate) fn not_implemented(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::NotImplemented, explanation)
+    }
+
+    pub(crate) fn command_invalid(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::CommandInvalid, explanation)
+    }
+
+    pub(crate) fn channel_error(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::ChannelError, explanation)
+    }
+
+    pub(crate) fn unexpected_frame(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::UnexpectedFrame, explanation)
+    }
+
+    pub(crate) fn frame_error(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::FrameError, explanation)
+    }
+
+    /// `NAME_WITH_UNDERSCORES - explanation`, as it stands in a close method.
+    pub(crate) fn reply_text(&self) -> String {
+        self.code.reply_text(&self.explanation)
+    }
+}
+
+/// Why the broker could not do what its embedding program asked for.
+///
+/// The inside may grow; look at it through the predicates. Its text says what was refused and why, in the words that an
+/// AMQP client would see.
+pub struct Error {
+    kind: Kind,
+}
+
+enum Kind {
+    Refused(Refusal),
+    Unroutable(Message),
+    QueueFull,
+    Closed,
+    Listen { address: String, source: std::io::Error },
+}
+
+impl Error {
+    pub(crate) fn unroutable(message: Message) -> Self {
+        Self { kind: Kind::Unroutable(message) }
+    }
+
+    pub(crate) fn queue_full() -> Self {
+        Self { kind: Kind::QueueFull }
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self { kind: Kind::Closed }
+    }
+
+    pub(crate) fn listen(address: String, source: std::io::Error) -> Self {
+        Self { kind: Kind::Listen { address, source } }
+    }
+
+    /// The exchange, queue or virtual host does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.has_code(ReplyCode::NotFound)
+    }
+
+    /// What was declared exists with other properties, or an argument's value is not acceptable.
+    #[must_use]
+    pub fn is_precondition_failed(&self) -> bool {
+        self.has_code(ReplyCode::PreconditionFailed)
+    }
+
+    /// The name is reserved, or the queue is in exclusive use by another consumer.
+    #[must_use]
+    pub fn is_access_refused(&self) -> bool {
+        self.has_code(ReplyCode::AccessRefused)
+    }
+
+    /// The queue is exclusive to another client.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.has_code(ReplyCode::ResourceLocked)
+    }
+
+    /// A message published as mandatory reached no queue; [`Error::into_message`] gives it back.
+    #[must_use]
+    pub fn is_unroutable(&self) -> bool {
+        matches!(self.kind, Kind::Unroutable(_))
+    }
+
+    /// A queue whose overflow behaviour is to refuse was full.
+    #[must_use]
+    pub fn is_queue_full(&self) -> bool {
+        matches!(self.kind, Kind::QueueFull)
+    }
+
+    /// The broker was shut down.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.kind, Kind::Closed)
+    }
+
+    /// The operating system's error when a listener's address could not be opened.
+    #[must_use]
+    pub fn as_io_error(&self) -> Option<&std::io::Error> {
+        match &self.kind {
+            Kind::Listen { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The message that could not be published, where there is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        match self.kind {
+            Kind::Unroutable(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    fn has_code(&self, code: ReplyCode) -> bool {
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.code == code)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self { kind: Kind::Refused(refusal) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Refused(refusal) => f.write_str(&refusal.explanation),
+            Kind::Unroutable(message) => {
+                write!(f, "no queue for routing key '{}' at exchange '{}'", message.routing_key(), message.exchange())
+            }
+            Kind::QueueFull => f.write_str("a queue is full and refuses new messages"),
+            Kind::Closed => f.write_str("the broker is shut down"),
+            Kind::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Refused(refusal) => f.debug_tuple("Error").field(&refusal.reply_text()).finish(),
+            _ => write!(f, "Error({self})"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Listen { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One loop per connection: wait for bytes, deliveries, room or a deadline; feed the session; write what it says.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::auth::{Identity, LoginRefused};
+use crate::clock::Sleep;
+use crate::connection::{Endpoints, Kind};
+use crate::outbox::Outbox;
+use crate::session::Output;
+use crate::session::amqp::Session;
+use crate::shared::Shared;
+
+/// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
+/// the processor's cache until they are routed.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Output is written once it has grown to about this size, while more is being encoded. Sockets on one machine move
+/// 16 KiB a write about as fast as anything, and the cache still holds them.
+const WRITE_SIZE: usize = 32 * 1024;
+
+/// How many reads or batches of deliveries a connection may handle before others get their turn.
+const STEPS_PER_TURN: usize = 8;
+
+/// A client's socket with its session.
+///
+/// Idle connections hold no buffers: reading and writing borrow the thread's, and only what could not be consumed or
+/// written is kept here.
+pub(super) struct Connection<S> {
+    stream: S,
+    session: Session,
+    outbox: Arc<Outbox>,
+    shared: Arc<Shared>,
+    /// Read but not consumed: part of a frame, or input that must wait.
+    unread: BytesMut,
+    /// Encoded but not written: the peer is slow.
+    unwritten: Output,
+    login: Option<Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>>,
+    /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
+    sleep: Option<Sleep>,
+    alarm: Option<Time>,
+}
+
+/// The buffers of a thread, lent to the connection that is at work on it.
+struct Buffers {
+    input: BytesMut,
+    output: Output,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers { input: BytesMut::new(), output: Output::default() });
+}
+
+impl Connection<TcpStream> {
+    /// None when the broker is shutting down.
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr, local: SocketAddr, shared: &Arc<Shared>) -> Option<Self> {
+        let outbox = Outbox::new(shared.busy.clone());
+        let registration = shared.registry.register(&outbox, Kind::Socket)?;
+        let endpoints = Endpoints { peer, local };
+        tracing::debug!(connection = %endpoints, "accepted");
+        let session =
+            Session::new(Arc::clone(shared), registration, Arc::clone(&outbox), Some(endpoints), shared.now());
+        Some(Self {
+            stream,
+            session,
+            outbox,
+            shared: Arc::clone(shared),
+            unread: BytesMut::new(),
+            unwritten: Output::default(),
+            login: None,
+            sleep: None,
+            alarm: None,
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) async fn run(mut self) {
+        if let Err(error) = poll_fn(|cx| self.poll(cx)).await {
+            tracing::debug!(%error, "connection lost");
+        }
+    }
+
+    /// Does what there is to do, then waits. Ready when the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.busy.enter();
+        let result = BUFFERS.with_borrow_mut(|buffers| {
+            let result = self.poll_turn(cx, buffers);
+            buffers.output.clear();
+            result
+        });
+        self.shared.busy.leave();
+        result
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<()>> {
+        for _ in 0..STEPS_PER_TURN {
+            let step = self.poll_step(cx, buffers)?;
+            if self.session.is_finished() && self.unwritten.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match step {
+                Poll::Ready(Step::Done) => {}
+                Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    self.outbox.release_memory();
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
+        let now = self.shared.now();
+        if !self.unwritten.is_empty() {
+            // A peer that does not read is given nothing more, and nothing more is read from it.
+            if self.poll_write_rest(cx, now)?.is_ready() {
+                return Ok(Poll::Ready(Step::Done));
+            }
+        } else if let Some(login) = &mut self.login {
+            if let Poll::Ready(result) = login.as_mut().poll(cx) {
+                self.login = None;
+                self.session.handle_login(now, result, &mut buffers.output);
+                self.consume_unread(cx, now, buffers)?;
+                return Ok(Poll::Ready(Step::Done));
+            }
+        } else {
+            if self.outbox.poll_ready(cx).is_ready() {
+                self.deliver(cx, now, &mut buffers.output)?;
+                self.consume_unread(cx, now, buffers)?;
+                return Ok(Poll::Ready(Step::Done));
+            }
+            if self.session.takes_input()
+                && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
+            {
+                return Ok(Poll::Ready(step));
+            }
+        }
+        if self.poll_timeout(cx).is_ready() {
+            self.session.handle_timeout(now, &mut buffers.output);
+            self.flush(cx, now, &mut buffers.output)?;
+            return Ok(Poll::Ready(Step::Done));
+        }
+        Ok(Poll::Pending)
+    }
+
+    /// Reads once, has the session take what it can, and writes what it says.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Time, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
+        let Buffers { input, output, .. } = buffers;
+        input.clear();
+        input.extend_from_slice(&self.unread);
+        // Filled with zeros once; later reads overwrite what is there.
+        input.resize(self.unread.len() + READ_SIZE, 0);
+        let mut read = ReadBuf::new(&mut input[self.unread.len()..]);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(result) => result?,
+        }
+        let received = read.filled().len();
+        if received == 0 {
+            return Ok(Poll::Ready(Step::PeerClosed));
+        }
+        input.truncate(self.unread.len() + received);
+        self.session.handle_input(now, input, output);
+        self.keep_unread(input);
+        self.start_login();
+        self.deliver(cx, now, output)?;
+        self.flush(cx, now, output)?;
+        Ok(Poll::Ready(Step::Done))
+    }
+
+    /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
+    fn consume_unread(&mut self, cx: &mut Context<'_>, now: Time, buffers: &mut Buffers) -> io::Result<()> {
+        let output = &mut buffers.output;
+        if !self.unread.is_empty() && self.session.takes_input() {
+            let mut unread = std::mem::take(&mut self.unread);
+            self.session.handle_input(now, &mut unread, output);
+            self.keep_unread(&unread);
+            self.start_login();
+            self.deliver(cx, now, output)?;
+        }
+        self.flush(cx, now, output)
+    }
+
+    fn keep_unread(&mut self, input: &[u8]) {
+        self.unread = BytesMut::from(input);
+    }
+
+    fn start_login(&mut self) {
+        if let Some(login) = self.session.take_login() {
+            let authenticator = Arc::clone(&self.shared.authenticator);
+            self.login = Some(Box::pin(async move { authenticator.authenticate(login).await }));
+        }
+    }
+
+    /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
+    fn deliver(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<()> {
+        while self.unwritten.is_empty() && self.session.handle_outbox(now, WRITE_SIZE, output) {
+            self.flush(cx, now, output)?;
+        }
+        // What is left is written by whoever called, together with whatever else there is.
+        Ok(())
+    }
+
+    /// Writes the output; what the peer does not take is kept.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<()> {
+        if output.is_empty() {
+            return Ok(());
+        }
+        if self.unwritten.is_empty() && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready() {
+            self.session.handle_written(now);
+            return Ok(());
+        }
+        self.unwritten.append(output);
+        Ok(())
+    }
+
+    fn poll_write_rest(&mut self, cx: &mut Context<'_>, now: Time) -> io::Result<Poll<()>> {
+        if poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        self.unwritten = Output::default();
+        self.session.handle_written(now);
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.session.next_timeout() else { return Poll::Pending };
+        if self.alarm.is_none_or(|alarm| deadline < alarm) {
+            self.alarm = Some(deadline);
+            self.sleep = Some(self.shared.clock.sleep_until(deadline));
+        }
+        loop {
+            let Some(sleep) = &mut self.sleep else { return Poll::Pending };
+            if Pin::new(sleep).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.sleep = None;
+            self.alarm = None;
+            if deadline <= self.shared.now() {
+                return Poll::Ready(());
+            }
+            // It was set before the deadline moved on.
+            self.alarm = Some(deadline);
+            self.sleep = Some(self.shared.clock.sleep_until(deadline));
+        }
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    /// However the connection ended, also when its task is dropped with the runtime: nothing it held is lost.
+    fn drop(&mut self) {
+        self.session.handle_disconnect(self.shared.now());
+    }
+}
+
+/// Ready when everything is written.
+fn poll_write_all<S: AsyncWrite>(
+    mut stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    output: &mut Output,
+) -> io::Result<Poll<()>> {
+    while !output.is_empty() {
+        let written = match output.as_single() {
+            Some(bytes) => stream.as_mut().poll_write(cx, bytes),
+            None => {
+                let mut slices: Vec<IoSlice<'_>> = Vec::new();
+                output.slices(&mut slices);
+                stream.as_mut().poll_write_vectored(cx, &slices)
+            }
+        };
+        match written {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(written)) => output.advance(written),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+    }
+    Ok(Poll::Ready(()))
+}
+
+/// What a step came to.
+enum Step {
+    Done,
+    PeerClosed,
+}

@@ -1,0 +1,99 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::connection;
+use crate::shared::Shared;
+
+/// How many connections the kernel keeps for us until we accept them: thousands of phones come back at once when a
+/// network returns. The kernel lowers it to its own limit.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait when the process has no file descriptor left; closing connections will free some.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// A bound address and the task that accepts connections on it. Dropping it closes the address.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Starts accepting on a socket from [`bind`].
+    #[expect(clippy::disallowed_methods, reason = "net is the part of the broker that has tasks")]
+    pub(crate) fn start(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Self { address, task: tokio::spawn(accept(listener, shared)) })
+    }
+
+    /// The address with the real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Opens a listening socket. An IPv6 address stands for itself only, so that both families can have the same port.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // So that a restart need not wait for the connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => start_connection(stream, peer, &shared),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                if !is_about_one_connection(&error) {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "net is the part of the broker that has tasks")]
+fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    let limit = shared.config.connections_max;
+    if shared.registry.sockets() >= limit {
+        tracing::warn!(%peer, limit, "refused a connection: the limit is reached");
+        return;
+    }
+    // Writes are already gathered; waiting for more would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "the connection ended at once");
+        return;
+    }
+    let Ok(local) = stream.local_addr() else { return };
+    if let Some(connection) = connection::Connection::new(stream, peer, local, shared) {
+        tokio::spawn(connection.run());
+    }
+}
+
+/// The peer gave up before we came to it; the next one may be fine.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,153 @@
+//! What the broker has for one connection: filled by queues, emptied by the connection's own task.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use leveret_amqp_codec::{ChannelId, ReplyCode};
+use leveret_queue_store::{Delivery, Gate};
+use parking_lot::Mutex;
+
+use crate::busy::BusyCount;
+
+/// How many bytes of messages may wait in one outbox before queues pass its consumers over. Enough to keep a socket busy
+/// for a few writes of 64 KiB; what a client that does not read costs the broker at most, one message aside.
+pub(crate) const WINDOW_BYTES: usize = 512 * 1024;
+
+/// Names a consumer within its outbox: the session chose the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConsumerKey(pub(crate) u32);
+
+/// One thing for a connection to do, in the order in which it happened.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// A queue assigned a message to one of the connection's consumers.
+    Deliver { channel: ChannelId, consumer: ConsumerKey, delivery: Delivery },
+    /// The consumer's queue is gone.
+    ConsumerCancelled { channel: ChannelId, consumer: ConsumerKey },
+    /// The memory alarm is over.
+    Unblocked,
+    /// The broker wants the connection closed.
+    Close { code: ReplyCode, text: String },
+}
+
+/// The place where queues leave what they have for one connection.
+///
+/// Bounded by its window: a queue enters [`Outbox::window`] for each message it assigns and passes the connection's
+/// consumers over while the window is full; the connection leaves it when the bytes are written. The few items that are
+/// not deliveries are bounded by the number of consumers.
+///
+/// Its lock is the innermost of all: it may be taken while a queue's lock is held, and nothing is locked or woken under
+/// it.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    window: Arc<Gate>,
+    busy: BusyCount,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Outgoing>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(busy: BusyCount) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), window: Arc::new(Gate::new(WINDOW_BYTES)), busy })
+    }
+
+    /// Bounds the bytes of messages that wait here.
+    pub(crate) fn window(&self) -> &Arc<Gate> {
+        &self.window
+    }
+
+    /// Adds items; the waker, if any, is to be woken once no lock is held.
+    ///
+    /// After [`Outbox::close`] the items are dropped: the session has given its deliveries back by then.
+    #[must_use]
+    pub(crate) fn push(&self, items: impl IntoIterator<Item = Outgoing>) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        let was_empty = state.items.is_empty();
+        state.items.extend(items);
+        if was_empty && !state.items.is_empty() {
+            self.busy.enter();
+        }
+        state.waker.take()
+    }
+
+    /// Moves everything into `into`, which must be empty and lends its capacity to the outbox.
+    pub(crate) fn take(&self, into: &mut VecDeque<Outgoing>) {
+        debug_assert!(into.is_empty(), "items would change places");
+        let mut state = self.state.lock();
+        if !state.items.is_empty() {
+            std::mem::swap(&mut state.items, into);
+            self.busy.leave();
+        }
+    }
+
+    /// Gives the memory of an empty outbox back, for a connection that goes to sleep.
+    pub(crate) fn release_memory(&self) {
+        let mut state = self.state.lock();
+        if state.items.is_empty() {
+            state.items = VecDeque::new();
+        }
+    }
+
+    /// Ready when there is something to take; else the task is woken by the next item.
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.items.is_empty() {
+            return Poll::Ready(());
+        }
+        match &state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => state.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Nothing is accepted from now on; returns what was still waiting.
+    pub(crate) fn close(&self) -> VecDeque<Outgoing> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.waker = None;
+        if !state.items.is_empty() {
+            self.busy.leave();
+        }
+        std::mem::take(&mut state.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waker_is_handed_out_once_per_sleep() {
+        let outbox = Outbox::new(BusyCount::default());
+        let cx = Context::from_waker(Waker::noop());
+        assert!(outbox.poll_ready(&cx).is_pending());
+        assert!(outbox.push([Outgoing::Unblocked]).is_some(), "a sleeping task is woken");
+        assert!(outbox.push([Outgoing::Unblocked]).is_none(), "and not a second time");
+        assert!(outbox.poll_ready(&cx).is_ready());
+        let mut items = VecDeque::new();
+        outbox.take(&mut items);
+        assert_eq!(items.len(), 2);
+        assert!(outbox.poll_ready(&cx).is_pending());
+    }
+
+    #[test]
+    fn a_closed_outbox_drops_what_comes_late() {
+        let busy = BusyCount::default();
+        let outbox = Outbox::new(busy.clone());
+        let _ = outbox.push([Outgoing::Unblocked]);
+        assert_eq!(outbox.close().len(), 1);
+        assert!(outbox.push([Outgoing::Unblocked]).is_none());
+        assert!(busy.is_idle());
+    }
+}

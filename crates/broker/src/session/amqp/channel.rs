@@ -1,0 +1,225 @@
+//! One channel: its consumers, its unacknowledged deliveries and the message it is receiving.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use leveret_amqp_codec::ChannelId;
+use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
+use slab::Slab;
+
+use super::confirms::Confirms;
+use super::tx::Transaction;
+use super::unacked::{Outstanding, SourceKey, UnknownTag, Unacked};
+use crate::outbox::ConsumerKey;
+use crate::vhost::QueueCell;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    /// We sent channel.close: everything but close and close-ok is thrown away until the client has answered.
+    pub(super) closing: bool,
+    pub(super) content: Option<IncomingContent>,
+    pub(super) consumers: Slab<Consumer>,
+    pub(super) tags: HashMap<Arc<str>, ConsumerKey, Hasher>,
+    pub(super) unacked: Unacked,
+    pub(super) sources: Slab<Source>,
+    /// The source of a queue, by the queue's address.
+    source_keys: HashMap<usize, SourceKey, Hasher>,
+    /// Sources with acknowledgements that their queues have not been told of.
+    dirty: Vec<SourceKey>,
+    pub(super) next_tag: u64,
+    /// For consumers started from now on; 0 for no limit.
+    pub(super) prefetch: u16,
+    /// For all consumers of the channel together (basic.qos with global set); 0 for no limit.
+    pub(super) global_prefetch: u16,
+    /// What enforces it.
+    pub(super) gate: Arc<Gate>,
+    pub(super) mode: Mode,
+    /// Stands for an empty queue name.
+    pub(super) last_queue: Option<Arc<str>>,
+}
+
+/// What a channel promises its publishers. Confirms and transactions exclude each other.
+#[derive(Debug)]
+pub(super) enum Mode {
+    Plain,
+    Confirm(Confirms),
+    Transaction(Transaction),
+}
+
+/// A consumer of this channel.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) tag: Arc<str>,
+    pub(super) source: SourceKey,
+    pub(super) id: ConsumerId,
+}
+
+/// A queue that this channel consumes or gets from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) queue: Arc<QueueCell>,
+    /// Consumers, and deliveries that are not settled: while there are any, the source stays.
+    uses: usize,
+    /// Acknowledged, and not yet told to the queue.
+    acked: Vec<DeliveryId>,
+}
+
+/// A publish of which not everything has arrived.
+#[derive(Debug)]
+pub(super) struct IncomingContent {
+    pub(super) exchange: Box<str>,
+    pub(super) routing_key: Box<str>,
+    pub(super) mandatory: bool,
+    /// None until the content header came.
+    pub(super) body: Option<IncomingBody>,
+}
+
+#[derive(Debug)]
+pub(super) struct IncomingBody {
+    pub(super) properties: Box<[u8]>,
+    pub(super) announced: u64,
+    pub(super) received: BytesMut,
+}
+
+impl Channel {
+    pub(super) fn new(id: ChannelId) -> Self {
+        Self {
+            id,
+            closing: false,
+            content: None,
+            consumers: Slab::new(),
+            tags: HashMap::default(),
+            unacked: Unacked::default(),
+            sources: Slab::new(),
+            source_keys: HashMap::default(),
+            dirty: Vec::new(),
+            next_tag: 1,
+            prefetch: 0,
+            global_prefetch: 0,
+            gate: Arc::new(Gate::new(usize::MAX)),
+            mode: Mode::Plain,
+            last_queue: None,
+        }
+    }
+
+    pub(super) fn take_tag(&mut self) -> u64 {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        tag
+    }
+
+    /// The source for a queue, which counts one more use.
+    pub(super) fn use_source(&mut self, queue: &Arc<QueueCell>) -> SourceKey {
+        let address = Arc::as_ptr(queue) as usize;
+        let sources = &mut self.sources;
+        let key = *self.source_keys.entry(address).or_insert_with(|| {
+            let source = Source { queue: Arc::clone(queue), uses: 0, acked: Vec::new() };
+            let key = sources.insert(source);
+            SourceKey(u32::try_from(key).expect("fewer than 2^32 queues on one channel"))
+        });
+        self.sources[key.0 as usize].uses += 1;
+        key
+    }
+
+    /// Takes uses of a source back; with the last one the channel forgets the queue.
+    pub(super) fn release_source(&mut self, key: SourceKey, uses: usize) {
+        let source = &mut self.sources[key.0 as usize];
+        source.uses -= uses;
+        if source.uses == 0 && source.acked.is_empty() {
+            let source = self.sources.remove(key.0 as usize);
+            self.source_keys.remove(&(Arc::as_ptr(&source.queue) as usize));
+        }
+    }
+
+    /// Notes a delivery that the client must settle.
+    pub(super) fn add_unacked(&mut self, tag: u64, source: SourceKey, id: DeliveryId) {
+        self.sources[source.0 as usize].uses += 1;
+        self.unacked.push(tag, Outstanding { source, id });
+    }
+
+    /// Remembers an acknowledgement until [`Channel::flush_acks`]; true when there was none to remember before.
+    pub(super) fn ack(&mut self, delivery: Outstanding) -> bool {
+        let had_none = self.dirty.is_empty();
+        remember_ack(&mut self.sources, &mut self.dirty, delivery);
+        had_none
+    }
+
+    /// The same for everything up to a tag.
+    pub(super) fn ack_up_to(&mut self, tag: u64) -> Result<bool, UnknownTag> {
+        let had_none = self.dirty.is_empty();
+        for (_, delivery) in self.unacked.take_up_to(tag)? {
+            remember_ack(&mut self.sources, &mut self.dirty, delivery);
+        }
+        Ok(had_none && !self.dirty.is_empty())
+    }
+
+    /// Tells the queues what was acknowledged.
+    pub(super) fn flush_acks(&mut self, now: Time) {
+        if self.dirty.is_empty() {
+            return;
+        }
+        while let Some(key) = self.dirty.pop() {
+            let source = &mut self.sources[key.0 as usize];
+            let settled = source.acked.len();
+            let queue = Arc::clone(&source.queue);
+            queue.settle(now, source.acked.drain(..), Settlement::Ack);
+            self.release_source(key, settled);
+        }
+        self.prefetch_opened(now);
+    }
+
+    /// Gives deliveries back to their queues, or discards them, in order.
+    pub(super) fn settle(&mut self, now: Time, deliveries: &[Outstanding], how: Settlement) {
+        // Queue by queue; most calls name one queue only.
+        let mut rest: Vec<Outstanding> = deliveries.to_vec();
+        while let Some(first) = rest.first() {
+            let key = first.source;
+            let queue = Arc::clone(&self.sources[key.0 as usize].queue);
+            let (these, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|delivery| delivery.source == key);
+            queue.settle(now, these.iter().map(|delivery| delivery.id), how);
+            self.release_source(key, these.len());
+            rest = others;
+        }
+        self.prefetch_opened(now);
+    }
+
+    /// Deliveries were settled, so the shared limit may have room: a queue serves its own consumers again by itself, but
+    /// the others of this channel must be told.
+    fn prefetch_opened(&self, now: Time) {
+        if self.global_prefetch > 0 {
+            self.poll_queues(now);
+        }
+    }
+
+    /// Forgets a consumer that its queue has forgotten already. Its tag is free again; its deliveries stay outstanding.
+    pub(super) fn forget_consumer(&mut self, key: ConsumerKey) {
+        let consumer = self.consumers.remove(key.0 as usize);
+        self.tags.remove(&consumer.tag);
+        self.release_source(consumer.source, 1);
+    }
+
+    /// The queue of a consumer.
+    pub(super) fn queue_of(&self, consumer: &Consumer) -> &Arc<QueueCell> {
+        &self.sources[consumer.source.0 as usize].queue
+    }
+
+    /// Has every queue that this channel consumes from look again whether it can deliver.
+    pub(super) fn poll_queues(&self, now: Time) {
+        for (_, consumer) in &self.consumers {
+            self.queue_of(consumer).poll(now);
+        }
+    }
+}
+
+fn remember_ack(sources: &mut Slab<Source>, dirty: &mut Vec<SourceKey>, delivery: Outstanding) {
+    let source = &mut sources[delivery.source.0 as usize];
+    if source.acked.is_empty() {
+        dirty.push(delivery.source);
+    }
+    source.acked.push(delivery.id);
+}

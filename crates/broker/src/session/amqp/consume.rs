@@ -1,0 +1,244 @@
+//! Consuming, getting and settling (behaviour reference, sections 7 and 9).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{
+    ChannelId, EncodeMethod, RawProperties, RawTable, ShortStr, method::basic, write_body, write_content_header,
+    write_method,
+};
+use leveret_queue_store::{ConsumerOptions, Settlement, TakeMode, Time};
+
+use super::channel::{Consumer, Mode};
+use super::methods::{reply, reply_unless, to_u32};
+use super::tx::HeldSettlement;
+use super::unacked::Outstanding;
+use super::Session;
+use crate::error::Refusal;
+use crate::outbox::ConsumerKey;
+use crate::session::Output;
+use crate::vhost::{CannotConsume, ConsumerLink, VirtualHost};
+
+impl Session {
+    pub(super) fn set_qos(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        qos: &basic::Qos,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        if qos.prefetch_size != 0 {
+            return Err(Refusal::not_implemented(format!("prefetch_size!=0 ({})", qos.prefetch_size)));
+        }
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        if qos.global {
+            channel.global_prefetch = qos.prefetch_count;
+            let limit = if qos.prefetch_count == 0 { usize::MAX } else { usize::from(qos.prefetch_count) };
+            if channel.gate.set_limit(limit) {
+                channel.poll_queues(now);
+            }
+        } else {
+            channel.prefetch = qos.prefetch_count;
+        }
+        reply(out, id, &basic::QosOk {})
+    }
+
+    pub(super) fn consume(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        consume: &basic::Consume<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let vhost = self.vhost()?;
+        let name = self.queue_name(id, consume.queue)?;
+        let queue = vhost.queue(&name, self.core.registration.id())?;
+        let priority = consumer_priority(&vhost, &name, consume.arguments)?;
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let tag: Arc<str> = if consume.consumer_tag.is_empty() {
+            self.core.shared.services.names.name("amq.ctag-").into()
+        } else {
+            Arc::from(&*consume.consumer_tag)
+        };
+        if channel.tags.contains_key(&tag) {
+            return Err(Refusal::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
+        }
+        if channel.global_prefetch > 0 && queue.is_quorum() {
+            let phrase = vhost.queue_phrase(&name);
+            return Err(Refusal::not_implemented(format!("{phrase} does not support global qos")));
+        }
+        let source = channel.use_source(&queue);
+        let entry = channel.consumers.vacant_entry();
+        let key = ConsumerKey(u32::try_from(entry.key()).expect("fewer than 2^32 consumers on one channel"));
+        let options = ConsumerOptions {
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            priority,
+            prefetch: u32::from(channel.prefetch),
+            window: Some(Arc::clone(self.core.outbox.window())),
+            channel_prefetch: (!consume.no_ack).then(|| Arc::clone(&channel.gate)),
+        };
+        let link = ConsumerLink { outbox: Arc::clone(&self.core.outbox), channel: id, key };
+        match queue.consume(now, options, link) {
+            Ok(consumer) => {
+                entry.insert(Consumer { tag: Arc::clone(&tag), source, id: consumer });
+                channel.tags.insert(Arc::clone(&tag), key);
+                reply_unless(consume.no_wait, out, id, &basic::ConsumeOk { consumer_tag: ShortStr::truncated(&tag) })
+            }
+            Err(problem) => {
+                channel.release_source(source, 1);
+                Err(match problem {
+                    CannotConsume::QueueGone => vhost.no_queue(&name),
+                    CannotConsume::Refused(_) => {
+                        Refusal::access_refused(format!("{} in exclusive use", vhost.queue_phrase(&name)))
+                    }
+                })
+            }
+        }
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        cancel: &basic::Cancel<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        if let Some(&key) = channel.tags.get(&*cancel.consumer_tag) {
+            let consumer = &channel.consumers[key.0 as usize];
+            let queue = Arc::clone(channel.queue_of(consumer));
+            queue.cancel(now, consumer.id);
+            // What the queue had assigned to it already is sent before cancel-ok, and nothing after.
+            self.send_deliveries(now, usize::MAX, out);
+            if let Some(channel) = self.channels.get_mut(&id) {
+                channel.forget_consumer(key);
+            }
+        }
+        reply_unless(cancel.no_wait, out, id, &basic::CancelOk { consumer_tag: cancel.consumer_tag })
+    }
+
+    pub(super) fn get(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        get: &basic::Get<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let name = self.queue_name(id, get.queue)?;
+        let queue = self.vhost()?.queue(&name, self.core.registration.id())?;
+        let mode = if get.no_ack { TakeMode::NoAck } else { TakeMode::Ack };
+        let Some((delivery, remaining)) = queue.take(now, mode) else {
+            return reply(out, id, &basic::GetEmpty {});
+        };
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let tag = channel.take_tag();
+        if let Some(delivery) = delivery.id {
+            let source = channel.use_source(&queue);
+            channel.add_unacked(tag, source, delivery);
+            channel.release_source(source, 1);
+        }
+        let message = &delivery.message;
+        let ok = basic::GetOk {
+            delivery_tag: tag,
+            redelivered: delivery.redelivered,
+            exchange: ShortStr::truncated(message.exchange()),
+            routing_key: ShortStr::truncated(message.routing_key()),
+            message_count: to_u32(remaining),
+        };
+        let stamped = queue.stamped_properties(&delivery);
+        let properties = RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or_else(|| message.properties()));
+        let out = out.buffer();
+        write_method(out, id, &ok);
+        write_content_header(out, id, basic::GetOk::CLASS_ID, message.body_len() as u64, properties);
+        write_body(out, id, message.body(), self.core.negotiated.frame_size_max);
+        Ok(())
+    }
+
+    /// The hot path of settling: remembered here, told to the queues once per batch.
+    pub(super) fn ack(&mut self, now: Time, id: ChannelId, tag: u64, multiple: bool) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        if matches!(channel.mode, Mode::Transaction(_)) {
+            return self.settle(now, id, tag, multiple, Settlement::Ack);
+        }
+        let first = if multiple {
+            channel.ack_up_to(tag).ok()
+        } else {
+            channel.unacked.take(tag).ok().map(|delivery| channel.ack(delivery))
+        };
+        match first {
+            None => Err(unknown_tag(tag)),
+            Some(true) if !self.unsettled.contains(&id) => {
+                self.unsettled.push(id);
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn nack(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        tag: u64,
+        multiple: bool,
+        requeue: bool,
+    ) -> Result<(), Refusal> {
+        let how = if requeue { Settlement::Requeue } else { Settlement::Discard };
+        self.settle(now, id, tag, multiple, how)
+    }
+
+    fn settle(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        tag: u64,
+        multiple: bool,
+        how: Settlement,
+    ) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let deliveries: Vec<(u64, Outstanding)> = if multiple {
+            channel.unacked.take_up_to(tag).map_err(|_| unknown_tag(tag))?.collect()
+        } else {
+            vec![(tag, channel.unacked.take(tag).map_err(|_| unknown_tag(tag))?)]
+        };
+        if let Mode::Transaction(transaction) = &mut channel.mode {
+            transaction.settlements.push(HeldSettlement { deliveries, how });
+            return Ok(());
+        }
+        let deliveries: Vec<_> = deliveries.into_iter().map(|(_, delivery)| delivery).collect();
+        channel.settle(now, &deliveries, how);
+        Ok(())
+    }
+
+    pub(super) fn recover(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        requeue: bool,
+        answer: bool,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        if !requeue {
+            return Err(Refusal::not_implemented("requeue=false"));
+        }
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let deliveries: Vec<_> = channel.unacked.take_all().collect();
+        channel.settle(now, &deliveries, Settlement::Requeue);
+        reply_unless(!answer, out, id, &basic::RecoverOk {})
+    }
+}
+
+fn unknown_tag(tag: u64) -> Refusal {
+    Refusal::precondition_failed(format!("unknown delivery tag {tag}"))
+}
+
+fn consumer_priority(vhost: &VirtualHost, queue: &str, arguments: RawTable<'_>) -> Result<i64, Refusal> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    value.as_integer().ok_or_else(|| {
+        Refusal::precondition_failed(format!(
+            "invalid arg 'x-priority' for {}: \"expected integer, got {}\"",
+            vhost.queue_phrase(queue),
+            value.type_name()
+        ))
+    })
+}

@@ -1,0 +1,144 @@
+//! Messages that arrive frame by frame: large ones, and those cut in two by the end of a read.
+
+use bytes::BytesMut;
+use leveret_amqp_codec::{
+    ChannelId, ContentHeader, EncodeMethod, FrameKind, RawFrame, RawProperties, method::basic,
+};
+use leveret_queue_store::Time;
+
+use super::channel::{Channel, IncomingBody, IncomingContent};
+use super::publish::{Body, Publish, check_immediate, check_size};
+use super::{Failure, Session};
+use crate::error::Refusal;
+use crate::session::Output;
+
+const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
+
+/// Bodies are gathered in a buffer that grows with what has arrived; this is where it starts.
+const FIRST_BODY_CAPACITY: usize = 4096;
+
+impl Session {
+    /// The method of a publish whose content is still to come.
+    pub(super) fn begin_content(&mut self, id: ChannelId, publish: &basic::Publish<'_>) -> Result<(), Refusal> {
+        check_immediate(publish)?;
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        channel.content = Some(IncomingContent {
+            exchange: (*publish.exchange).into(),
+            routing_key: (*publish.routing_key).into(),
+            mandatory: publish.mandatory,
+            body: None,
+        });
+        Ok(())
+    }
+
+    pub(super) fn handle_content_frame(
+        &mut self,
+        now: Time,
+        frame: &RawFrame<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let Some(channel) = self.channels.get_mut(&frame.channel) else {
+            return Err(Failure::connection(Refusal::channel_error("expected 'channel.open'")));
+        };
+        if channel.closing {
+            return Ok(());
+        }
+        let size_max = self.core.shared.config.message_size_max();
+        let complete = match frame.kind {
+            FrameKind::Header => {
+                let header = ContentHeader::decode(frame.payload, &self.core.limits).map_err(|error| {
+                    Failure::connection(Refusal::new(error.reply_code(), error.to_string()))
+                })?;
+                channel.accept_header(&header, size_max)
+            }
+            _ => channel.accept_body(frame.payload),
+        };
+        let complete = complete.map_err(|refusal| {
+            // A message that is too large is the fault of its publish; frames out of place are nobody's in particular.
+            let method = if refusal.code.is_connection_scope() { (0, 0) } else { PUBLISH };
+            Failure { scope: frame.channel, refusal, method }
+        })?;
+        if !complete {
+            return Ok(());
+        }
+        let Some(content) = channel.content.take() else { return Ok(()) };
+        self.publish_content(now, frame.channel, content, out)
+            .map_err(|refusal| Failure { scope: frame.channel, refusal, method: PUBLISH })
+    }
+
+    fn publish_content(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        content: IncomingContent,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let Some(body) = content.body else { return Ok(()) };
+        let bytes = body.received.freeze();
+        let publish = Publish {
+            exchange: &content.exchange,
+            routing_key: &content.routing_key,
+            mandatory: content.mandatory,
+            properties: RawProperties::from_validated_bytes(&body.properties),
+            body: if bytes.len() < FIRST_BODY_CAPACITY { Body::Borrowed(&bytes) } else { Body::Shared(&bytes) },
+        };
+        self.publish(now, id, &publish, out)
+    }
+}
+
+impl Channel {
+    /// True when the message is complete with its header, because it has no body.
+    fn accept_header(&mut self, header: &ContentHeader<'_>, size_max: usize) -> Result<bool, Refusal> {
+        let Some(content) = &mut self.content else {
+            return Err(Refusal::unexpected_frame("expected method frame, got non method frame instead"));
+        };
+        if content.body.is_some() {
+            return Err(Refusal::unexpected_frame("expected content body, got non content body frame instead"));
+        }
+        if header.class_id != basic::Publish::CLASS_ID {
+            return Err(Refusal::unexpected_frame(format!(
+                "expected content header for class 60, got one for class {} instead",
+                header.class_id
+            )));
+        }
+        check_size(usize::try_from(header.body_size).unwrap_or(usize::MAX), size_max)?;
+        content.body = Some(IncomingBody {
+            properties: header.properties.as_bytes().into(),
+            announced: header.body_size,
+            received: BytesMut::new(),
+        });
+        Ok(header.body_size == 0)
+    }
+
+    /// True when the message is complete.
+    fn accept_body(&mut self, payload: &[u8]) -> Result<bool, Refusal> {
+        let Some(content) = &mut self.content else {
+            return Err(Refusal::unexpected_frame("expected method frame, got non method frame instead"));
+        };
+        let Some(body) = &mut content.body else { return Err(header_expected()) };
+        if body.received.is_empty() {
+            body.received.reserve(FIRST_BODY_CAPACITY.max(payload.len()));
+        }
+        body.received.extend_from_slice(payload);
+        let received = body.received.len() as u64;
+        if received > body.announced {
+            return Err(Refusal::frame_error("content body frame exceeds remaining content size"));
+        }
+        Ok(received == body.announced)
+    }
+
+    /// What is wrong with a method that comes while the content of a publish is due, if it is.
+    pub(super) fn check_no_content(&self) -> Result<(), Refusal> {
+        match &self.content {
+            None => Ok(()),
+            Some(IncomingContent { body: None, .. }) => Err(header_expected()),
+            Some(IncomingContent { body: Some(_), .. }) => {
+                Err(Refusal::unexpected_frame("expected content body, got non content body frame instead"))
+            }
+        }
+    }
+}
+
+fn header_expected() -> Refusal {
+    Refusal::unexpected_frame("expected content header for class 60, got non content header frame instead")
+}

@@ -1,0 +1,117 @@
+//! From the outbox to the wire.
+
+use leveret_amqp_codec::{
+    ChannelId, EncodeMethod, FRAME_OVERHEAD, RawProperties, ShortStr, method::basic, method::connection,
+    write_body_frame_header, write_content_header, write_delivery, write_frame_end, write_method,
+};
+use leveret_queue_store::{Delivery, Message, Time};
+
+use super::Session;
+use crate::outbox::{ConsumerKey, Outgoing};
+use crate::session::Output;
+
+/// From this size on, a body that is kept on its own is written from where it is.
+const WRITE_IN_PLACE_MIN: usize = 16 * 1024;
+
+impl Session {
+    /// Encodes what queues have put into the outbox until `out` holds about `enough` bytes. True when more is waiting.
+    pub(crate) fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {
+        self.send_deliveries(now, enough, out);
+        !self.inbox.is_empty()
+    }
+
+    pub(super) fn send_deliveries(&mut self, now: Time, enough: usize, out: &mut Output) {
+        loop {
+            if self.inbox.is_empty() {
+                self.core.outbox.take(&mut self.inbox);
+            }
+            if self.inbox.is_empty() {
+                return;
+            }
+            while out.len() < enough {
+                let Some(item) = self.inbox.pop_front() else { break };
+                self.send_one(now, item, out);
+            }
+            if !self.inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn send_one(&mut self, now: Time, item: Outgoing, out: &mut Output) {
+        match item {
+            Outgoing::Deliver { channel, consumer, delivery } => self.deliver(channel, consumer, delivery, out),
+            Outgoing::ConsumerCancelled { channel, consumer } => self.consumer_cancelled(channel, consumer, out),
+            Outgoing::Unblocked => {
+                if std::mem::take(&mut self.core.blocked) && self.core.client.connection_blocked {
+                    write_method(out.buffer(), ChannelId::CONNECTION, &connection::Unblocked {});
+                }
+            }
+            Outgoing::Close { code, text } => self.forced_close(now, code, &text, out),
+        }
+    }
+
+    fn deliver(&mut self, id: ChannelId, key: ConsumerKey, delivery: Delivery, out: &mut Output) {
+        self.core.unwritten += delivery.message.size_bytes();
+        // A consumer stays until everything for it has been taken out of the outbox.
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(consumer) = channel.consumers.get(key.0 as usize) else { return };
+        let source = consumer.source;
+        let tag = channel.take_tag();
+        if channel.closing {
+            // It goes back with all the others that are outstanding, in order.
+            if let Some(delivery) = delivery.id {
+                channel.add_unacked(tag, source, delivery);
+            }
+            return;
+        }
+        let consumer = &channel.consumers[key.0 as usize];
+        let message = &delivery.message;
+        let deliver = basic::Deliver {
+            consumer_tag: ShortStr::truncated(&consumer.tag),
+            delivery_tag: tag,
+            redelivered: delivery.redelivered,
+            exchange: ShortStr::truncated(message.exchange()),
+            routing_key: ShortStr::truncated(message.routing_key()),
+        };
+        let stamped = channel.queue_of(consumer).stamped_properties(&delivery);
+        let properties = RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or_else(|| message.properties()));
+        let frame_size_max = self.core.negotiated.frame_size_max;
+        match message.shared_body() {
+            Some(body) if body.len() >= WRITE_IN_PLACE_MIN => {
+                write_method(out.buffer(), id, &deliver);
+                write_content_header(out.buffer(), id, basic::Deliver::CLASS_ID, body.len() as u64, properties);
+                write_body_in_place(id, message, frame_size_max, out);
+            }
+            _ => write_delivery(out.buffer(), id, &deliver, properties, message.body(), frame_size_max),
+        }
+        if let Some(delivery) = delivery.id {
+            channel.add_unacked(tag, source, delivery);
+        }
+    }
+
+    fn consumer_cancelled(&mut self, id: ChannelId, key: ConsumerKey, out: &mut Output) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(consumer) = channel.consumers.get(key.0 as usize) else { return };
+        if self.core.client.consumer_cancel_notify && !channel.closing {
+            let cancel = basic::Cancel { consumer_tag: ShortStr::truncated(&consumer.tag), no_wait: true };
+            write_method(out.buffer(), id, &cancel);
+        }
+        channel.forget_consumer(key);
+    }
+}
+
+/// Body frames whose payload is not copied.
+fn write_body_in_place(channel: ChannelId, message: &Message, frame_size_max: u32, out: &mut Output) {
+    let Some(body) = message.shared_body() else { return };
+    let payload_max = (frame_size_max as usize).saturating_sub(FRAME_OVERHEAD).max(1);
+    let mut start = 0;
+    while start < body.len() {
+        let end = body.len().min(start + payload_max);
+        // A frame's payload is shorter than the frame size, which has 32 bits.
+        write_body_frame_header(out.buffer(), channel, (end - start) as u32);
+        out.push_large(body.slice(start..end));
+        write_frame_end(out.buffer());
+        start = end;
+    }
+}

@@ -1,0 +1,516 @@
+//! An AMQP 0-9-1 connection as RabbitMQ leads it, from the protocol header to the last close-ok.
+//!
+//! ```text
+//!  protocol header      start-ok        login checked        tune-ok            open
+//!  ──────► Header ──► StartOk ──► Login ──────────► TuneOk ──────► Open ──────► Running
+//!                        │           │                 │             │             │  connection.close from either side,
+//!                        └───────────┴── refused ──────┴─────────────┴─────────────┤  or an error
+//!                                          │                                       ▼
+//!                                       Dropping ───── after a while ────────► Closing ── close-ok ──► Closed
+//! ```
+
+mod channel;
+mod confirms;
+mod consume;
+mod content;
+mod deliveries;
+mod handshake;
+mod methods;
+mod publish;
+mod sasl;
+mod tx;
+mod unacked;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use bytes::{Buf, BytesMut};
+use leveret_amqp_codec::{
+    ChannelId, Excerpt, FrameKind, Limits, Method, RawFrame, ReplyCode, ShortStr, method, write_heartbeat, write_method,
+};
+use leveret_queue_store::{Settlement, Time};
+
+use crate::auth::{Identity, Login};
+use crate::connection::{Endpoints, Registration};
+use crate::error::Refusal;
+use crate::outbox::{Outbox, Outgoing};
+use crate::session::Output;
+use crate::shared::Shared;
+use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
+use channel::{Channel, Mode};
+use handshake::Negotiated;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// One connection. See the module for its phases.
+///
+/// Feed it with [`Session::handle_input`], [`Session::handle_outbox`], [`Session::handle_login`] and
+/// [`Session::handle_timeout`]; each appends what is to be sent to an [`Output`]. Once [`Session::is_finished`], write
+/// what is left and close the socket. [`Session::handle_disconnect`] must be called in the end, whatever happened.
+#[derive(Debug)]
+pub(crate) struct Session {
+    core: Core,
+    phase: Phase,
+    channels: HashMap<ChannelId, Box<Channel>, Hasher>,
+    /// Channels with confirms or acknowledgements that wait for the end of the batch.
+    unsettled: Vec<ChannelId>,
+    /// Taken from the outbox and not sent yet.
+    inbox: VecDeque<Outgoing>,
+}
+
+/// What all channels of a connection use.
+#[derive(Debug)]
+struct Core {
+    shared: Arc<Shared>,
+    endpoints: Option<Endpoints>,
+    registration: Registration,
+    outbox: Arc<Outbox>,
+    limits: Limits,
+    negotiated: Negotiated,
+    client: handshake::ClientCapabilities,
+    identity: Option<Identity>,
+    vhost: Option<Arc<VirtualHost>>,
+    /// Queues that go when this connection does.
+    exclusive: Vec<Weak<QueueCell>>,
+    publisher: Publisher,
+    /// Bytes of messages that have been encoded, but may not have been written.
+    unwritten: usize,
+    /// Reading has stopped at a publish because of the memory alarm.
+    blocked: bool,
+    received_at: Time,
+    sent_at: Time,
+}
+
+/// The sending side of a connection.
+#[derive(Debug, Default)]
+struct Publisher {
+    batch: PublishBatch,
+    cache: RouteCache,
+    /// Which channel and confirm number each ticket of the batch stands for.
+    tickets: Vec<(ChannelId, u64)>,
+    refused: Vec<u32>,
+    scratch: Vec<u8>,
+    /// It has published since the last heartbeat was due.
+    active: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Header { deadline: Time },
+    StartOk { deadline: Time },
+    /// Waits for [`Session::handle_login`].
+    Login { deadline: Time, asked: Option<Login>, mechanism: &'static str },
+    TuneOk { deadline: Time },
+    Open { deadline: Time },
+    Running,
+    /// We sent connection.close; the client has until the deadline to answer.
+    Closing { deadline: Time },
+    /// The client is not told why; the socket stays open for a while so that guessing passwords is slow.
+    Dropping { until: Time },
+    Closed,
+}
+
+/// What stops a session from taking more input for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Consumed this many bytes.
+    Consumed(usize),
+    /// The frame is not complete, or must wait.
+    Wait,
+}
+
+/// How long a client has to answer our connection.close when heartbeats do not say.
+const CLOSE_TIMEOUT_MS: u64 = 30_000;
+
+impl Session {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        registration: Registration,
+        outbox: Arc<Outbox>,
+        endpoints: Option<Endpoints>,
+        now: Time,
+    ) -> Self {
+        let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
+        let limits = Limits { frame_size_max: handshake::INITIAL_FRAME_SIZE_MAX, ..Limits::default() };
+        Self {
+            core: Core {
+                shared,
+                endpoints,
+                registration,
+                outbox,
+                limits,
+                negotiated: Negotiated::default(),
+                client: handshake::ClientCapabilities::default(),
+                identity: None,
+                vhost: None,
+                exclusive: Vec::new(),
+                publisher: Publisher::default(),
+                unwritten: 0,
+                blocked: false,
+                received_at: now,
+                sent_at: now,
+            },
+            phase: Phase::Header { deadline },
+            channels: HashMap::default(),
+            unsettled: Vec::new(),
+            inbox: VecDeque::new(),
+        }
+    }
+
+    /// Consumes what it can of `input`. What it leaves is an incomplete frame, or must wait: for the rest of it, for a
+    /// login, or for the end of the memory alarm.
+    pub(crate) fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+        self.core.received_at = now;
+        let mut consumed = 0;
+        while self.takes_input() {
+            match self.step(now, input, &mut consumed, out) {
+                Ok(Progress::Consumed(n)) => consumed += n,
+                Ok(Progress::Wait) => break,
+                Err(failure) => self.fail(now, failure, out),
+            }
+        }
+        if self.is_finished() || matches!(self.phase, Phase::Dropping { .. }) {
+            consumed = input.len();
+        }
+        input.advance(consumed);
+        self.flush(now, out);
+    }
+
+    /// Whether bytes should be read for it.
+    pub(crate) fn takes_input(&self) -> bool {
+        !self.core.blocked && !matches!(self.phase, Phase::Login { .. } | Phase::Closed)
+    }
+
+    /// Nothing is to be read or delivered any more: write what is left and close the socket.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn step(
+        &mut self,
+        now: Time,
+        input: &mut BytesMut,
+        consumed: &mut usize,
+        out: &mut Output,
+    ) -> Result<Progress, Failure> {
+        let rest = &input[*consumed..];
+        match self.phase {
+            Phase::Header { deadline } => return Ok(self.handle_protocol_header(rest, deadline, out)),
+            Phase::Dropping { .. } => return Ok(if rest.is_empty() { Progress::Wait } else { Progress::Consumed(rest.len()) }),
+            _ => {}
+        }
+        if matches!(self.phase, Phase::Running)
+            && let Some(progress) = self.publish_whole(now, input, consumed, out)?
+        {
+            return Ok(progress);
+        }
+        let rest = &input[*consumed..];
+        let decoded = RawFrame::decode(rest, &self.core.limits).map_err(|error| Failure {
+            scope: ChannelId::CONNECTION,
+            refusal: Refusal::new(error.reply_code(), error.to_string()),
+            method: (0, 0),
+        })?;
+        let Some((frame, size)) = decoded else { return Ok(Progress::Wait) };
+        self.handle_frame(now, frame, out)?;
+        Ok(Progress::Consumed(size))
+    }
+
+    fn handle_frame(&mut self, now: Time, frame: RawFrame<'_>, out: &mut Output) -> Result<(), Failure> {
+        if let Phase::Closing { .. } = self.phase {
+            self.handle_frame_while_closing(&frame, out);
+            return Ok(());
+        }
+        match frame.kind {
+            FrameKind::Heartbeat if frame.channel == ChannelId::CONNECTION => Ok(()),
+            FrameKind::Heartbeat => {
+                Err(Failure::connection(Refusal::unexpected_frame("type 8, all octets = <<>>")))
+            }
+            FrameKind::Method => {
+                let decoded = Method::decode(frame.payload, &self.core.limits).map_err(|error| {
+                    Failure::connection(Refusal::new(error.reply_code(), error.to_string()))
+                })?;
+                let ids = (decoded.class_id(), decoded.method_id());
+                let result = match (&self.phase, frame.channel) {
+                    (Phase::Running, ChannelId::CONNECTION) => self.handle_connection_method(now, &decoded, out),
+                    (Phase::Running, channel) => self.handle_channel_method(now, channel, &decoded, out),
+                    (_, ChannelId::CONNECTION) => self.handle_handshake(now, &decoded, out),
+                    _ => Err(Refusal::channel_error("expected 'channel.open'")),
+                };
+                result.map_err(|refusal| Failure { scope: frame.channel, refusal, method: ids })
+            }
+            FrameKind::Header | FrameKind::Body => {
+                if !matches!(self.phase, Phase::Running) || frame.channel == ChannelId::CONNECTION {
+                    let kind = if frame.kind == FrameKind::Header { 2 } else { 3 };
+                    let text = format!("type {kind}, {}", Excerpt::of(frame.payload));
+                    return Err(Failure::connection(Refusal::unexpected_frame(text)));
+                }
+                self.handle_content_frame(now, &frame, out)
+            }
+        }
+    }
+
+    fn handle_frame_while_closing(&mut self, frame: &RawFrame<'_>, out: &mut Output) {
+        if frame.kind != FrameKind::Method || frame.channel != ChannelId::CONNECTION {
+            return;
+        }
+        match Method::decode(frame.payload, &self.core.limits) {
+            Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
+            Ok(Method::ConnectionClose(_)) => {
+                write_method(out.buffer(), ChannelId::CONNECTION, &method::connection::CloseOk {});
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands over what the batch has gathered, so that what follows sees it: publishes first, then confirms, then
+    /// acknowledgements.
+    fn flush(&mut self, now: Time, out: &mut Output) {
+        let publisher = &mut self.core.publisher;
+        if !publisher.batch.is_empty() {
+            publisher.batch.flush(now, &mut publisher.refused);
+        }
+        for ticket in publisher.refused.drain(..) {
+            // Tickets of publishers that do not want confirms lead nowhere.
+            if let Some((channel, number)) = publisher.tickets.get(ticket as usize)
+                && let Some(channel) = self.channels.get_mut(channel)
+                && let Mode::Confirm(confirms) = &mut channel.mode
+            {
+                confirms.refuse(*number);
+            }
+        }
+        publisher.tickets.clear();
+        while let Some(id) = self.unsettled.pop() {
+            let Some(channel) = self.channels.get_mut(&id) else { continue };
+            if let Mode::Confirm(confirms) = &mut channel.mode
+                && !channel.closing
+            {
+                confirms.settle_all(id, out.buffer());
+            }
+            channel.flush_acks(now);
+        }
+    }
+
+    /// Tells the client of an error and closes what it concerns.
+    fn fail(&mut self, now: Time, failure: Failure, out: &mut Output) {
+        // Confirms that are due are sent before the close.
+        self.flush(now, out);
+        let text = failure.refusal.reply_text();
+        let (class_id, method_id) = failure.method;
+        let in_handshake = !matches!(self.phase, Phase::Running);
+        tracing::info!(
+            connection = %self.core.name(), channel = failure.scope.0, class_id, method_id, error = %text,
+            "closing {}", if failure.is_fatal() { "connection" } else { "channel" },
+        );
+        if failure.is_fatal() {
+            if in_handshake && !matches!(self.phase, Phase::Open { .. }) {
+                self.drop_silently(now);
+                return;
+            }
+            self.close_connection(now, failure.refusal.code, &text, failure.method, out);
+            return;
+        }
+        self.discard_channel(now, failure.scope, out);
+        if let Some(channel) = self.channels.get_mut(&failure.scope) {
+            channel.closing = true;
+        }
+        let close = method::channel::Close {
+            reply_code: failure.refusal.code.code(),
+            reply_text: ShortStr::truncated(&text),
+            class_id,
+            method_id,
+        };
+        write_method(out.buffer(), failure.scope, &close);
+    }
+
+    /// Ends all channels, then sends connection.close.
+    fn close_connection(&mut self, now: Time, code: ReplyCode, text: &str, method: (u16, u16), out: &mut Output) {
+        self.release_everything(now, out);
+        let close = method::connection::Close {
+            reply_code: code.code(),
+            reply_text: ShortStr::truncated(text),
+            class_id: method.0,
+            method_id: method.1,
+        };
+        write_method(out.buffer(), ChannelId::CONNECTION, &close);
+        let patience = match self.core.negotiated.heartbeat_s {
+            0 => CLOSE_TIMEOUT_MS,
+            seconds => u64::from(seconds) * 1000,
+        };
+        self.phase = Phase::Closing { deadline: now.saturating_add(patience) };
+    }
+
+    /// The broker or its operator wants the connection closed.
+    fn forced_close(&mut self, now: Time, code: ReplyCode, text: &str, out: &mut Output) {
+        match self.phase {
+            Phase::Running => {
+                let text = code.reply_text(text);
+                self.close_connection(now, code, &text, (0, 0), out);
+            }
+            Phase::Closing { .. } => {}
+            // Nobody is there yet to be told.
+            _ => self.phase = Phase::Closed,
+        }
+    }
+
+    fn drop_silently(&mut self, now: Time) {
+        let until = now.saturating_add(self.core.shared.config.refusal_delay_ms());
+        self.phase = Phase::Dropping { until };
+    }
+
+    /// Gives back everything the connection holds: unacknowledged messages, consumers, exclusive queues.
+    fn release_everything(&mut self, now: Time, out: &mut Output) {
+        self.flush(now, out);
+        let mut ids: Vec<ChannelId> = self.channels.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.discard_channel(now, id, out);
+            self.channels.remove(&id);
+        }
+        if let Some(vhost) = self.core.vhost.take() {
+            vhost.connection_closed(now, self.core.exclusive.drain(..));
+        }
+    }
+
+    /// Takes everything away from a channel, so that another can have its number: consumers, unacknowledged deliveries,
+    /// the message it was receiving. The channel itself stays.
+    fn discard_channel(&mut self, now: Time, id: ChannelId, out: &mut Output) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.flush_acks(now);
+        channel.closing = true;
+        let consumers: Vec<_> = channel
+            .consumers
+            .iter()
+            .map(|(_, consumer)| (Arc::clone(channel.queue_of(consumer)), consumer.id))
+            .collect();
+        for (queue, consumer) in consumers {
+            queue.cancel(now, consumer);
+        }
+        // Nothing new comes for this channel; what is on its way to it goes back to the queues, what is for others is
+        // sent.
+        self.send_deliveries(now, usize::MAX, out);
+        if let Some(channel) = self.channels.get_mut(&id) {
+            if let Mode::Transaction(transaction) = &mut channel.mode {
+                // What was acknowledged but not committed is outstanding.
+                let held = std::mem::take(&mut transaction.settlements);
+                channel.unacked.put_back(held.into_iter().flat_map(|held| held.deliveries));
+            }
+            let unacked: Vec<_> = channel.unacked.take_all().collect();
+            channel.settle(now, &unacked, Settlement::Requeue);
+            **channel = Channel::new(id);
+            channel.closing = true;
+        }
+    }
+
+    /// The socket is gone, or is about to be closed by us.
+    pub(crate) fn handle_disconnect(&mut self, now: Time) {
+        // What would still be said is said to nobody.
+        let mut unheard = Output::default();
+        self.release_everything(now, &mut unheard);
+        self.core.outbox.close();
+        self.phase = Phase::Closed;
+    }
+
+    /// When [`Session::handle_timeout`] must be called.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Header { deadline }
+            | Phase::StartOk { deadline }
+            | Phase::Login { deadline, .. }
+            | Phase::TuneOk { deadline }
+            | Phase::Open { deadline }
+            | Phase::Closing { deadline } => Some(*deadline),
+            Phase::Dropping { until } => Some(*until),
+            Phase::Running => self.core.heartbeat_deadline(),
+            Phase::Closed => None,
+        }
+    }
+
+    /// A deadline has passed, perhaps.
+    pub(crate) fn handle_timeout(&mut self, now: Time, out: &mut Output) {
+        if self.next_timeout().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match &self.phase {
+            Phase::Running => self.handle_heartbeat(now, out),
+            Phase::Closing { .. } | Phase::Dropping { .. } | Phase::Closed => self.phase = Phase::Closed,
+            _ => {
+                tracing::info!(connection = %self.core.name(), "handshake took too long");
+                self.phase = Phase::Closed;
+            }
+        }
+    }
+
+    fn handle_heartbeat(&mut self, now: Time, out: &mut Output) {
+        if self.core.peer_is_silent(now) {
+            let seconds = self.core.negotiated.heartbeat_s;
+            tracing::warn!(connection = %self.core.name(), "missed heartbeats from client, timeout: {seconds}s");
+            self.phase = Phase::Closed;
+            return;
+        }
+        if self.core.must_send_heartbeat(now) {
+            write_heartbeat(out.buffer());
+            self.core.sent_at = now;
+        }
+        if !std::mem::take(&mut self.core.publisher.active) && self.core.publisher.batch.is_empty() {
+            self.core.publisher = Publisher::default();
+        }
+    }
+
+    /// Everything that was put out has been written; queues may fill the window again.
+    pub(crate) fn handle_written(&mut self, now: Time) {
+        self.core.sent_at = now;
+        let written = std::mem::take(&mut self.core.unwritten);
+        if written > 0 && self.core.outbox.window().leave(written) {
+            for channel in self.channels.values() {
+                channel.poll_queues(now);
+            }
+        }
+    }
+}
+
+impl Core {
+    fn name(&self) -> String {
+        self.endpoints.map_or_else(|| "in-process".to_owned(), |endpoints| endpoints.to_string())
+    }
+
+    /// Half the interval after the last thing was sent, or the end of the second interval in which nothing came.
+    fn heartbeat_deadline(&self) -> Option<Time> {
+        let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
+        (interval > 0).then(|| {
+            let send = self.sent_at.saturating_add(interval / 2);
+            let give_up = self.received_at.saturating_add(2 * interval);
+            if self.blocked { send } else { send.min(give_up) }
+        })
+    }
+
+    fn must_send_heartbeat(&self, now: Time) -> bool {
+        let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
+        self.sent_at.saturating_add(interval / 2) <= now
+    }
+
+    /// A connection that we do not read from cannot be blamed for silence.
+    fn peer_is_silent(&self, now: Time) -> bool {
+        let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
+        !self.blocked && self.received_at.saturating_add(2 * interval) <= now
+    }
+}
+
+/// An error with its place: what the client did wrong, on which channel, with which method.
+#[derive(Debug)]
+struct Failure {
+    scope: ChannelId,
+    refusal: Refusal,
+    method: (u16, u16),
+}
+
+impl Failure {
+    /// An error that concerns no method.
+    fn connection(refusal: Refusal) -> Self {
+        Self { scope: ChannelId::CONNECTION, refusal, method: (0, 0) }
+    }
+
+    /// Errors of the connection, and all errors on channel 0, end the connection.
+    fn is_fatal(&self) -> bool {
+        self.scope == ChannelId::CONNECTION || self.refusal.code.is_connection_scope()
+    }
+}

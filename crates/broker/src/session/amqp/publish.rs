@@ -1,0 +1,298 @@
+//! basic.publish: from the frames of a client to the batch for the queues (behaviour reference, section 8).
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use leveret_amqp_codec::{
+    ChannelId, ContentHeader, DecodeMethod, EncodeMethod, FrameKind, Peek, Properties, RawFrame, RawProperties,
+    ReplyCode, ShortStr, method::basic, write_body, write_content_header, write_method,
+};
+use leveret_queue_store::{Message, MessageParts, Time};
+
+use super::channel::Mode;
+use super::tx::HeldPublish;
+use super::{Core, Failure, Progress, Session};
+use crate::error::Refusal;
+use crate::expiration;
+use crate::session::Output;
+use crate::vhost::Route;
+
+/// From this size on a body stays where it was read instead of being copied. It keeps the read buffer alive, which is
+/// at most a few times as large.
+const SHARED_BODY_MIN: usize = 64 * 1024;
+
+/// What a client publishes, complete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Publish<'a> {
+    pub(super) exchange: &'a str,
+    pub(super) routing_key: &'a str,
+    pub(super) mandatory: bool,
+    pub(super) properties: RawProperties<'a>,
+    pub(super) body: Body<'a>,
+}
+
+/// Where the bytes of a body are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'a> {
+    /// In a buffer that will be used again: to be copied.
+    Borrowed(&'a [u8]),
+    /// On their own: to be kept.
+    Shared(&'a Bytes),
+}
+
+/// The three frames of a message that fits them, all there.
+struct Whole<'a> {
+    channel: ChannelId,
+    publish: basic::Publish<'a>,
+    properties: RawProperties<'a>,
+    body: &'a [u8],
+    size: usize,
+}
+
+impl Session {
+    /// Takes a publish whose method, header and body lie in the input in one piece, which is the way of nearly every
+    /// message. None when what comes next is something else, or must be looked at frame by frame.
+    pub(super) fn publish_whole(
+        &mut self,
+        now: Time,
+        input: &mut BytesMut,
+        consumed: &mut usize,
+        out: &mut Output,
+    ) -> Result<Option<Progress>, Failure> {
+        let rest = &input[*consumed..];
+        let Some(whole) = self.core.decode_whole(rest) else { return Ok(None) };
+        if self.must_block(out) {
+            return Ok(Some(Progress::Wait));
+        }
+        if !self.channels.get(&whole.channel).is_some_and(|channel| !channel.closing && channel.content.is_none()) {
+            return Ok(None);
+        }
+        let size = whole.size;
+        if whole.body.len() < SHARED_BODY_MIN {
+            let body = Body::Borrowed(whole.body);
+            self.publish_decoded(now, &whole, body, out)?;
+            return Ok(Some(Progress::Consumed(size)));
+        }
+        let body_start = *consumed + size - 1 - whole.body.len();
+        let body_end = body_start + whole.body.len();
+        let chunk = input.split_to(*consumed + size).freeze();
+        let start = std::mem::take(consumed);
+        let Some(whole) = self.core.decode_whole(&chunk[start..]) else { return Ok(None) };
+        let body = chunk.slice(body_start..body_end);
+        self.publish_decoded(now, &whole, Body::Shared(&body), out)?;
+        Ok(Some(Progress::Consumed(0)))
+    }
+
+    fn publish_decoded(
+        &mut self,
+        now: Time,
+        whole: &Whole<'_>,
+        body: Body<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let publish = Publish {
+            exchange: &whole.publish.exchange,
+            routing_key: &whole.publish.routing_key,
+            mandatory: whole.publish.mandatory,
+            properties: whole.properties,
+            body,
+        };
+        check_immediate(&whole.publish)
+            .and_then(|()| self.publish(now, whole.channel, &publish, out))
+            .map_err(|refusal| Failure {
+                scope: whole.channel,
+                refusal,
+                method: (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID),
+            })
+    }
+
+    /// Whether the memory alarm stops this connection, which it tells the client about.
+    pub(super) fn must_block(&mut self, out: &mut Output) -> bool {
+        let memory = &self.core.shared.services.memory;
+        if !memory.is_alarmed() || !memory.wait_until_released(&self.core.outbox) {
+            return false;
+        }
+        self.core.blocked = true;
+        if self.core.client.connection_blocked {
+            let blocked =
+                leveret_amqp_codec::method::connection::Blocked { reason: ShortStr::from_static("low on memory") };
+            write_method(out.buffer(), ChannelId::CONNECTION, &blocked);
+        }
+        true
+    }
+
+    /// Routes a message and adds it to the batch, or to the channel's transaction.
+    pub(super) fn publish(
+        &mut self,
+        _now: Time,
+        id: ChannelId,
+        publish: &Publish<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(vhost) = &self.core.vhost else { return Ok(()) };
+        check_size(publish.body_len(), self.core.shared.config.message_size_max())?;
+        let peek = if publish.properties.is_empty() { Peek::default() } else { publish.properties.peek() };
+        let route = vhost.route(&mut self.core.publisher.cache, publish.exchange, publish.routing_key, peek.headers)?;
+        let expiration_ms = expiration::of(&peek)?;
+        self.core.check_user_id(&peek)?;
+        let message = self.core.make_message(publish, &peek, expiration_ms);
+        self.core.publisher.active = true;
+        match &mut channel.mode {
+            Mode::Transaction(transaction) => {
+                transaction.publishes.push(HeldPublish { route, message, mandatory: publish.mandatory });
+            }
+            mode => {
+                let number = match mode {
+                    Mode::Confirm(confirms) => Some(confirms.count()),
+                    _ => None,
+                };
+                if number.is_some() && !self.unsettled.contains(&id) {
+                    self.unsettled.push(id);
+                }
+                self.core.send(id, &route, message, publish.mandatory, number, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    fn decode_whole<'a>(&self, input: &'a [u8]) -> Option<Whole<'a>> {
+        // AMQP 2.3.5 and 4.2.3: a method frame, then class 60 and method 40. A look at five bytes spares everything else
+        // the attempt.
+        const PUBLISH: [u8; 4] = [0, 60, 0, 40];
+        if input.first() != Some(&1) || input.get(7..11) != Some(&PUBLISH) {
+            return None;
+        }
+        let (method, method_size) = RawFrame::decode(input, &self.limits).ok()??;
+        let publish = basic::Publish::decode_arguments(method.payload.get(4..)?, &self.limits).ok()?;
+        let input = input.get(method_size..)?;
+        let (header, header_size) = RawFrame::decode(input, &self.limits).ok()??;
+        if header.kind != FrameKind::Header || header.channel != method.channel {
+            return None;
+        }
+        let content = ContentHeader::decode(header.payload, &self.limits).ok()?;
+        if content.class_id != basic::Publish::CLASS_ID {
+            return None;
+        }
+        let mut size = method_size + header_size;
+        let mut body: &[u8] = &[];
+        if content.body_size > 0 {
+            let (frame, body_size) = RawFrame::decode(input.get(header_size..)?, &self.limits).ok()??;
+            let is_all = frame.payload.len() as u64 == content.body_size;
+            if frame.kind != FrameKind::Body || frame.channel != method.channel || !is_all {
+                return None;
+            }
+            body = frame.payload;
+            size += body_size;
+        }
+        Some(Whole { channel: method.channel, publish, properties: content.properties, body, size })
+    }
+
+    /// One allocation that holds all that the queues and their consumers need.
+    fn make_message(&mut self, publish: &Publish<'_>, peek: &Peek<'_>, expiration_ms: Option<u64>) -> Message {
+        let rewritten = peek.headers.filter(|headers| headers.get("BCC").is_some()).map(|_| {
+            // BCC is for routing only; nobody is to see it (behaviour reference, section 8).
+            let mut properties = Properties::from(publish.properties);
+            if let Some(headers) = &mut properties.headers {
+                headers.remove("BCC");
+            }
+            properties.to_bytes()
+        });
+        let mut parts = MessageParts {
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            properties: rewritten.as_deref().unwrap_or_else(|| publish.properties.as_bytes()),
+            body: &[],
+            persistent: peek.delivery_mode == Some(2),
+            priority: peek.priority.unwrap_or(0),
+            expiration_ms,
+        };
+        match publish.body {
+            Body::Borrowed(body) => {
+                parts.body = body;
+                Message::new(&parts, &mut self.publisher.scratch)
+            }
+            Body::Shared(body) => Message::with_shared_body(&parts, body.clone()),
+        }
+    }
+
+    /// Adds a message to the batch, or returns it when nobody is there to take it.
+    pub(super) fn send(
+        &mut self,
+        channel: ChannelId,
+        route: &Arc<Route>,
+        message: Message,
+        mandatory: bool,
+        number: Option<u64>,
+        out: &mut Output,
+    ) {
+        if route.queues.is_empty() {
+            if mandatory {
+                self.write_return(channel, &message, out);
+            }
+            return;
+        }
+        let ticket = match number {
+            None => u32::MAX,
+            Some(number) => {
+                self.publisher.tickets.push((channel, number));
+                // One read has room for fewer publishes than this.
+                u32::try_from(self.publisher.tickets.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.publisher.batch.push(route, message, ticket);
+    }
+
+    fn write_return(&self, channel: ChannelId, message: &Message, out: &mut Output) {
+        let returned = basic::Return {
+            reply_code: ReplyCode::NoRoute.code(),
+            reply_text: ShortStr::from_static("NO_ROUTE"),
+            exchange: ShortStr::truncated(message.exchange()),
+            routing_key: ShortStr::truncated(message.routing_key()),
+        };
+        let out = out.buffer();
+        let properties = RawProperties::from_validated_bytes(message.properties());
+        let body = message.body();
+        write_method(out, channel, &returned);
+        write_content_header(out, channel, basic::Return::CLASS_ID, body.len() as u64, properties);
+        write_body(out, channel, body, self.negotiated.frame_size_max);
+    }
+
+    fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
+        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else { return Ok(()) };
+        if *claimed == **identity.username() {
+            return Ok(());
+        }
+        Err(Refusal::precondition_failed(format!(
+            "user_id property set to '{claimed}' but authenticated user was '{}'",
+            identity.username()
+        )))
+    }
+}
+
+impl Publish<'_> {
+    fn body_len(&self) -> usize {
+        match self.body {
+            Body::Borrowed(body) => body.len(),
+            Body::Shared(body) => body.len(),
+        }
+    }
+}
+
+pub(super) fn check_immediate(publish: &basic::Publish<'_>) -> Result<(), Refusal> {
+    if publish.immediate {
+        return Err(Refusal::not_implemented("immediate=true"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_size(size: usize, limit: usize) -> Result<(), Refusal> {
+    if size > limit {
+        return Err(Refusal::precondition_failed(format!(
+            "message size {size} is larger than configured max size {limit}"
+        )));
+    }
+    Ok(())
+}

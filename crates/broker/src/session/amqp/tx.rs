@@ -1,0 +1,89 @@
+//! Transactions: publishes and acknowledgements held until commit (behaviour reference, section 10).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{ChannelId, method::tx, write_method};
+use leveret_queue_store::{Message, Settlement, Time};
+
+use super::channel::Mode;
+use super::unacked::Outstanding;
+use super::{Refusal, Session};
+use crate::session::Output;
+use crate::vhost::Route;
+
+/// What one transaction holds.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) publishes: Vec<HeldPublish>,
+    pub(super) settlements: Vec<HeldSettlement>,
+}
+
+/// A message that was routed when it was published and is delivered at commit.
+#[derive(Debug)]
+pub(super) struct HeldPublish {
+    pub(super) route: Arc<Route>,
+    pub(super) message: Message,
+    pub(super) mandatory: bool,
+}
+
+/// An acknowledgement; the delivery counts as settled meanwhile, and is outstanding again after a rollback.
+#[derive(Debug)]
+pub(super) struct HeldSettlement {
+    pub(super) deliveries: Vec<(u64, Outstanding)>,
+    pub(super) how: Settlement,
+}
+
+impl Session {
+    pub(super) fn tx_select(&mut self, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        match channel.mode {
+            Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+            Mode::Transaction(_) => {}
+            Mode::Confirm(_) => return Err(Refusal::precondition_failed("cannot switch from confirm to tx mode")),
+        }
+        write_method(out.buffer(), id, &tx::SelectOk {});
+        Ok(())
+    }
+
+    pub(super) fn tx_commit(&mut self, now: Time, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
+        let transaction = self.take_transaction(id)?;
+        for held in transaction.publishes {
+            // The number is only there to learn of a refusal.
+            self.core.send(id, &held.route, held.message, held.mandatory, Some(0), out);
+        }
+        let publisher = &mut self.core.publisher;
+        publisher.batch.flush(now, &mut publisher.refused);
+        publisher.tickets.clear();
+        let was_refused = !publisher.refused.is_empty();
+        publisher.refused.clear();
+        if let Some(channel) = self.channels.get_mut(&id) {
+            for held in transaction.settlements {
+                let deliveries: Vec<_> = held.deliveries.iter().map(|(_, delivery)| *delivery).collect();
+                channel.settle(now, &deliveries, held.how);
+            }
+        }
+        if was_refused {
+            return Err(Refusal::precondition_failed("partial tx completion"));
+        }
+        write_method(out.buffer(), id, &tx::CommitOk {});
+        Ok(())
+    }
+
+    pub(super) fn tx_rollback(&mut self, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
+        let transaction = self.take_transaction(id)?;
+        if let Some(channel) = self.channels.get_mut(&id) {
+            let deliveries = transaction.settlements.into_iter().flat_map(|held| held.deliveries);
+            channel.unacked.put_back(deliveries);
+        }
+        write_method(out.buffer(), id, &tx::RollbackOk {});
+        Ok(())
+    }
+
+    /// Takes what the transaction holds; the next one begins at once.
+    fn take_transaction(&mut self, id: ChannelId) -> Result<Transaction, Refusal> {
+        match self.channels.get_mut(&id).map(|channel| &mut channel.mode) {
+            Some(Mode::Transaction(transaction)) => Ok(std::mem::take(transaction)),
+            _ => Err(Refusal::precondition_failed("channel is not transactional")),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The deliveries of a channel that wait for their acknowledgement.
+
+use std::collections::VecDeque;
+
+use leveret_queue_store::DeliveryId;
+
+/// Names a queue within its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SourceKey(pub(super) u32);
+
+/// A delivery that was acknowledged or must go back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    pub(super) source: SourceKey,
+    pub(super) id: DeliveryId,
+}
+
+/// Deliveries by their tag, oldest first.
+///
+/// Clients mostly acknowledge in order, so the front is where things happen; one that is settled out of order leaves a
+/// gap, and when gaps make up more than half of the list they are swept out.
+#[derive(Debug, Default)]
+pub(super) struct Unacked {
+    entries: VecDeque<Entry>,
+    outstanding: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tag: u64,
+    /// None once it is settled.
+    delivery: Option<Outstanding>,
+}
+
+/// No delivery with this tag is outstanding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnknownTag;
+
+/// Lists shorter than this are not worth a sweep.
+const SWEEP_MIN: usize = 64;
+
+impl Unacked {
+    /// Adds a delivery; tags only grow.
+    pub(super) fn push(&mut self, tag: u64, delivery: Outstanding) {
+        debug_assert!(self.entries.back().is_none_or(|last| last.tag < tag), "tags only grow");
+        self.entries.push_back(Entry { tag, delivery: Some(delivery) });
+        self.outstanding += 1;
+    }
+
+    /// Takes the delivery with this tag.
+    pub(super) fn take(&mut self, tag: u64) -> Result<Outstanding, UnknownTag> {
+        let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).map_err(|_| UnknownTag)?;
+        let delivery = self.entries[at].delivery.take().ok_or(UnknownTag)?;
+        self.outstanding -= 1;
+        self.trim();
+        Ok(delivery)
+    }
+
+    /// Puts deliveries that were taken back among the others.
+    pub(super) fn put_back(&mut self, deliveries: impl Iterator<Item = (u64, Outstanding)>) {
+        let mut entries: Vec<_> = std::mem::take(&mut self.entries).into();
+        entries.retain(|entry| entry.delivery.is_some());
+        entries.extend(deliveries.map(|(tag, delivery)| Entry { tag, delivery: Some(delivery) }));
+        entries.sort_unstable_by_key(|entry| entry.tag);
+        self.outstanding = entries.len();
+        self.entries = entries.into();
+    }
+
+    /// Takes everything up to and including this tag, which must be outstanding itself; tag 0 takes everything, however
+    /// little that is.
+    pub(super) fn take_up_to(&mut self, tag: u64) -> Result<impl Iterator<Item = (u64, Outstanding)> + '_, UnknownTag> {
+        let end = if tag == 0 {
+            self.entries.len()
+        } else {
+            let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).map_err(|_| UnknownTag)?;
+            if self.entries[at].delivery.is_none() {
+                return Err(UnknownTag);
+            }
+            at + 1
+        };
+        let outstanding = self.entries.range(..end).filter(|entry| entry.delivery.is_some()).count();
+        self.outstanding -= outstanding;
+        Ok(self.entries.drain(..end).filter_map(|entry| Some((entry.tag, entry.delivery?))))
+    }
+
+    /// Takes everything.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Outstanding> + use<> {
+        self.outstanding = 0;
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.delivery)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.outstanding
+    }
+
+    fn trim(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.delivery.is_none()) {
+            self.entries.pop_front();
+        }
+        if self.entries.len() > SWEEP_MIN.max(2 * self.outstanding) {
+            self.entries.retain(|entry| entry.delivery.is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leveret_queue_store::{ConsumerOptions, Effect, Message, MessageParts, Queue, QueueOptions, Time};
+
+    /// Deliveries of a real queue, with the tags 1 to `count`.
+    fn list(count: u64) -> Unacked {
+        let (now, mut effects) = (Time::from_millis(0), Vec::new());
+        let mut queue = Queue::new(QueueOptions::default(), now);
+        queue.consume(now, ConsumerOptions::default(), &mut effects).unwrap();
+        let message = Message::new(&MessageParts::default(), &mut Vec::new());
+        let mut unacked = Unacked::default();
+        for tag in 1..=count {
+            assert!(queue.publish(now, message.clone(), &mut effects).is_accepted());
+            let Some(Effect::Deliver { delivery, .. }) = effects.pop() else { panic!("a consumer waits") };
+            unacked.push(tag, Outstanding { source: SourceKey(0), id: delivery.id.unwrap() });
+        }
+        unacked
+    }
+
+    fn tags(unacked: &mut Unacked, up_to: u64) -> Result<Vec<u64>, UnknownTag> {
+        Ok(unacked.take_up_to(up_to)?.map(|(tag, _)| tag).collect())
+    }
+
+    #[test]
+    fn a_tag_is_settled_once() {
+        let mut unacked = list(3);
+        assert!(unacked.take(2).is_ok());
+        assert!(unacked.take(2).is_err());
+        assert!(unacked.take(4).is_err());
+        assert!(unacked.take(0).is_err());
+        assert_eq!(unacked.len(), 2);
+    }
+
+    #[test]
+    fn multiple_takes_what_is_left_up_to_the_tag() {
+        let mut unacked = list(5);
+        unacked.take(2).unwrap();
+        assert_eq!(tags(&mut unacked, 3), Ok(vec![1, 3]));
+        assert_eq!(tags(&mut unacked, 3), Err(UnknownTag));
+        assert_eq!(tags(&mut unacked, 9), Err(UnknownTag));
+        assert_eq!(tags(&mut unacked, 0), Ok(vec![4, 5]));
+        assert_eq!(tags(&mut unacked, 0), Ok(vec![]));
+    }
+
+    #[test]
+    fn gaps_behind_an_old_delivery_are_swept_out() {
+        let mut unacked = list(10_000);
+        for tag in 2..=10_000 {
+            unacked.take(tag).unwrap();
+        }
+        assert!(unacked.entries.len() <= SWEEP_MIN + 1);
+        assert!(unacked.take(1).is_ok());
+    }
+
+    #[test]
+    fn what_is_put_back_is_in_its_old_place() {
+        let mut unacked = list(4);
+        let taken = [(3, unacked.take(3).unwrap()), (1, unacked.take(1).unwrap())];
+        unacked.put_back(taken.into_iter());
+        assert_eq!(tags(&mut unacked, 0), Ok(vec![1, 2, 3, 4]));
+    }
+}

@@ -1,0 +1,81 @@
+//! What every part of a running broker can reach.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use leveret_queue_store::Time;
+use parking_lot::RwLock;
+
+use crate::auth::Authenticator;
+use crate::busy::BusyCount;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::Registry;
+use crate::memory::MemoryGauge;
+use crate::random::RandomNames;
+use crate::timers::Timers;
+use crate::vhost::{Services, VirtualHost};
+
+/// The broker, for its connections and clients.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) services: Arc<Services>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) busy: BusyCount,
+    vhosts: RwLock<HashMap<Arc<str>, Arc<VirtualHost>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A broker with the virtual host `/`.
+    pub(crate) fn new(config: Config, clock: Clock, authenticator: Arc<dyn Authenticator>) -> Arc<Self> {
+        let services = Arc::new(Services {
+            timers: Timers::default(),
+            memory: MemoryGauge::new(config.memory_limit),
+            names: config.name_seed.map_or_else(RandomNames::from_system, RandomNames::seeded),
+        });
+        let name: Arc<str> = Arc::from("/");
+        let root = VirtualHost::new(Arc::clone(&name), Arc::clone(&services));
+        Arc::new(Self {
+            config,
+            clock,
+            services,
+            registry: Arc::default(),
+            authenticator,
+            busy: BusyCount::default(),
+            vhosts: RwLock::new(HashMap::from([(name, root)])),
+        })
+    }
+
+    pub(crate) fn vhost(&self, name: &str) -> Option<Arc<VirtualHost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Has every queue whose deadline has come look at it.
+    pub(crate) fn run_timers(&self) {
+        let now = self.now();
+        for queue in self.services.timers.take_due(now) {
+            if let Some(queue) = queue.upgrade() {
+                queue.poll(now);
+            }
+        }
+    }
+
+    /// Nothing is on its way and nothing is due.
+    pub(crate) fn is_idle(&self) -> bool {
+        let now = self.now();
+        self.busy.is_idle() && self.services.timers.earliest().is_none_or(|at| at > now)
+    }
+}

@@ -1,0 +1,290 @@
+//! The `x-` arguments of queues: what each may be, and what it means (behaviour reference, section 6.2).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{RawTable, ValueRef};
+use leveret_queue_store::{Overflow, QueueOptions, RequeueOrder};
+
+use super::queue::DeadLetterTarget;
+use crate::error::Refusal;
+
+/// Which family of rules a queue follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum QueueType {
+    #[default]
+    Classic,
+    Quorum,
+}
+
+impl QueueType {
+    /// What RabbitMQ calls it inside, and in error texts.
+    pub(crate) fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+        }
+    }
+}
+
+/// What the arguments of a queue come to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ParsedArguments {
+    pub(crate) queue_type: QueueType,
+    pub(crate) options: QueueOptions,
+    pub(crate) dead_letter: Option<DeadLetterTarget>,
+}
+
+/// Longest TTL and lease that are accepted: ten years, as RabbitMQ 4 has it.
+const DURATION_MAX_MS: i64 = 315_360_000_000;
+
+/// The kinds of values that arguments have.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// An integer of any width, at least zero.
+    Count,
+    /// Milliseconds, at least zero.
+    Duration,
+    /// Milliseconds, at least one.
+    PositiveDuration,
+    /// 0 to 255.
+    Priority,
+    /// Any integer.
+    Integer,
+    /// An integer above zero.
+    Positive,
+    Bool,
+    /// A long string, whatever it says.
+    Name,
+    /// A long string that is one of these; the text that names a value which is not.
+    OneOf(&'static [&'static str], &'static str),
+}
+
+/// Which queue types know an argument.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Both,
+    Classic,
+    Quorum,
+    /// Streams only, which are not served here.
+    Stream,
+}
+
+const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
+
+/// In the order in which they are checked.
+const ARGUMENTS: &[(&str, Known, Rule)] = &[
+    ("x-expires", Known::Both, Rule::PositiveDuration),
+    ("x-message-ttl", Known::Both, Rule::Duration),
+    ("x-dead-letter-exchange", Known::Both, Rule::Name),
+    ("x-dead-letter-routing-key", Known::Both, Rule::Name),
+    ("x-dead-letter-strategy", Known::Quorum, Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy")),
+    ("x-max-length", Known::Both, Rule::Count),
+    ("x-max-length-bytes", Known::Both, Rule::Count),
+    ("x-max-in-memory-length", Known::Quorum, Rule::Count),
+    ("x-max-in-memory-bytes", Known::Quorum, Rule::Count),
+    ("x-max-priority", Known::Classic, Rule::Priority),
+    ("x-overflow", Known::Both, Rule::OneOf(OVERFLOWS, "invalid_overflow")),
+    ("x-queue-mode", Known::Classic, Rule::OneOf(&["default", "lazy"], "")),
+    ("x-queue-version", Known::Classic, Rule::Count),
+    ("x-single-active-consumer", Known::Both, Rule::Bool),
+    (
+        "x-queue-leader-locator",
+        Known::Both,
+        Rule::OneOf(&["client-local", "balanced", "random", "least-leaders"], "invalid_queue_locator_arg"),
+    ),
+    ("x-quorum-initial-group-size", Known::Quorum, Rule::Positive),
+    ("x-delivery-limit", Known::Quorum, Rule::Integer),
+    ("x-max-age", Known::Stream, Rule::Name),
+    ("x-stream-max-segment-size-bytes", Known::Stream, Rule::Count),
+    ("x-initial-cluster-size", Known::Stream, Rule::Positive),
+];
+
+/// The argument that chooses the queue's type; compared like any other, but its absence means classic.
+pub(super) const QUEUE_TYPE: &str = "x-queue-type";
+
+/// Reads the arguments of a new queue; `phrase` names the queue in error texts.
+///
+/// # Errors
+/// 406 with RabbitMQ's text for the first argument that is not acceptable.
+pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArguments, Refusal> {
+    let queue_type = parse_type(arguments, phrase)?;
+    for &(name, known, rule) in ARGUMENTS {
+        let Some(value) = arguments.get(name) else { continue };
+        let applies = match queue_type {
+            QueueType::Classic => matches!(known, Known::Both | Known::Classic),
+            QueueType::Quorum => matches!(known, Known::Both | Known::Quorum),
+        };
+        if !applies {
+            return Err(Refusal::precondition_failed(format!(
+                "invalid arg '{name}' for {phrase} of queue type {}",
+                queue_type.module()
+            )));
+        }
+        check(name, value, rule, phrase)?;
+    }
+    if queue_type == QueueType::Quorum && text(arguments, "x-overflow").as_deref() == Some("reject-publish-dlx") {
+        return Err(invalid("x-overflow", phrase, "invalid_overflow"));
+    }
+    let dead_letter = dead_letter(arguments, phrase)?;
+    Ok(ParsedArguments { queue_type, options: options(arguments, queue_type), dead_letter })
+}
+
+fn parse_type(arguments: RawTable<'_>, phrase: &str) -> Result<QueueType, Refusal> {
+    match arguments.get(QUEUE_TYPE) {
+        None => Ok(QueueType::Classic),
+        Some(ValueRef::LongString(name)) => match name {
+            b"classic" => Ok(QueueType::Classic),
+            b"quorum" => Ok(QueueType::Quorum),
+            other => {
+                let other = String::from_utf8_lossy(other);
+                Err(invalid(QUEUE_TYPE, phrase, &format!("\"unsupported queue type '{other}'\"")))
+            }
+        },
+        Some(other) => {
+            Err(invalid(QUEUE_TYPE, phrase, &format!("\"expected string, got {}\"", other.type_name())))
+        }
+    }
+}
+
+fn check(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> Result<(), Refusal> {
+    match rule {
+        Rule::Bool if !matches!(value, ValueRef::Bool(_)) => {
+            Err(invalid(name, phrase, &format!("{{unacceptable_type,{}}}", value.type_name())))
+        }
+        Rule::Bool => Ok(()),
+        Rule::Name if !matches!(value, ValueRef::LongString(_)) => Err(Refusal::precondition_failed(format!(
+            "invalid type '{}' for arg '{name}' in {phrase}",
+            value.type_name()
+        ))),
+        Rule::Name => Ok(()),
+        Rule::OneOf(choices, problem) => check_choice(name, value, choices, problem, phrase),
+        _ => check_integer(name, value, rule, phrase),
+    }
+}
+
+fn check_choice(
+    name: &str,
+    value: ValueRef<'_>,
+    choices: &[&str],
+    problem: &str,
+    phrase: &str,
+) -> Result<(), Refusal> {
+    let ValueRef::LongString(text) = value else {
+        return Err(invalid(name, phrase, &format!("{{unacceptable_type,{}}}", value.type_name())));
+    };
+    if choices.iter().any(|choice| choice.as_bytes() == text) {
+        return Ok(());
+    }
+    if problem.is_empty() {
+        let text = String::from_utf8_lossy(text);
+        return Err(invalid(name, phrase, &format!("\"unsupported {} '{text}'\"", name.trim_start_matches("x-").replace('-', " "))));
+    }
+    Err(invalid(name, phrase, problem))
+}
+
+fn check_integer(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> Result<(), Refusal> {
+    let Some(number) = value.as_integer() else {
+        return Err(invalid(name, phrase, &format!("\"expected integer, got {}\"", value.type_name())));
+    };
+    let problem = match rule {
+        Rule::Integer => None,
+        _ if number < 0 => Some(format!("{{value_negative,{number}}}")),
+        Rule::PositiveDuration | Rule::Positive if number == 0 => Some("{value_zero,0}".to_owned()),
+        Rule::Duration | Rule::PositiveDuration if number > DURATION_MAX_MS => Some(format!("{{value_too_large,{number}}}")),
+        Rule::Priority if number > 255 => Some(format!("{{max_value_exceeded,{number}}}")),
+        _ => None,
+    };
+    problem.map_or(Ok(()), |problem| Err(invalid(name, phrase, &problem)))
+}
+
+fn invalid(name: &str, phrase: &str, problem: &str) -> Refusal {
+    Refusal::precondition_failed(format!("invalid arg '{name}' for {phrase}: {problem}"))
+}
+
+fn dead_letter(arguments: RawTable<'_>, phrase: &str) -> Result<Option<DeadLetterTarget>, Refusal> {
+    let routing_key = text(arguments, "x-dead-letter-routing-key").map(Arc::from);
+    match text(arguments, "x-dead-letter-exchange") {
+        Some(exchange) => Ok(Some(DeadLetterTarget { exchange: Arc::from(exchange), routing_key })),
+        None if routing_key.is_some() => {
+            Err(invalid("x-dead-letter-routing-key", phrase, "routing_key_but_no_dlx_defined"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
+    let number = |name: &str| arguments.get(name).and_then(ValueRef::as_integer);
+    let count = |name: &str| number(name).and_then(|number| u64::try_from(number).ok());
+    QueueOptions {
+        message_ttl_ms: count("x-message-ttl"),
+        expires_ms: count("x-expires"),
+        max_length: count("x-max-length"),
+        max_length_bytes: count("x-max-length-bytes"),
+        overflow: match text(arguments, "x-overflow").as_deref() {
+            Some("reject-publish") => Overflow::RejectPublish,
+            Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
+            _ => Overflow::DropHead,
+        },
+        max_priority: number("x-max-priority").and_then(|number| u8::try_from(number).ok()).unwrap_or(0),
+        single_active_consumer: matches!(arguments.get("x-single-active-consumer"), Some(ValueRef::Bool(true))),
+        // A negative limit is none.
+        delivery_limit: number("x-delivery-limit").and_then(|number| u32::try_from(number).ok()),
+        requeue: match queue_type {
+            QueueType::Classic => RequeueOrder::OldPlace,
+            QueueType::Quorum => RequeueOrder::Returns,
+        },
+    }
+}
+
+fn text(arguments: RawTable<'_>, name: &str) -> Option<String> {
+    match arguments.get(name) {
+        Some(ValueRef::LongString(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+        _ => None,
+    }
+}
+
+pub(super) fn is_classic(queue_type: ValueRef<'_>) -> bool {
+    matches!(queue_type, ValueRef::LongString(name) if name == b"classic")
+}
+
+/// The arguments that take part in the comparison of a declaration with what exists.
+pub(super) fn compared() -> impl Iterator<Item = &'static str> {
+    std::iter::once(QUEUE_TYPE).chain(ARGUMENTS.iter().map(|(name, _, _)| *name))
+}
+
+/// Integers of different widths are equal; anything else must be of the same kind.
+pub(super) fn equivalent(received: Option<ValueRef<'_>>, current: Option<ValueRef<'_>>) -> bool {
+    match (received, current) {
+        (None, None) => true,
+        (Some(received), Some(current)) => match (received.as_integer(), current.as_integer()) {
+            (Some(received), Some(current)) => received == current,
+            _ => received == current,
+        },
+        _ => false,
+    }
+}
+
+/// The text of a mismatch between two arguments of which at least one is there.
+pub(super) fn describe_mismatch(received: Option<ValueRef<'_>>, current: Option<ValueRef<'_>>) -> String {
+    match (received, current) {
+        (Some(received), Some(current)) => {
+            format!("received '{}' but current is '{}'", plain(received), plain(current))
+        }
+        _ => format!("received {} but current is {}", describe_option(received), describe_option(current)),
+    }
+}
+
+fn describe_option(value: Option<ValueRef<'_>>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(value) => format!("the value '{}' of type '{}'", plain(value), value.type_name()),
+    }
+}
+
+fn plain(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::LongString(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Bool(value) => value.to_string(),
+        other => other.as_integer().map_or_else(|| other.to_string(), |number| number.to_string()),
+    }
+}

@@ -1,0 +1,203 @@
+//! Dead lettering: what a message becomes when it dies, and where it goes (behaviour reference, section 13).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table, Value};
+use leveret_queue_store::{DeathReason, Message, MessageParts, Time};
+
+use super::publish::further_keys;
+use super::queue::{DeadLetter, DeadLetterTarget};
+use super::topology::Addressing;
+use super::VirtualHost;
+
+impl VirtualHost {
+    /// Publishes dead messages to their queue's dead letter exchange, in order.
+    ///
+    /// They may die again where they arrive; what comes of that is carried by whoever is at it already, so a chain of
+    /// queues needs no deeper stack than a single one. Must be called without any lock.
+    pub(super) fn dead_letter(&self, now: Time, letters: impl Iterator<Item = DeadLetter>) {
+        {
+            let mut dying = self.dying.lock();
+            dying.letters.extend(letters);
+            if dying.carried {
+                return;
+            }
+            dying.carried = true;
+        }
+        loop {
+            let letter = {
+                let mut dying = self.dying.lock();
+                let letter = dying.letters.pop_front();
+                dying.carried = letter.is_some();
+                letter
+            };
+            let Some(letter) = letter else { return };
+            self.carry(now, &letter);
+        }
+    }
+
+    fn carry(&self, now: Time, letter: &DeadLetter) {
+        let Some(target) = &letter.queue.definition().dead_letter else { return };
+        let dead = Dead::new(letter, target, now);
+        let raw = dead.properties.to_bytes();
+        let properties = RawProperties::from_validated_bytes(&raw);
+        let route = {
+            let topology = self.topology.read();
+            // Missing at this moment: dropped, as RabbitMQ does.
+            let Some(exchange) = topology.exchange_id(&target.exchange) else { return };
+            let headers = properties.headers().unwrap_or(RawTable::EMPTY);
+            let mut keys = smallvec::smallvec![&*dead.routing_key];
+            if target.routing_key.is_none() {
+                // The headers were acceptable when the message was published.
+                keys.extend(further_keys(headers).unwrap_or_default());
+            }
+            topology.route(exchange, &Addressing { keys, headers })
+        };
+        let message = dead.into_message(letter, target, &raw);
+        for queue in route.queues.iter().filter(|queue| !is_cycle(&message, queue.name())) {
+            // Nobody waits for a confirm of a dead letter, so a refusal has no consequence.
+            queue.publish(now, std::iter::once((message.clone(), 0)), &mut Vec::new());
+        }
+    }
+}
+
+/// A dead message, while it is being rewritten.
+struct Dead {
+    routing_key: Arc<str>,
+    properties: Properties,
+}
+
+impl Dead {
+    fn new(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Self {
+        let message = &letter.message;
+        let mut properties = Properties::from(RawProperties::from_validated_bytes(message.properties()));
+        let mut headers = properties.headers.take().unwrap_or_default();
+        let original_expiration = properties.expiration.take();
+        let reason = reason_name(letter.reason);
+        let queue = letter.queue.name();
+        record_death(&mut headers, message, queue, reason, original_expiration, now);
+        for (name, value) in [
+            ("x-first-death-queue", &**queue),
+            ("x-first-death-reason", reason),
+            ("x-first-death-exchange", message.exchange()),
+        ] {
+            if headers.get(name).is_none() {
+                headers.insert(name, Value::from(value));
+            }
+        }
+        let routing_key = match &target.routing_key {
+            Some(routing_key) => {
+                headers.remove("CC");
+                Arc::clone(routing_key)
+            }
+            None => Arc::from(message.routing_key()),
+        };
+        properties.headers = Some(headers);
+        Self { routing_key, properties }
+    }
+
+    fn into_message(self, letter: &DeadLetter, target: &DeadLetterTarget, properties: &[u8]) -> Message {
+        let old = &letter.message;
+        let parts = MessageParts {
+            exchange: &target.exchange,
+            routing_key: &self.routing_key,
+            properties,
+            body: old.body(),
+            persistent: old.is_persistent(),
+            priority: old.priority(),
+            expiration_ms: None,
+        };
+        match old.shared_body() {
+            Some(body) => Message::with_shared_body(&parts, body.clone()),
+            None => Message::new(&parts, &mut Vec::new()),
+        }
+    }
+}
+
+/// Adds the death to the header `x-death`, most recent first: one entry per queue and reason, whose count grows.
+fn record_death(
+    headers: &mut Table,
+    message: &Message,
+    queue: &str,
+    reason: &str,
+    original_expiration: Option<String>,
+    now: Time,
+) {
+    let mut deaths = match headers.remove("x-death") {
+        Some(Value::Array(deaths)) => deaths,
+        _ => Vec::new(),
+    };
+    let known = deaths.iter().position(|death| is_death(death, queue, reason));
+    let mut death = match known.map(|at| deaths.remove(at)) {
+        Some(Value::Table(death)) => death,
+        _ => new_death(headers, message, queue, reason, original_expiration, now),
+    };
+    let count = death.get("count").and_then(Value::as_integer).unwrap_or(0);
+    death.insert("count", Value::I64(count.saturating_add(1)));
+    deaths.insert(0, Value::Table(death));
+    headers.insert("x-death", Value::Array(deaths));
+}
+
+fn new_death(
+    headers: &Table,
+    message: &Message,
+    queue: &str,
+    reason: &str,
+    original_expiration: Option<String>,
+    now: Time,
+) -> Table {
+    let mut routing_keys = vec![Value::from(message.routing_key())];
+    if let Some(Value::Array(copies)) = headers.get("CC") {
+        routing_keys.extend(copies.iter().filter(|key| matches!(key, Value::LongString(_))).cloned());
+    }
+    let mut death = Table::default();
+    death.insert("count", Value::I64(0));
+    death.insert("reason", Value::from(reason));
+    death.insert("queue", Value::from(queue));
+    death.insert("time", Value::Timestamp(now.as_millis() / 1000));
+    death.insert("exchange", Value::from(message.exchange()));
+    death.insert("routing-keys", Value::Array(routing_keys));
+    if let Some(expiration) = original_expiration {
+        death.insert("original-expiration", Value::from(expiration.as_str()));
+    }
+    death
+}
+
+fn is_death(death: &Value, queue: &str, reason: &str) -> bool {
+    let Value::Table(death) = death else { return false };
+    has_text(death, "queue", queue) && has_text(death, "reason", reason)
+}
+
+fn has_text(table: &Table, name: &str, text: &str) -> bool {
+    matches!(table.get(name), Some(Value::LongString(value)) if &value[..] == text.as_bytes())
+}
+
+/// A message that returns to a queue where it died is dropped, unless somebody rejected it on the way: then it was meant
+/// to come back (section 13.3).
+fn is_cycle(message: &Message, queue: &str) -> bool {
+    let properties = RawProperties::from_validated_bytes(message.properties());
+    let Some(Value::Array(deaths)) =
+        properties.headers().and_then(|headers| headers.get("x-death")).map(|deaths| deaths.to_value())
+    else {
+        return false;
+    };
+    let mut since = Vec::new();
+    for death in &deaths {
+        let Value::Table(death) = death else { continue };
+        since.push(death);
+        if has_text(death, "queue", queue) {
+            return since.iter().all(|death| !has_text(death, "reason", "rejected"));
+        }
+    }
+    false
+}
+
+fn reason_name(reason: DeathReason) -> &'static str {
+    match reason {
+        DeathReason::Expired => "expired",
+        DeathReason::MaxLength => "maxlen",
+        DeathReason::Rejected => "rejected",
+        DeathReason::DeliveryLimit => "delivery_limit",
+        _ => "unknown",
+    }
+}

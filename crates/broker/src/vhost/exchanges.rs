@@ -1,0 +1,140 @@
+//! Declaring and deleting exchanges (behaviour reference, sections 5.2 and 5.3).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{RawTable, ValueRef};
+
+use super::arguments::{describe_mismatch, equivalent};
+use super::topology::Exchange;
+use super::{VirtualHost, without_line_breaks};
+use crate::arguments::Arguments;
+use crate::error::Refusal;
+use crate::exchange::ExchangeKind;
+
+/// The fields of exchange.declare.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExchangeDeclare<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+    pub(crate) arguments: RawTable<'a>,
+}
+
+const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+impl VirtualHost {
+    /// Declares an exchange; nothing happens when an equivalent one exists.
+    ///
+    /// # Errors
+    /// 503 for an unknown type, 403 for the default exchange and reserved names, 406 when one of that name exists with
+    /// other properties.
+    pub(crate) fn declare_exchange(&self, declare: &ExchangeDeclare<'_>) -> Result<(), Refusal> {
+        let kind = ExchangeKind::from_name(declare.kind)
+            .ok_or_else(|| Refusal::command_invalid(format!("unknown exchange type '{}'", declare.kind)))?;
+        let name = without_line_breaks(declare.name);
+        refuse_default_exchange(&name)?;
+        let mut topology = self.topology.write();
+        if let Some(exchange) = topology.exchange_by_name(&name) {
+            return self.check_equivalent(exchange, kind, declare);
+        }
+        if name.starts_with("amq.") {
+            return Err(Refusal::access_refused(format!("exchange name '{name}' contains reserved prefix 'amq.*'")));
+        }
+        let alternate = self.alternate_exchange(&name, declare.arguments)?;
+        let mut exchange = Exchange::new(Arc::from(&*name), kind);
+        exchange.durable = declare.durable;
+        exchange.auto_delete = declare.auto_delete;
+        exchange.internal = declare.internal;
+        exchange.arguments = Arguments::new(declare.arguments);
+        exchange.alternate = alternate;
+        topology.add_exchange(exchange);
+        self.topology_changed();
+        Ok(())
+    }
+
+    /// Whether an exchange exists, whatever its properties.
+    ///
+    /// # Errors
+    /// 404 when it does not, 403 for the default exchange.
+    pub(crate) fn declare_exchange_passively(&self, name: &str) -> Result<(), Refusal> {
+        let name = without_line_breaks(name);
+        refuse_default_exchange(&name)?;
+        self.require_exchange(&self.topology.read(), &name).map(|_| ())
+    }
+
+    /// Deletes an exchange with its bindings. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and the predeclared ones, 406 when it must be unused and is not.
+    pub(crate) fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), Refusal> {
+        let name = without_line_breaks(name);
+        refuse_default_exchange(&name)?;
+        if name.starts_with("amq.") {
+            let phrase = self.exchange_phrase(&name);
+            return Err(Refusal::access_refused(format!("deletion of system {phrase} not allowed")));
+        }
+        let mut topology = self.topology.write();
+        let Some(id) = topology.exchange_id(&name) else { return Ok(()) };
+        if if_unused && topology.exchange(id).is_in_use() {
+            return Err(Refusal::precondition_failed(format!("{} in use", self.exchange_phrase(&name))));
+        }
+        topology.remove_exchange(id);
+        self.topology_changed();
+        Ok(())
+    }
+
+    fn alternate_exchange(&self, name: &str, arguments: RawTable<'_>) -> Result<Option<Arc<str>>, Refusal> {
+        match arguments.get(ALTERNATE_EXCHANGE) {
+            None => Ok(None),
+            Some(ValueRef::LongString(alternate)) => {
+                Ok(Some(Arc::from(String::from_utf8_lossy(alternate).as_ref())))
+            }
+            Some(other) => Err(Refusal::precondition_failed(format!(
+                "invalid type '{}' for arg '{ALTERNATE_EXCHANGE}' in {}",
+                other.type_name(),
+                self.exchange_phrase(name)
+            ))),
+        }
+    }
+
+    /// Of all arguments only the alternate exchange is compared.
+    fn check_equivalent(
+        &self,
+        exchange: &Exchange,
+        kind: ExchangeKind,
+        declare: &ExchangeDeclare<'_>,
+    ) -> Result<(), Refusal> {
+        let phrase = self.exchange_phrase(&exchange.name);
+        let differs = |what: &str, how: String| {
+            Refusal::precondition_failed(format!("inequivalent arg '{what}' for {phrase}: {how}"))
+        };
+        if exchange.kind != kind {
+            let how = format!("received '{}' but current is '{}'", kind.name(), exchange.kind.name());
+            return Err(differs("type", how));
+        }
+        for (what, received, current) in [
+            ("durable", declare.durable, exchange.durable),
+            ("auto_delete", declare.auto_delete, exchange.auto_delete),
+            ("internal", declare.internal, exchange.internal),
+        ] {
+            if received != current {
+                return Err(differs(what, format!("received '{received}' but current is '{current}'")));
+            }
+        }
+        let received = declare.arguments.get(ALTERNATE_EXCHANGE);
+        let current = exchange.arguments.table().get(ALTERNATE_EXCHANGE);
+        if !equivalent(received, current) {
+            return Err(differs(ALTERNATE_EXCHANGE, describe_mismatch(received, current)));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn refuse_default_exchange(name: &str) -> Result<(), Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::access_refused("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! A virtual host: a world of exchanges, queues and bindings of its own, and the rules for changing it.
+
+mod arguments;
+mod bindings;
+mod dead_letter;
+mod exchanges;
+mod publish;
+mod queue;
+mod queues;
+mod topology;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use leveret_queue_store::Time;
+use parking_lot::{Mutex, RwLock};
+
+use crate::connection::ConnectionId;
+use crate::error::Refusal;
+use crate::exchange::{ExchangeId, ExchangeKind};
+use crate::memory::MemoryGauge;
+use crate::random::RandomNames;
+use crate::timers::Timers;
+
+pub(crate) use bindings::BindingRequest;
+pub(crate) use exchanges::ExchangeDeclare;
+pub(crate) use publish::{PublishBatch, RouteCache};
+pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
+pub(crate) use queues::{QueueDeclare, QueueDeclared, QueueDelete};
+pub(crate) use topology::Route;
+
+use topology::{Exchange, Topology};
+
+/// What all virtual hosts of a broker share.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) timers: Timers,
+    pub(crate) memory: MemoryGauge,
+    pub(crate) names: RandomNames,
+}
+
+/// See the module.
+///
+/// The topology's lock is the outermost of all. Routing reads it when a connection's [`RouteCache`] has no answer;
+/// declaring and binding write it, and then raise [`VirtualHost::generation`], which makes the caches forget.
+#[derive(Debug)]
+pub(crate) struct VirtualHost {
+    name: Arc<str>,
+    services: Arc<Services>,
+    topology: RwLock<Topology>,
+    generation: AtomicU64,
+    dying: Mutex<Dying>,
+    /// To hand to the queues, which must not keep the virtual host alive.
+    myself: Weak<Self>,
+}
+
+/// Messages on their way to a dead letter exchange.
+#[derive(Debug, Default)]
+struct Dying {
+    letters: VecDeque<DeadLetter>,
+    /// Somebody carries letters at the moment and will take what is added.
+    carried: bool,
+}
+
+/// The exchanges of every virtual host (behaviour reference, section 5.1).
+const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
+    ("", ExchangeKind::Direct, false),
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.topic", ExchangeKind::Topic, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+];
+
+impl VirtualHost {
+    pub(crate) fn new(name: Arc<str>, services: Arc<Services>) -> Arc<Self> {
+        let mut topology = Topology::default();
+        for (name, kind, internal) in PREDECLARED {
+            let mut exchange = Exchange::new(Arc::from(name), kind);
+            exchange.durable = true;
+            exchange.internal = internal;
+            topology.add_exchange(exchange);
+        }
+        Arc::new_cyclic(|myself| Self {
+            name,
+            services,
+            topology: RwLock::new(topology),
+            generation: AtomicU64::new(0),
+            dying: Mutex::default(),
+            myself: Weak::clone(myself),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Changes whenever a message might take another way than before.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// To be called after each change to the topology, while it is still locked for writing.
+    fn topology_changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The queue of this name, for a connection that wants to use it.
+    ///
+    /// # Errors
+    /// 404 when there is none, 405 when it is exclusive to another connection.
+    pub(crate) fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<QueueCell>, Refusal> {
+        let topology = self.topology.read();
+        let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;
+        self.check_owner(queue, connection)?;
+        Ok(Arc::clone(queue))
+    }
+
+    /// Every queue, for looking at.
+    pub(crate) fn queues(&self) -> Vec<Arc<QueueCell>> {
+        self.topology.read().queues().cloned().collect()
+    }
+
+    fn check_owner(&self, queue: &QueueCell, connection: ConnectionId) -> Result<(), Refusal> {
+        match queue.definition().owner {
+            Some(owner) if owner != connection => Err(self.locked(queue.name())),
+            _ => Ok(()),
+        }
+    }
+
+    fn locked(&self, name: &str) -> Refusal {
+        Refusal::resource_locked(format!(
+            "cannot obtain exclusive access to locked {}. It could be originally declared on another connection or the \
+             exclusive property value does not match that of the original declaration.",
+            self.queue_phrase(name)
+        ))
+    }
+
+    pub(crate) fn no_queue(&self, name: &str) -> Refusal {
+        Refusal::not_found(format!("no {}", self.queue_phrase(name)))
+    }
+
+    pub(crate) fn no_exchange(&self, name: &str) -> Refusal {
+        Refusal::not_found(format!("no {}", self.exchange_phrase(name)))
+    }
+
+    /// How error texts speak of a queue.
+    pub(crate) fn queue_phrase(&self, name: &str) -> String {
+        format!("queue '{name}' in vhost '{}'", self.name)
+    }
+
+    /// How error texts speak of an exchange.
+    pub(crate) fn exchange_phrase(&self, name: &str) -> String {
+        if name.is_empty() {
+            return format!("default exchange in vhost '{}'", self.name);
+        }
+        format!("exchange '{name}' in vhost '{}'", self.name)
+    }
+
+    /// Removes the exclusive queues of a connection that has ended.
+    pub(crate) fn connection_closed(&self, now: Time, queues: impl IntoIterator<Item = Weak<QueueCell>>) {
+        for queue in queues.into_iter().filter_map(|queue| queue.upgrade()) {
+            self.remove_queue_if(&queue, now, |_| true);
+        }
+    }
+
+    fn require_exchange(&self, topology: &Topology, name: &str) -> Result<ExchangeId, Refusal> {
+        topology.exchange_id(name).ok_or_else(|| self.no_exchange(name))
+    }
+}
+
+/// RabbitMQ takes line breaks out of the names that clients declare (behaviour reference, 5.2 and 6.1).
+fn without_line_breaks(name: &str) -> std::borrow::Cow<'_, str> {
+    if name.contains(['\r', '\n']) {
+        return name.replace(['\r', '\n'], "").into();
+    }
+    name.into()
+}

@@ -1,0 +1,224 @@
+//! The way of a message from a publisher to its queues: routes remembered, messages handed over in batches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
+use leveret_queue_store::{Message, Time};
+use smallvec::SmallVec;
+
+use super::queue::{QueueCell, Ticket};
+use super::topology::{Addressing, Route};
+use super::VirtualHost;
+use crate::error::Refusal;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// How many routes one publisher remembers. A publisher with more keys than this starts anew when it is full.
+const CACHED_ROUTES_MAX: usize = 16_384;
+
+/// What a publisher remembers of the virtual host's routing, so that a repeated (exchange, routing key) needs neither a
+/// lock nor the exchange's index.
+///
+/// Valid for one generation of the topology; the first publish after a change finds it empty. Bounded by
+/// [`CACHED_ROUTES_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct RouteCache {
+    generation: u64,
+    /// By exchange and routing key: the first one's length in one byte, then both.
+    routes: HashMap<Box<[u8]>, Arc<Route>, Hasher>,
+    /// The latest answer with its key, for publishers that always send the same way.
+    latest: Option<(Box<[u8]>, Arc<Route>)>,
+    key: Vec<u8>,
+}
+
+impl RouteCache {
+    fn remember(&mut self, route: &Arc<Route>) {
+        if self.routes.len() >= CACHED_ROUTES_MAX {
+            self.routes.clear();
+        }
+        self.routes.insert(self.key.as_slice().into(), Arc::clone(route));
+    }
+
+    fn find(&mut self, generation: u64, exchange: &str, routing_key: &str) -> Option<Arc<Route>> {
+        if self.generation != generation {
+            self.forget();
+            self.generation = generation;
+        }
+        self.key.clear();
+        // Names come from short strings: 255 bytes at most.
+        self.key.push(exchange.len() as u8);
+        self.key.extend_from_slice(exchange.as_bytes());
+        self.key.extend_from_slice(routing_key.as_bytes());
+        if let Some((key, route)) = &self.latest
+            && **key == *self.key
+        {
+            return Some(Arc::clone(route));
+        }
+        let route = Arc::clone(self.routes.get(self.key.as_slice())?);
+        self.latest = Some((self.key.as_slice().into(), Arc::clone(&route)));
+        Some(route)
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Messages of one publisher on their way to their queues, so that each queue is locked once for all of them.
+///
+/// The order in which a publisher sends is kept for each queue. Nothing is routed or counted until
+/// [`PublishBatch::flush`]; whoever fills a batch flushes it before doing anything that must see its messages.
+#[derive(Debug, Default)]
+pub(crate) struct PublishBatch {
+    buckets: Vec<Bucket>,
+    /// How many of the buckets are in use; the others keep their capacity for the next batch.
+    used: usize,
+    /// Which bucket is a queue's, by the queue's address, which the bucket keeps alive. Only consulted when the route is not that of the message before.
+    places: HashMap<usize, u32, Hasher>,
+    latest: Option<Arc<Route>>,
+    latest_places: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    queue: Arc<QueueCell>,
+    messages: Vec<(Message, Ticket)>,
+}
+
+impl PublishBatch {
+    /// Adds a message for every queue of the route.
+    pub(crate) fn push(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
+        if !self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, route)) {
+            self.find_places(route);
+        }
+        let Some((&last, others)) = self.latest_places.split_last() else { return };
+        for &place in others {
+            self.buckets[place as usize].messages.push((message.clone(), ticket));
+        }
+        self.buckets[last as usize].messages.push((message, ticket));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    fn find_places(&mut self, route: &Arc<Route>) {
+        self.latest_places.clear();
+        for queue in &route.queues {
+            let place = *self.places.entry(Arc::as_ptr(queue) as usize).or_insert_with(|| {
+                match self.buckets.get_mut(self.used) {
+                    Some(bucket) => bucket.queue = Arc::clone(queue),
+                    None => self.buckets.push(Bucket { queue: Arc::clone(queue), messages: Vec::new() }),
+                }
+                self.used += 1;
+                // A batch comes from one read, which has room for fewer messages than this.
+                (self.used - 1) as u32
+            });
+            self.latest_places.push(place);
+        }
+        self.latest = Some(Arc::clone(route));
+    }
+
+    /// Hands everything to the queues. The tickets of messages that a queue refused are added to `refused`, in no
+    /// particular order and perhaps several times.
+    pub(crate) fn flush(&mut self, now: Time, refused: &mut Vec<Ticket>) {
+        for bucket in &mut self.buckets[..self.used] {
+            bucket.queue.publish(now, bucket.messages.drain(..), refused);
+        }
+        self.used = 0;
+        self.places.clear();
+        self.latest = None;
+    }
+
+    /// Lets go of queues and memory that are kept for the next batch.
+    pub(crate) fn release_memory(&mut self) {
+        debug_assert!(self.is_empty(), "messages would be lost");
+        *self = Self::default();
+    }
+}
+
+impl VirtualHost {
+    /// Where a message goes. The answer comes from the cache when it can.
+    ///
+    /// # Errors
+    /// 404 when the exchange does not exist, 403 when it is internal, 406 for CC or BCC headers that are not arrays.
+    pub(crate) fn route(
+        &self,
+        cache: &mut RouteCache,
+        exchange: &str,
+        routing_key: &str,
+        headers: Option<RawTable<'_>>,
+    ) -> Result<Arc<Route>, Refusal> {
+        // A route in the cache followed from its key alone, but a message with extra keys goes further.
+        let further_keys = match headers {
+            Some(headers) => further_keys(headers)?,
+            None => SmallVec::new(),
+        };
+        let generation = self.generation();
+        if further_keys.is_empty()
+            && let Some(route) = cache.find(generation, exchange, routing_key)
+        {
+            return Ok(route);
+        }
+        let topology = self.topology.read();
+        let id = self.require_exchange(&topology, exchange)?;
+        if topology.exchange(id).internal {
+            let phrase = self.exchange_phrase(exchange);
+            return Err(Refusal::access_refused(format!("cannot publish to internal {phrase}")));
+        }
+        let mut keys = SmallVec::from_buf([routing_key]);
+        keys.extend(further_keys);
+        let addressing = Addressing { keys, headers: headers.unwrap_or(RawTable::EMPTY) };
+        let route = Arc::new(topology.route(id, &addressing));
+        drop(topology);
+        if route.follows_from_key {
+            cache.remember(&route);
+        }
+        Ok(route)
+    }
+
+    /// Routes and delivers one message at once, for callers that have no batch. False when it reached no queue.
+    pub(crate) fn publish_one(&self, now: Time, exchange: &str, message: Message) -> Result<Delivered, Refusal> {
+        let properties = RawProperties::from_validated_bytes(message.properties());
+        let route = self.route(&mut RouteCache::default(), exchange, message.routing_key(), properties.headers())?;
+        let mut refused = Vec::new();
+        for queue in &route.queues {
+            queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
+        }
+        Ok(Delivered { routed: !route.queues.is_empty(), refused: !refused.is_empty() })
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivered {
+    /// It reached at least one queue.
+    pub(crate) routed: bool,
+    /// At least one queue refused it.
+    pub(crate) refused: bool,
+}
+
+/// The keys in the CC and BCC headers (behaviour reference, section 8); elements that are not strings are skipped.
+pub(super) fn further_keys(headers: RawTable<'_>) -> Result<SmallVec<[&str; 1]>, Refusal> {
+    let mut keys = SmallVec::new();
+    for name in ["CC", "BCC"] {
+        match headers.get(name) {
+            None => {}
+            Some(ValueRef::Array(array)) => {
+                keys.extend(array.iter().filter_map(|value| match value {
+                    ValueRef::LongString(key) => std::str::from_utf8(key).ok(),
+                    _ => None,
+                }));
+            }
+            Some(other) => {
+                return Err(Refusal::precondition_failed(format!(
+                    "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
+                    other.type_name()
+                )));
+            }
+        }
+    }
+    Ok(keys)
+}

@@ -1,0 +1,435 @@
+//! A queue in its virtual host: the state machine of `queue-store` behind a lock, and what its effects lead to.
+
+use std::cell::Cell;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use leveret_amqp_codec::{ChannelId, Properties, RawProperties, Value};
+use leveret_queue_store::{
+    ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message, Published, Queue,
+    QueueOptions, Settlement, TakeMode, Time,
+};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::VirtualHost;
+use super::arguments::QueueType;
+use crate::arguments::Arguments;
+use crate::connection::ConnectionId;
+use crate::exchange::QueueId;
+use crate::memory::MemoryGauge;
+use crate::outbox::{ConsumerKey, Outbox, Outgoing};
+
+/// What a queue was declared with.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueDefinition {
+    pub(crate) name: Arc<str>,
+    pub(crate) queue_type: QueueType,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    /// The connection that alone may use the queue.
+    pub(crate) owner: Option<ConnectionId>,
+    pub(crate) arguments: Arguments,
+    pub(crate) options: QueueOptions,
+    pub(crate) dead_letter: Option<DeadLetterTarget>,
+}
+
+/// Where dead messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeadLetterTarget {
+    pub(crate) exchange: Arc<str>,
+    /// Instead of the message's own keys.
+    pub(crate) routing_key: Option<Arc<str>>,
+}
+
+/// A message that died here, on its way to the dead letter exchange.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) queue: Arc<QueueCell>,
+    pub(crate) message: Message,
+    pub(crate) reason: DeathReason,
+}
+
+/// The broker's side of a consumer: where its deliveries go.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsumerLink {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) channel: ChannelId,
+    pub(crate) key: ConsumerKey,
+}
+
+/// Which publish of a batch a message came from, so that its refusal can be told; `u32::MAX` when nobody wants to know.
+pub(crate) type Ticket = u32;
+
+/// See the module.
+///
+/// Its lock is taken after the topology's and before an outbox's. While it is held, messages go to outboxes, so that the
+/// order of deliveries is the order of the queue; waking, dead-lettering and timers wait until it is released.
+#[derive(Debug)]
+pub(crate) struct QueueCell {
+    id: QueueId,
+    definition: QueueDefinition,
+    vhost: Weak<VirtualHost>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue,
+    /// By the index of the consumer's id.
+    links: Vec<Option<(ConsumerId, ConsumerLink)>>,
+    /// A deleted queue takes no more messages and has no more consumers; whoever still holds it finds it empty.
+    deleted: bool,
+    /// An auto-delete queue goes with its last consumer, but not before it had one.
+    had_consumer: bool,
+    /// The earliest entry of this queue among the broker's timers.
+    timer_at: Option<Time>,
+    /// What the memory gauge counts for this queue.
+    accounted: usize,
+}
+
+/// How a queue stands, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) ready: u64,
+    pub(crate) unacked: u64,
+    pub(crate) consumers: u64,
+}
+
+/// Why a consumer could not be registered.
+#[derive(Debug)]
+pub(crate) enum CannotConsume {
+    Refused(ConsumeError),
+    QueueGone,
+}
+
+/// A queue that has just been emptied for good.
+#[derive(Debug)]
+pub(super) struct Deleted {
+    /// How many messages were ready in it.
+    pub(super) ready: u64,
+    pub(super) afterwards: Afterwards,
+}
+
+/// What remains to be done once the lock is released.
+#[derive(Debug, Default)]
+pub(super) struct Afterwards {
+    wakers: SmallVec<[Waker; 4]>,
+    dead: Vec<(Message, DeathReason)>,
+    lease_ran_out: bool,
+    timer: Option<Time>,
+    memory: (usize, usize),
+}
+
+thread_local! {
+    /// Lent to whichever queue is at work on this thread, so that idle queues hold no buffer.
+    static EFFECTS: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
+}
+
+impl QueueCell {
+    pub(crate) fn new(id: QueueId, definition: QueueDefinition, vhost: Weak<VirtualHost>, now: Time) -> Arc<Self> {
+        let queue = Queue::new(definition.options.clone(), now);
+        let state = State {
+            queue,
+            links: Vec::new(),
+            deleted: false,
+            had_consumer: false,
+            timer_at: None,
+            accounted: 0,
+        };
+        Arc::new(Self { id, definition, vhost, state: Mutex::new(state) })
+    }
+
+    pub(crate) fn id(&self) -> QueueId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.definition.name
+    }
+
+    pub(crate) fn definition(&self) -> &QueueDefinition {
+        &self.definition
+    }
+
+    pub(crate) fn is_quorum(&self) -> bool {
+        self.definition.queue_type == QueueType::Quorum
+    }
+
+    /// The properties a delivery goes out with when they are not the message's own: a quorum queue adds the header
+    /// `x-delivery-count` (behaviour reference, section 9).
+    pub(crate) fn stamped_properties(&self, delivery: &Delivery) -> Option<Vec<u8>> {
+        if !self.is_quorum() {
+            return None;
+        }
+        let mut properties = Properties::from(RawProperties::from_validated_bytes(delivery.message.properties()));
+        let headers = properties.headers.get_or_insert_default();
+        headers.insert("x-delivery-count", Value::I64(i64::from(delivery.delivery_count)));
+        Some(properties.to_bytes())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.state.lock();
+        state.counts()
+    }
+
+    /// Bytes of the bodies that are ready.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.state.lock().queue.ready_bytes()
+    }
+
+    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`.
+    ///
+    /// A queue that has been deleted swallows them: RabbitMQ confirms what was on its way to a queue that went away.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        now: Time,
+        messages: impl Iterator<Item = (Message, Ticket)>,
+        refused: &mut Vec<Ticket>,
+    ) {
+        self.with(now, |state, now, effects| {
+            if state.deleted {
+                return;
+            }
+            for (message, ticket) in messages {
+                match state.queue.publish(now, message, effects) {
+                    Published::Accepted => {}
+                    _ => refused.push(ticket),
+                }
+            }
+        });
+    }
+
+    /// Takes the next message, as basic.get does, and tells how many remain.
+    pub(crate) fn take(self: &Arc<Self>, now: Time, mode: TakeMode) -> Option<(Delivery, u64)> {
+        self.with(now, |state, now, effects| {
+            let delivery = state.queue.take(now, mode, effects)?;
+            Some((delivery, state.queue.ready_len() as u64))
+        })
+    }
+
+    /// Settles deliveries of this queue, in order, then hands out what that made room for.
+    pub(crate) fn settle(self: &Arc<Self>, now: Time, deliveries: impl Iterator<Item = DeliveryId>, how: Settlement) {
+        self.with(now, |state, now, effects| {
+            // What comes back to a deleted queue has no place to go and dies without a letter.
+            let how = if state.deleted { Settlement::Ack } else { how };
+            state.queue.settle_many(now, deliveries, how, effects);
+        });
+    }
+
+    /// Registers a consumer. Its deliveries may be in its outbox before this returns.
+    ///
+    /// # Errors
+    /// When an exclusive consumer stands in the way, or the queue was deleted after it had been looked up.
+    pub(crate) fn consume(
+        self: &Arc<Self>,
+        now: Time,
+        options: ConsumerOptions,
+        link: ConsumerLink,
+    ) -> Result<ConsumerId, CannotConsume> {
+        self.with(now, |state, now, effects| {
+            if state.deleted {
+                return Err(CannotConsume::QueueGone);
+            }
+            let id = state.queue.consume(now, options, effects).map_err(CannotConsume::Refused)?;
+            let at = id.index();
+            if state.links.len() <= at {
+                state.links.resize_with(at + 1, || None);
+            }
+            state.links[at] = Some((id, link));
+            state.had_consumer = true;
+            Ok(id)
+        })
+    }
+
+    /// Takes a consumer away; nothing is put into its outbox from now on. An auto-delete queue goes with its last one.
+    pub(crate) fn cancel(self: &Arc<Self>, now: Time, consumer: ConsumerId) {
+        self.cancel_and_return(now, consumer, Vec::new);
+    }
+
+    /// Takes a consumer away, then requeues what `unseen` tells was assigned to it and never looked at. An auto-delete
+    /// queue goes with its last consumer.
+    pub(crate) fn cancel_and_return(
+        self: &Arc<Self>,
+        now: Time,
+        consumer: ConsumerId,
+        unseen: impl FnOnce() -> Vec<DeliveryId>,
+    ) {
+        let unused = self.with(now, |state, now, effects| {
+            if state.deleted {
+                return false;
+            }
+            state.queue.cancel(now, consumer, effects);
+            state.had_consumer && state.queue.consumer_len() == 0
+        });
+        let unseen = unseen();
+        self.with(now, |state, now, effects| {
+            let how = if state.deleted { Settlement::Ack } else { Settlement::Requeue };
+            state.queue.settle_many(now, unseen, how, effects);
+            if let Some(link) = state.links.get_mut(consumer.index()) {
+                *link = None;
+            }
+        });
+        if unused
+            && self.definition.auto_delete
+            && let Some(vhost) = self.vhost.upgrade()
+        {
+            vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
+        }
+    }
+
+    /// Expires what is due and hands out what can be handed out: a timer fired, or an outbox has room again.
+    pub(crate) fn poll(self: &Arc<Self>, now: Time) {
+        self.with(now, |state, now, effects| {
+            if state.timer_at.is_some_and(|at| at <= now) {
+                state.timer_at = None;
+            }
+            state.queue.poll(now, effects);
+        });
+    }
+
+    /// Renews the lease of a queue that expires when unused.
+    pub(crate) fn touch(self: &Arc<Self>, now: Time) {
+        if self.definition.options.expires_ms.is_some() {
+            self.with(now, |state, now, _| state.queue.touch(now));
+        }
+    }
+
+    /// Removes what is ready and tells how much that was.
+    pub(crate) fn purge(self: &Arc<Self>, now: Time) -> u64 {
+        self.with(now, |state, _, _| state.queue.purge())
+    }
+
+    /// Calls `look` with each ready message in delivery order until it returns false. Nothing is touched; the queue is
+    /// locked meanwhile, so `look` must be quick.
+    pub(crate) fn browse(&self, mut look: impl FnMut(&Message, bool) -> bool) {
+        let state = self.state.lock();
+        for browsed in state.queue.browse() {
+            if !look(browsed.message, browsed.redelivered) {
+                break;
+            }
+        }
+    }
+
+    /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold
+    /// for it, or when it was deleted before. The topology is locked meanwhile; what comes of it must be given to
+    /// [`QueueCell::follow_up`] once it no longer is.
+    pub(super) fn delete(self: &Arc<Self>, now: Time, condition: impl FnOnce(Counts) -> bool) -> Option<Deleted> {
+        let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
+        let (ready, mut afterwards) = self.with_locked(now, |state, now, effects| {
+            if state.deleted || !condition(state.counts()) {
+                return None;
+            }
+            let ready = state.queue.purge();
+            for (consumer, link) in state.links.drain(..).flatten() {
+                state.queue.cancel(now, consumer, effects);
+                let cancelled = Outgoing::ConsumerCancelled { channel: link.channel, consumer: link.key };
+                wakers.extend(link.outbox.push([cancelled]));
+            }
+            state.deleted = true;
+            Some(ready)
+        });
+        afterwards.wakers.append(&mut wakers);
+        ready.map(|ready| Deleted { ready, afterwards })
+    }
+
+    /// Runs `work` under the lock, then carries out the effects it had.
+    fn with<R>(self: &Arc<Self>, now: Time, work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R) -> R {
+        let (result, afterwards) = self.with_locked(now, work);
+        self.follow_up(now, afterwards);
+        result
+    }
+
+    fn with_locked<R>(
+        &self,
+        now: Time,
+        work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R,
+    ) -> (R, Afterwards) {
+        let mut effects = EFFECTS.take();
+        let mut afterwards = Afterwards::default();
+        let result = {
+            let mut state = self.state.lock();
+            let result = work(&mut state, now, &mut effects);
+            state.carry_out(&mut effects, &mut afterwards);
+            result
+        };
+        EFFECTS.set(effects);
+        (result, afterwards)
+    }
+
+    /// What must not be done under a lock.
+    pub(super) fn follow_up(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
+        afterwards.wakers.into_iter().for_each(Waker::wake);
+        let (before, after) = afterwards.memory;
+        if before == after && afterwards.timer.is_none() && afterwards.dead.is_empty() && !afterwards.lease_ran_out {
+            return;
+        }
+        let Some(vhost) = self.vhost.upgrade() else { return };
+        vhost.services().memory.account(before, after);
+        if let Some(at) = afterwards.timer {
+            vhost.services().timers.schedule(at, Arc::downgrade(self));
+        }
+        if afterwards.lease_ran_out {
+            vhost.remove_queue_if(self, now, |_| true);
+        }
+        if !afterwards.dead.is_empty() && self.definition.dead_letter.is_some() {
+            let dead = afterwards.dead.into_iter().map(|(message, reason)| DeadLetter {
+                queue: Arc::clone(self),
+                message,
+                reason,
+            });
+            vhost.dead_letter(now, dead);
+        }
+    }
+}
+
+impl State {
+    fn counts(&self) -> Counts {
+        Counts {
+            ready: self.queue.ready_len() as u64,
+            unacked: self.queue.unacked_len() as u64,
+            consumers: self.queue.consumer_len() as u64,
+        }
+    }
+
+    fn carry_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
+        let mut pending = effects.drain(..).peekable();
+        while let Some(effect) = pending.next() {
+            match effect {
+                Effect::Deliver { consumer, delivery } => {
+                    let Some((_, link)) = self.links.get(consumer.index()).and_then(Option::as_ref) else {
+                        debug_assert!(false, "a delivery for a consumer that is not there");
+                        continue;
+                    };
+                    // All that follows for the same consumer goes under one lock of its outbox.
+                    let first = Outgoing::Deliver { channel: link.channel, consumer: link.key, delivery };
+                    let rest = std::iter::from_fn(|| {
+                        match pending.next_if(|next| matches!(next, Effect::Deliver { consumer: to, .. } if *to == consumer))? {
+                            Effect::Deliver { delivery, .. } => {
+                                Some(Outgoing::Deliver { channel: link.channel, consumer: link.key, delivery })
+                            }
+                            _ => None,
+                        }
+                    });
+                    afterwards.wakers.extend(link.outbox.push(std::iter::once(first).chain(rest)));
+                }
+                Effect::Dead { message, reason, .. } => afterwards.dead.push((message, reason)),
+                Effect::Expired => afterwards.lease_ran_out = true,
+                // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
+                _ => {}
+            }
+        }
+        drop(pending);
+        let messages = self.queue.ready_len() + self.queue.unacked_len();
+        let accounted = MemoryGauge::cost(messages, self.queue.ready_bytes() + self.queue.unacked_bytes());
+        afterwards.memory = (self.accounted, accounted);
+        self.accounted = accounted;
+        if let Some(deadline) = self.queue.next_deadline()
+            && !self.deleted
+            && self.timer_at.is_none_or(|at| deadline < at)
+        {
+            self.timer_at = Some(deadline);
+            afterwards.timer = Some(deadline);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Declaring and deleting queues (behaviour reference, sections 6.1 and 6.4).
+
+use std::sync::{Arc, Weak};
+
+use leveret_amqp_codec::RawTable;
+use leveret_queue_store::Time;
+
+use super::arguments::{self, QueueType, describe_mismatch, equivalent};
+use super::queue::{Counts, QueueCell, QueueDefinition};
+use super::{VirtualHost, without_line_breaks};
+use crate::arguments::Arguments;
+use crate::connection::ConnectionId;
+use crate::error::Refusal;
+
+/// The fields of queue.declare.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueDeclare<'a> {
+    /// Empty to have the broker make a name.
+    pub(crate) name: &'a str,
+    pub(crate) durable: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) arguments: RawTable<'a>,
+}
+
+/// The fields of queue.delete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueDelete<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) if_unused: bool,
+    pub(crate) if_empty: bool,
+}
+
+/// What a declaration came to.
+#[derive(Debug)]
+pub(crate) struct QueueDeclared {
+    pub(crate) queue: Arc<QueueCell>,
+    pub(crate) counts: Counts,
+    /// It did not exist before.
+    pub(crate) created: bool,
+}
+
+impl VirtualHost {
+    /// Declares a queue; an equivalent one that exists is used as it is, and its lease renewed.
+    ///
+    /// # Errors
+    /// 403 for a reserved name, 405 for a queue that is exclusive to another connection, 406 for arguments that are not
+    /// acceptable or differ from those of the queue that exists.
+    pub(crate) fn declare_queue(
+        &self,
+        now: Time,
+        connection: ConnectionId,
+        declare: &QueueDeclare<'_>,
+    ) -> Result<QueueDeclared, Refusal> {
+        let name = without_line_breaks(declare.name);
+        if name.starts_with("amq.") {
+            return Err(Refusal::access_refused(format!("queue name '{name}' contains reserved prefix 'amq.*'")));
+        }
+        let mut topology = self.topology.write();
+        if let Some(queue) = topology.queue(&name).cloned() {
+            drop(topology);
+            self.check_equivalent_queue(&queue, connection, declare)?;
+            queue.touch(now);
+            return Ok(QueueDeclared { counts: queue.counts(), queue, created: false });
+        }
+        let definition = self.define(&name, connection, declare)?;
+        let queue = topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
+        let queue = Arc::clone(queue);
+        self.topology_changed();
+        drop(topology);
+        // The lease begins, if it has one; not under the topology's lock, because a timer may be woken.
+        queue.touch(now);
+        Ok(QueueDeclared { queue, counts: Counts::default(), created: true })
+    }
+
+    /// Whether a queue exists, whatever its properties. Renews its lease.
+    ///
+    /// # Errors
+    /// 404 when it does not, 405 when it is exclusive to another connection.
+    pub(crate) fn declare_queue_passively(
+        &self,
+        now: Time,
+        connection: ConnectionId,
+        name: &str,
+    ) -> Result<QueueDeclared, Refusal> {
+        let queue = self.queue(&without_line_breaks(name), connection)?;
+        queue.touch(now);
+        Ok(QueueDeclared { counts: queue.counts(), queue, created: false })
+    }
+
+    /// Deletes a queue and tells how many messages were ready in it; none when it does not exist, which is fine.
+    ///
+    /// # Errors
+    /// 405 when it is exclusive to another connection, 406 when it must be unused or empty and is not. Quorum queues
+    /// know neither condition: 540.
+    pub(crate) fn delete_queue(
+        &self,
+        now: Time,
+        connection: ConnectionId,
+        delete: &QueueDelete<'_>,
+    ) -> Result<u64, Refusal> {
+        let Some(queue) = self.topology.read().queue(delete.name).cloned() else { return Ok(0) };
+        self.check_owner(&queue, connection)?;
+        let phrase = self.queue_phrase(delete.name);
+        if queue.definition().queue_type == QueueType::Quorum {
+            for (flag, name) in [(delete.if_unused, "if-unused"), (delete.if_empty, "if-empty")] {
+                if flag {
+                    return Err(Refusal::not_implemented(format!(
+                        "cannot delete {phrase}. queue.delete operations with {name} flag set are not supported by quorum \
+                         queues"
+                    )));
+                }
+            }
+        }
+        let mut problem = None;
+        let deleted = self.remove_queue_if(&queue, now, |counts| {
+            if delete.if_unused && counts.consumers > 0 {
+                problem = Some("in use");
+            } else if delete.if_empty && counts.ready > 0 {
+                problem = Some("not empty");
+            }
+            problem.is_none()
+        });
+        match problem {
+            Some(problem) => Err(Refusal::precondition_failed(format!("{phrase} {problem}"))),
+            // None: somebody else deleted it between the look-up and now.
+            None => Ok(deleted.unwrap_or(0)),
+        }
+    }
+
+    /// Removes a queue if it still exists and `condition` holds, judged while nothing can change it. Its consumers are
+    /// told.
+    pub(super) fn remove_queue_if(
+        &self,
+        queue: &Arc<QueueCell>,
+        now: Time,
+        condition: impl FnOnce(Counts) -> bool,
+    ) -> Option<u64> {
+        let deleted = {
+            let mut topology = self.topology.write();
+            let deleted = queue.delete(now, condition)?;
+            topology.remove_queue(queue.id());
+            self.topology_changed();
+            deleted
+        };
+        queue.follow_up(now, deleted.afterwards);
+        Some(deleted.ready)
+    }
+
+    fn define(
+        &self,
+        name: &str,
+        connection: ConnectionId,
+        declare: &QueueDeclare<'_>,
+    ) -> Result<QueueDefinition, Refusal> {
+        let phrase = self.queue_phrase(name);
+        let parsed = arguments::parse(declare.arguments, &phrase)?;
+        if parsed.queue_type == QueueType::Quorum {
+            refuse_for_quorum(declare, name, &phrase)?;
+        }
+        let name = if name.is_empty() { self.services.names.name("amq.gen-").into() } else { Arc::from(name) };
+        Ok(QueueDefinition {
+            name,
+            queue_type: parsed.queue_type,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            owner: declare.exclusive.then_some(connection),
+            arguments: Arguments::new(declare.arguments),
+            options: parsed.options,
+            dead_letter: parsed.dead_letter,
+        })
+    }
+
+    fn check_equivalent_queue(
+        &self,
+        queue: &QueueCell,
+        connection: ConnectionId,
+        declare: &QueueDeclare<'_>,
+    ) -> Result<(), Refusal> {
+        self.check_owner(queue, connection)?;
+        let current = queue.definition();
+        if declare.exclusive != current.owner.is_some() {
+            return Err(self.locked(queue.name()));
+        }
+        let phrase = self.queue_phrase(queue.name());
+        let differs = |what: &str, how: String| {
+            Refusal::precondition_failed(format!("inequivalent arg '{what}' for {phrase}: {how}"))
+        };
+        for (what, received, current) in
+            [("durable", declare.durable, current.durable), ("auto_delete", declare.auto_delete, current.auto_delete)]
+        {
+            if received != current {
+                return Err(differs(what, format!("received '{received}' but current is '{current}'")));
+            }
+        }
+        for name in arguments::compared() {
+            let (received, current) = (declare.arguments.get(name), current.arguments.table().get(name));
+            let both_classic = name == arguments::QUEUE_TYPE
+                && received.is_none_or(arguments::is_classic)
+                && current.is_none_or(arguments::is_classic);
+            if !both_classic && !equivalent(received, current) {
+                return Err(differs(name, describe_mismatch(received, current)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Quorum queues are durable, shared and named (behaviour reference, section 15.1).
+fn refuse_for_quorum(declare: &QueueDeclare<'_>, name: &str, phrase: &str) -> Result<(), Refusal> {
+    if name.is_empty() {
+        let module = QueueType::Quorum.module();
+        return Err(Refusal::precondition_failed(format!("Cannot declare a server-named queue for type {module}")));
+    }
+    let problem = if !declare.durable {
+        "non-durable"
+    } else if declare.exclusive {
+        "exclusive-owner"
+    } else if declare.auto_delete {
+        "auto-delete"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::precondition_failed(format!("invalid property '{problem}' for {phrase}")))
+}

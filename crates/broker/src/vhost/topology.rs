@@ -1,0 +1,285 @@
+//! The exchanges, queues and bindings of a virtual host as a data structure: no rules about who may do what, no texts.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use leveret_amqp_codec::RawTable;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::queue::QueueCell;
+use crate::arguments::Arguments;
+use crate::exchange::{BindingArguments, Destination, ExchangeId, ExchangeKind, QueueId, Router, Subject};
+
+type Hasher = foldhash::fast::RandomState;
+
+/// An exchange and the bindings in which it is the source.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: ExchangeKind,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+    pub(crate) arguments: Arguments,
+    pub(crate) alternate: Option<Arc<str>>,
+    router: Router,
+    /// How many bindings have it as their source.
+    outgoing: usize,
+}
+
+impl Exchange {
+    pub(crate) fn new(name: Arc<str>, kind: ExchangeKind) -> Self {
+        Self {
+            name,
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: Arguments::default(),
+            alternate: None,
+            router: Router::new(kind),
+            outgoing: 0,
+        }
+    }
+
+    /// Whether a binding leads from it to anything.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.outgoing > 0
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
+    }
+}
+
+/// One binding, seen from its destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Binding {
+    pub(crate) source: ExchangeId,
+    pub(crate) key: Arc<str>,
+    pub(crate) arguments: Option<Arc<BindingArguments>>,
+}
+
+/// Where a message goes: each queue once.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) queues: Box<[Arc<QueueCell>]>,
+    /// Nothing but exchange and routing key led here, so it may be remembered by them.
+    pub(crate) follows_from_key: bool,
+}
+
+/// The routing keys of a message (its own and those of its CC and BCC headers) and its headers.
+#[derive(Clone, Debug)]
+pub(crate) struct Addressing<'a> {
+    pub(crate) keys: SmallVec<[&'a str; 1]>,
+    pub(crate) headers: RawTable<'a>,
+}
+
+/// See the module.
+///
+/// Every binding is held twice: at its source, arranged for routing, and at its destination as the record of its
+/// identity. Both are changed together, here only.
+#[derive(Debug, Default)]
+pub(crate) struct Topology {
+    exchanges: Slab<Exchange>,
+    queues: Slab<Arc<QueueCell>>,
+    exchange_names: HashMap<Arc<str>, ExchangeId, Hasher>,
+    queue_names: HashMap<Arc<str>, QueueId, Hasher>,
+    /// The bindings that lead to a destination; no entry where there are none.
+    incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
+}
+
+impl Topology {
+    pub(crate) fn exchange_id(&self, name: &str) -> Option<ExchangeId> {
+        self.exchange_names.get(name).copied()
+    }
+
+    pub(crate) fn exchange(&self, id: ExchangeId) -> &Exchange {
+        &self.exchanges[id.0 as usize]
+    }
+
+    pub(crate) fn exchange_by_name(&self, name: &str) -> Option<&Exchange> {
+        self.exchange_id(name).map(|id| self.exchange(id))
+    }
+
+    pub(crate) fn queue(&self, name: &str) -> Option<&Arc<QueueCell>> {
+        self.queue_names.get(name).map(|id| &self.queues[id.0 as usize])
+    }
+
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<QueueCell>> {
+        self.queues.iter().map(|(_, queue)| queue)
+    }
+
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.iter().map(|(_, exchange)| exchange)
+    }
+
+    /// Adds an exchange whose name is free.
+    pub(crate) fn add_exchange(&mut self, exchange: Exchange) {
+        let name = Arc::clone(&exchange.name);
+        let id = ExchangeId(to_id(self.exchanges.insert(exchange)));
+        self.exchange_names.insert(name, id);
+    }
+
+    /// Adds a queue whose name is free; it is made when its id is known.
+    pub(crate) fn add_queue(&mut self, make: impl FnOnce(QueueId) -> Arc<QueueCell>) -> &Arc<QueueCell> {
+        let entry = self.queues.vacant_entry();
+        let id = QueueId(to_id(entry.key()));
+        let queue = entry.insert(make(id));
+        self.queue_names.insert(Arc::clone(queue.name()), id);
+        queue
+    }
+
+    /// Adds a binding; false when it was there already.
+    pub(crate) fn bind(&mut self, destination: Destination, binding: Binding) -> bool {
+        let bindings = self.incoming.entry(destination).or_default();
+        if bindings.contains(&binding) {
+            return false;
+        }
+        let source = &mut self.exchanges[binding.source.0 as usize];
+        source.router.insert(destination, &binding.key, binding.arguments.as_ref());
+        source.outgoing += 1;
+        bindings.insert(binding);
+        true
+    }
+
+    /// Removes a binding, and auto-delete exchanges that thereby lose their last one; false when it was not there.
+    pub(crate) fn unbind(&mut self, destination: Destination, binding: &Binding) -> bool {
+        let Some(bindings) = self.incoming.get_mut(&destination) else { return false };
+        if !bindings.remove(binding) {
+            return false;
+        }
+        if bindings.is_empty() {
+            self.incoming.remove(&destination);
+        }
+        self.forget_outgoing(destination, binding);
+        true
+    }
+
+    /// Removes a queue with its bindings, and auto-delete exchanges that thereby lose their last one.
+    pub(crate) fn remove_queue(&mut self, id: QueueId) {
+        let queue = self.queues.remove(id.0 as usize);
+        self.queue_names.remove(queue.name());
+        self.remove_incoming(Destination::Queue(id));
+    }
+
+    /// Removes an exchange with all its bindings, and auto-delete exchanges that thereby lose their last one.
+    pub(crate) fn remove_exchange(&mut self, id: ExchangeId) {
+        let exchange = self.exchanges.remove(id.0 as usize);
+        self.exchange_names.remove(&exchange.name);
+        for destination in exchange.router.destinations() {
+            if let Some(bindings) = self.incoming.get_mut(&destination) {
+                bindings.retain(|binding| binding.source != id);
+                if bindings.is_empty() {
+                    self.incoming.remove(&destination);
+                }
+            }
+        }
+        self.remove_incoming(Destination::Exchange(id));
+    }
+
+    fn remove_incoming(&mut self, destination: Destination) {
+        for binding in self.incoming.remove(&destination).into_iter().flatten() {
+            self.forget_outgoing(destination, &binding);
+        }
+    }
+
+    /// The source's half of removing a binding. An exchange that goes with it may take others along; a chain of them is
+    /// as deep as the exchanges are nested, and each call removes one for good.
+    fn forget_outgoing(&mut self, destination: Destination, binding: &Binding) {
+        // The source may have gone in the same sweep, when two exchanges were bound to each other.
+        let Some(source) = self.exchanges.get_mut(binding.source.0 as usize) else { return };
+        source.router.remove(destination, &binding.key, binding.arguments.as_ref());
+        source.outgoing -= 1;
+        if source.auto_delete && source.outgoing == 0 {
+            self.remove_exchange(binding.source);
+        }
+    }
+
+    /// The bindings that lead to `destination`.
+    pub(crate) fn incoming(&self, destination: Destination) -> impl Iterator<Item = &Binding> {
+        self.incoming.get(&destination).into_iter().flatten()
+    }
+
+    /// Every binding with its destination, in no particular order.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = (Destination, &Binding)> {
+        self.incoming.iter().flat_map(|(destination, bindings)| bindings.iter().map(move |binding| (*destination, binding)))
+    }
+
+    /// The name of a binding's destination.
+    pub(crate) fn destination_name(&self, destination: Destination) -> &Arc<str> {
+        match destination {
+            Destination::Queue(id) => self.queues[id.0 as usize].name(),
+            Destination::Exchange(id) => &self.exchange(id).name,
+        }
+    }
+
+    /// Where a message published to `exchange` goes.
+    ///
+    /// Exchanges behind exchanges are visited breadth first and at most once each, so cycles end; an exchange whose
+    /// bindings lead nowhere passes the message to its alternate exchange (behaviour reference, 5.4 and 5.9).
+    pub(crate) fn route(&self, exchange: ExchangeId, addressing: &Addressing<'_>) -> Route {
+        let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
+        let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
+        let mut follows_from_key = addressing.keys.len() == 1;
+        visited.push(exchange);
+        let mut next = 0;
+        while let Some(&id) = visited.get(next) {
+            next += 1;
+            let exchange = self.exchange(id);
+            follows_from_key &= exchange.router.looks_at_key_only();
+            if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
+                let alternate = exchange.alternate.as_ref().and_then(|name| self.exchange_id(name));
+                visit(&mut visited, alternate);
+            }
+        }
+        queues.sort_unstable();
+        queues.dedup();
+        let queues = queues.iter().map(|id| Arc::clone(&self.queues[id.0 as usize])).collect();
+        Route { queues, follows_from_key }
+    }
+
+    /// Whether the exchange had any destination for the message.
+    fn route_one(
+        &self,
+        exchange: &Exchange,
+        addressing: &Addressing<'_>,
+        queues: &mut SmallVec<[QueueId; 8]>,
+        visited: &mut SmallVec<[ExchangeId; 4]>,
+    ) -> bool {
+        let mut found_any = false;
+        for routing_key in &addressing.keys {
+            if exchange.name.is_empty() {
+                // The default exchange: every queue is bound to it by its name.
+                if let Some(id) = self.queue_names.get(*routing_key) {
+                    queues.push(*id);
+                    found_any = true;
+                }
+                continue;
+            }
+            let subject = Subject { routing_key, headers: addressing.headers };
+            exchange.router.route(&subject, &mut |destination| {
+                found_any = true;
+                match destination {
+                    Destination::Queue(id) => queues.push(id),
+                    Destination::Exchange(id) => visit(visited, Some(id)),
+                }
+            });
+        }
+        found_any
+    }
+}
+
+fn visit(visited: &mut SmallVec<[ExchangeId; 4]>, exchange: Option<ExchangeId>) {
+    if let Some(id) = exchange
+        && !visited.contains(&id)
+    {
+        visited.push(id);
+    }
+}
+
+/// Slab keys are dense: more than four billion exchanges or queues would not fit any memory.
+fn to_id(key: usize) -> u32 {
+    u32::try_from(key).expect("fewer than 2^32 exchanges or queues")
+}
