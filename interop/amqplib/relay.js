@@ -46,7 +46,8 @@ export class Relay {
 
   #forward(client) {
     const { hostname, port } = new URL(BROKER_URL);
-    const broker = net.connect(Number(port || 5672), hostname);
+    const host = hostname.replace(/^\[|\]$/g, ''); // an address of IPv6 has brackets in a URL
+    const broker = net.connect(Number(port || 5672), host);
     for (const [source, sink] of [[client, broker], [broker, client]]) {
       this.#sockets.add(source);
       source.setNoDelay(true);
