@@ -25,8 +25,9 @@ pub enum Effect {
         /// How often it had come back.
         delivery_count: u32,
     },
-    /// A gate of this consumer's had refused somebody and now has room. The queue has served its
-    /// own consumers again; poll the other queues that the gate belongs to.
+    /// A gate of this consumer's, its window or its channel's, had refused somebody and now has
+    /// room. What that changes in this queue has been done; poll the other queues that the gate
+    /// belongs to.
     GateOpened {
         /// Whose gate it is. It may have been cancelled since.
         consumer: ConsumerId,

@@ -48,7 +48,7 @@
 //! # What a message costs
 //!
 //! A waiting message is one allocation and sixteen bytes of the queue; see [`Message`].
-//! `tests/memory.rs` holds the sum, allocator included, below 64 bytes beyond what the message
+//! `tests/memory_of_messages.rs` holds the sum, allocator included, below 64 bytes beyond what the message
 //! says.
 
 mod effect;
@@ -68,3 +68,8 @@ pub use message::{Message, MessageParts};
 pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
 pub use queue::{Browsed, ConsumerId, Queue, UnackedDelivery};
 pub use time::Time;
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -202,8 +202,10 @@ impl Queue {
                 Settlement::Discard => effects.push(taken.into_dead(DeathReason::Rejected)),
             }
         }
-        self.drop_excess(now, effects);
-        self.expire(now, effects);
+        if how == Settlement::Requeue {
+            self.drop_excess(now, effects);
+            self.expire(now, effects);
+        }
         self.dispatch(now, effects);
         settled
     }

@@ -2,8 +2,9 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use leveret_queue_store::{ConsumerOptions, Effect, Gate, QueueOptions, Settlement};
 use support::{Subject, message, no_ack, prefetch};
@@ -60,32 +61,35 @@ fn a_limit_of_zero_admits_nothing_and_a_raised_one_is_announced() {
 
 #[test]
 fn no_refusal_is_forgotten() {
-    // Each thread waits for its turn the way a queue's consumer does: refused, it enters only after
-    // somebody was told that there is room. One announcement lost, and the test never ends.
+    // Each thread waits for its turn the way a queue's consumer does: refused, it tries again only
+    // after somebody was told that there is room.
     const THREADS: usize = 4;
     const TURNS: usize = 5_000;
     let gate = Gate::new(2);
-    let announcements = std::sync::Mutex::new(0_u64);
-    let announced = std::sync::Condvar::new();
-    thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                for _ in 0..TURNS {
-                    let mut seen = announcements.lock().expect("nobody panics");
-                    while !gate.try_enter(1) {
-                        let before = *seen;
-                        seen = announced
-                            .wait_while(seen, |count| *count == before)
-                            .expect("nobody panics");
-                    }
-                    drop(seen);
-                    if gate.leave(1) {
-                        *announcements.lock().expect("nobody panics") += 1;
-                        announced.notify_all();
-                    }
-                }
-            });
+    let announcements = Mutex::new(0_u64);
+    let announced = Condvar::new();
+    let take_turns = || {
+        for _ in 0..TURNS {
+            let mut count = announcements.lock().expect("nobody panics");
+            while !gate.try_enter(1) {
+                let before = *count;
+                let patience = Duration::from_secs(10);
+                let unchanged = |count: &mut u64| *count == before;
+                let waited = announced.wait_timeout_while(count, patience, unchanged);
+                let (guard, result) = waited.expect("nobody panics");
+                assert!(!result.timed_out(), "there was room and nobody said so");
+                count = guard;
+            }
+            drop(count);
+            if gate.leave(1) {
+                *announcements.lock().expect("nobody panics") += 1;
+                announced.notify_all();
+            }
         }
+    };
+    thread::scope(|scope| {
+        let threads = [(); THREADS].map(|()| scope.spawn(take_turns));
+        assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
     });
     assert_eq!(gate.used(), 0);
 }

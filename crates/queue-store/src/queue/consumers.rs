@@ -14,6 +14,15 @@ pub struct ConsumerId {
     generation: u32,
 }
 
+impl ConsumerId {
+    /// A small number that no other consumer of the queue has at the same time: for a table beside
+    /// the queue. Those of consumers that are gone are used again.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// The consumers of a queue, and whose turn it is.
 ///
 /// ```text
@@ -378,6 +387,33 @@ impl ConsumerOptions {
                 Admission::Refused { opened_another }
             }
             _ => Admission::Entered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MessageParts;
+
+    #[test]
+    fn who_has_gone_leaves_no_slot_behind() {
+        let message = Message::new(&MessageParts::default(), &mut Vec::new());
+        let mut effects = Vec::new();
+        let mut consumers = Consumers::new(false);
+        for unacked in 0..3 {
+            let id = consumers
+                .register(ConsumerOptions::default())
+                .expect("nobody is there");
+            for _ in 0..unacked {
+                assert_eq!(consumers.admit(&message, &mut effects), Some(id.slot));
+            }
+            assert!(consumers.cancel(id));
+            for _ in 0..unacked {
+                assert_eq!(consumers.slots.len(), 1);
+                consumers.count_settled(id.slot, &mut effects);
+            }
+            assert_eq!((consumers.slots.len(), consumers.lines.len()), (0, 0));
         }
     }
 }

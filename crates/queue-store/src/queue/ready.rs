@@ -168,7 +168,15 @@ impl Ready {
 
     /// The highest level with messages.
     fn top(&self) -> Option<u8> {
-        self.occupied_levels().next()
+        if self.is_empty() {
+            return None;
+        }
+        let higher = self.higher.as_ref();
+        Some(
+            higher
+                .and_then(|higher| higher.occupied.highest())
+                .unwrap_or(0),
+        )
     }
 
     /// The levels with messages, the highest first.
@@ -201,18 +209,17 @@ impl Occupied {
         self.0[usize::from(level / 64)] &= !(1 << (level % 64));
     }
 
+    fn highest(&self) -> Option<u8> {
+        let (index, word) = self.0.iter().enumerate().rfind(|(_, word)| **word != 0)?;
+        u8::try_from(index as u32 * 64 + word.ilog2()).ok()
+    }
+
     /// The members, the highest first.
-    fn iter(self) -> impl Iterator<Item = u8> {
-        let Self(mut words) = self;
+    fn iter(mut self) -> impl Iterator<Item = u8> {
         std::iter::from_fn(move || {
-            let (index, word) = words
-                .iter_mut()
-                .enumerate()
-                .rev()
-                .find(|(_, word)| **word != 0)?;
-            let bit = word.ilog2();
-            *word &= !(1 << bit);
-            u8::try_from(index as u32 * 64 + bit).ok()
+            let highest = self.highest()?;
+            self.clear(highest);
+            Some(highest)
         })
     }
 }
