@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use leveret_queue_store::{ConsumerOptions, Effect, Gate, QueueOptions, Settlement};
 use support::{Subject, message, no_ack, prefetch};
@@ -61,37 +62,44 @@ fn a_limit_of_zero_admits_nothing_and_a_raised_one_is_announced() {
 
 #[test]
 fn no_refusal_is_forgotten() {
-    // Each thread waits for its turn the way a queue's consumer does: refused, it tries again only
-    // after somebody was told that there is room.
-    const THREADS: usize = 4;
-    const TURNS: usize = 5_000;
-    let gate = Gate::new(2);
-    let announcements = Mutex::new(0_u64);
-    let announced = Condvar::new();
-    let take_turns = || {
-        for _ in 0..TURNS {
-            let mut count = announcements.lock().expect("nobody panics");
-            while !gate.try_enter(1) {
-                let before = *count;
-                let patience = Duration::from_secs(10);
-                let unchanged = |count: &mut u64| *count == before;
-                let waited = announced.wait_timeout_while(count, patience, unchanged);
-                let (guard, result) = waited.expect("nobody panics");
-                assert!(!result.timed_out(), "there was room and nobody said so");
-                count = guard;
-            }
-            drop(count);
-            if gate.leave(1) {
-                *announcements.lock().expect("nobody panics") += 1;
-                announced.notify_all();
+    // One thread leaves a full gate while another wants in, as close together as threads can be:
+    // either the second gets in, or the first is told that somebody did not.
+    const ROUNDS: usize = 20_000;
+    let gates: Vec<_> = (0..ROUNDS).map(|_| Gate::new(1)).collect();
+    assert!(gates.iter().all(|gate| gate.try_enter(1)));
+    let round = AtomicUsize::new(0);
+    let meet = |number: usize| {
+        round.fetch_add(1, Ordering::SeqCst);
+        // Spinning brings the two closest together; a machine with one core has to switch.
+        for spins in 0.. {
+            match round.load(Ordering::SeqCst) < 2 * number {
+                true if spins < 1_000 => spin_loop(),
+                true => thread::yield_now(),
+                false => break,
             }
         }
     };
-    thread::scope(|scope| {
-        let threads = [(); THREADS].map(|()| scope.spawn(take_turns));
-        assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
+    let (entered, announced) = thread::scope(|scope| {
+        let leave = || in_rounds(&gates, meet, |gate| gate.leave(1));
+        let enter = || in_rounds(&gates, meet, |gate| gate.try_enter(1));
+        let leaving = scope.spawn(leave);
+        (enter(), leaving.join().expect("it only leaves"))
     });
-    assert_eq!(gate.used(), 0);
+    assert!(
+        announced
+            .iter()
+            .zip(&entered)
+            .all(|(announced, entered)| *announced || *entered)
+    );
+}
+
+/// Meets the other thread before each gate, and says what came out at each.
+fn in_rounds(gates: &[Gate], meet: impl Fn(usize), act: impl Fn(&Gate) -> bool) -> Vec<bool> {
+    let act = |(number, gate)| {
+        meet(number);
+        act(gate)
+    };
+    (1..).zip(gates).map(act).collect()
 }
 
 #[test]
