@@ -12,11 +12,18 @@ use leveret_queue_store::Message;
 pub(crate) struct Refusal {
     pub(crate) code: ReplyCode,
     pub(crate) explanation: String,
+    /// The class and method to blame when it is not the one that was being handled.
+    pub(crate) method: Option<(u16, u16)>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: ReplyCode, explanation: impl Into<String>) -> Self {
-        Self { code, explanation: explanation.into() }
+        Self { code, explanation: explanation.into(), method: None }
+    }
+
+    /// Blames this class and method instead of the one that was being handled.
+    pub(crate) fn of_method(self, class_id: u16, method_id: u16) -> Self {
+        Self { method: Some((class_id, method_id)), ..self }
     }
 
     pub(crate) fn access_refused(explanation: impl Into<String>) -> Self {

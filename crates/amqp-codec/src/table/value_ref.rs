@@ -170,17 +170,24 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// An integer or a float. Integers beyond 2^53 are rounded, which matters only where one is compared with a float.
+    #[expect(clippy::cast_precision_loss, reason = "a float cannot say more")]
+    fn as_number(self) -> Option<f64> {
+        self.as_float()
+            .or_else(|| self.as_integer().map(|number| number as f64))
+    }
+
     /// Whether a message header with the value `header` satisfies a binding that asks for `self`.
     ///
-    /// As in RabbitMQ, integers are equal whatever their width and floats are too, but values of different kinds never
-    /// are: neither the string `"1"` nor `true` is 1. [`Void`](Self::Void) is satisfied by any value. Tables and arrays
+    /// As in RabbitMQ, numbers are equal whatever their width and whether they are integers or floats, but values of
+    /// different kinds never are: neither the string `"1"` nor `true` is 1. [`Void`](Self::Void) is satisfied by any value. Tables and arrays
     /// must be the same to the byte.
     #[must_use]
     pub fn matches(self, header: ValueRef<'_>) -> bool {
         if let (Some(wanted), Some(found)) = (self.as_integer(), header.as_integer()) {
             return wanted == found;
         }
-        if let (Some(wanted), Some(found)) = (self.as_float(), header.as_float()) {
+        if let (Some(wanted), Some(found)) = (self.as_number(), header.as_number()) {
             return wanted == found;
         }
         matches!(self, Self::Void) || self == header

@@ -30,6 +30,8 @@ impl VirtualHost {
     pub(crate) fn bind_queue(&self, connection: ConnectionId, request: &BindingRequest<'_>) -> Result<(), Refusal> {
         refuse_default_exchange(request.source)?;
         let mut topology = self.topology.write();
+        // Where both are missing RabbitMQ names the exchange.
+        self.require_exchange(&topology, request.source)?;
         let destination = self.queue_destination(&topology, connection, request)?;
         self.bind(&mut topology, destination, request)
     }

@@ -72,6 +72,8 @@ impl Dead {
         let message = &letter.message;
         let mut properties = Properties::from(RawProperties::from_validated_bytes(message.properties()));
         let mut headers = properties.headers.take().unwrap_or_default();
+        // A message that a client sends with deaths of its own has had its first one elsewhere.
+        let is_first = headers.get("x-death").is_none();
         let original_expiration = properties.expiration.take();
         let reason = reason_name(letter.reason);
         let queue = letter.queue.name();
@@ -81,7 +83,7 @@ impl Dead {
             ("x-first-death-reason", reason),
             ("x-first-death-exchange", message.exchange()),
         ] {
-            if headers.get(name).is_none() {
+            if is_first && headers.get(name).is_none() {
                 headers.insert(name, Value::from(value));
             }
         }

@@ -7,6 +7,7 @@ mod exchanges;
 mod publish;
 mod queue;
 mod queues;
+mod reply;
 mod topology;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ pub(crate) use exchanges::ExchangeDeclare;
 pub(crate) use publish::{PublishBatch, RouteCache};
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
 pub(crate) use queues::{QueueDeclare, QueueDeclared, QueueDelete};
+pub(crate) use reply::REPLY_TO;
 pub(crate) use topology::Route;
 
 use topology::{Exchange, Topology};
@@ -93,10 +95,6 @@ impl VirtualHost {
         })
     }
 
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     pub(crate) fn services(&self) -> &Services {
         &self.services
     }
@@ -120,11 +118,6 @@ impl VirtualHost {
         let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;
         self.check_owner(queue, connection)?;
         Ok(Arc::clone(queue))
-    }
-
-    /// Every queue, for looking at.
-    pub(crate) fn queues(&self) -> Vec<Arc<QueueCell>> {
-        self.topology.read().queues().cloned().collect()
     }
 
     fn check_owner(&self, queue: &QueueCell, connection: ConnectionId) -> Result<(), Refusal> {

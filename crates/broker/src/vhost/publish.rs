@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
+use leveret_amqp_codec::{RawTable, ValueRef};
 use leveret_queue_store::{Message, Time};
 use smallvec::SmallVec;
 
@@ -131,12 +131,6 @@ impl PublishBatch {
         self.places.clear();
         self.latest = None;
     }
-
-    /// Lets go of queues and memory that are kept for the next batch.
-    pub(crate) fn release_memory(&mut self) {
-        debug_assert!(self.is_empty(), "messages would be lost");
-        *self = Self::default();
-    }
 }
 
 impl VirtualHost {
@@ -151,13 +145,10 @@ impl VirtualHost {
         routing_key: &str,
         headers: Option<RawTable<'_>>,
     ) -> Result<Arc<Route>, Refusal> {
-        // A route in the cache followed from its key alone, but a message with extra keys goes further.
-        let further_keys = match headers {
-            Some(headers) => further_keys(headers)?,
-            None => SmallVec::new(),
-        };
+        // A route in the cache followed from its key alone, but a message with further keys goes further.
+        let has_further_keys = headers.is_some_and(|headers| FURTHER_KEYS.iter().any(|name| headers.get(name).is_some()));
         let generation = self.generation();
-        if further_keys.is_empty()
+        if !has_further_keys
             && let Some(route) = cache.find(generation, exchange, routing_key)
         {
             return Ok(route);
@@ -168,42 +159,27 @@ impl VirtualHost {
             let phrase = self.exchange_phrase(exchange);
             return Err(Refusal::access_refused(format!("cannot publish to internal {phrase}")));
         }
+        let headers = headers.unwrap_or(RawTable::EMPTY);
         let mut keys = SmallVec::from_buf([routing_key]);
-        keys.extend(further_keys);
-        let addressing = Addressing { keys, headers: headers.unwrap_or(RawTable::EMPTY) };
-        let route = Arc::new(topology.route(id, &addressing));
+        if has_further_keys {
+            keys.extend(further_keys(headers)?);
+        }
+        let route = Arc::new(topology.route(id, &Addressing { keys, headers }));
         drop(topology);
-        if route.follows_from_key {
+        if route.follows_from_key && !has_further_keys {
             cache.remember(&route);
         }
         Ok(route)
     }
-
-    /// Routes and delivers one message at once, for callers that have no batch. False when it reached no queue.
-    pub(crate) fn publish_one(&self, now: Time, exchange: &str, message: Message) -> Result<Delivered, Refusal> {
-        let properties = RawProperties::from_validated_bytes(message.properties());
-        let route = self.route(&mut RouteCache::default(), exchange, message.routing_key(), properties.headers())?;
-        let mut refused = Vec::new();
-        for queue in &route.queues {
-            queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
-        }
-        Ok(Delivered { routed: !route.queues.is_empty(), refused: !refused.is_empty() })
-    }
 }
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Delivered {
-    /// It reached at least one queue.
-    pub(crate) routed: bool,
-    /// At least one queue refused it.
-    pub(crate) refused: bool,
-}
+/// The headers that name routing keys beside the message's own.
+const FURTHER_KEYS: [&str; 2] = ["CC", "BCC"];
 
 /// The keys in the CC and BCC headers (behaviour reference, section 8); elements that are not strings are skipped.
 pub(super) fn further_keys(headers: RawTable<'_>) -> Result<SmallVec<[&str; 1]>, Refusal> {
     let mut keys = SmallVec::new();
-    for name in ["CC", "BCC"] {
+    for name in FURTHER_KEYS {
         match headers.get(name) {
             None => {}
             Some(ValueRef::Array(array)) => {

@@ -157,9 +157,10 @@ impl QueueCell {
     }
 
     /// The properties a delivery goes out with when they are not the message's own: a quorum queue adds the header
-    /// `x-delivery-count` (behaviour reference, section 9).
-    pub(crate) fn stamped_properties(&self, delivery: &Delivery) -> Option<Vec<u8>> {
-        if !self.is_quorum() {
+    /// `x-delivery-count` (behaviour reference, section 9), to what is got always, to what is consumed from the second
+    /// delivery on.
+    pub(crate) fn stamped_properties(&self, delivery: &Delivery, got: bool) -> Option<Vec<u8>> {
+        if !self.is_quorum() || !(got || delivery.delivery_count > 0) {
             return None;
         }
         let mut properties = Properties::from(RawProperties::from_validated_bytes(delivery.message.properties()));
@@ -171,11 +172,6 @@ impl QueueCell {
     pub(crate) fn counts(&self) -> Counts {
         let state = self.state.lock();
         state.counts()
-    }
-
-    /// Bytes of the bodies that are ready.
-    pub(crate) fn ready_bytes(&self) -> u64 {
-        self.state.lock().queue.ready_bytes()
     }
 
     /// Appends messages in order; the tickets of those that the queue refused are added to `refused`.

@@ -6,6 +6,7 @@ use leveret_amqp_codec::RawTable;
 use leveret_queue_store::Time;
 
 use super::arguments::{self, QueueType, describe_mismatch, equivalent};
+use super::reply::is_token;
 use super::queue::{Counts, QueueCell, QueueDefinition};
 use super::{VirtualHost, without_line_breaks};
 use crate::arguments::Arguments;
@@ -53,6 +54,9 @@ impl VirtualHost {
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueDeclared, Refusal> {
         let name = without_line_breaks(declare.name);
+        if is_token(&name) {
+            return self.declare_reply_queue(&name);
+        }
         if name.starts_with("amq.") {
             return Err(Refusal::access_refused(format!("queue name '{name}' contains reserved prefix 'amq.*'")));
         }
@@ -83,7 +87,11 @@ impl VirtualHost {
         connection: ConnectionId,
         name: &str,
     ) -> Result<QueueDeclared, Refusal> {
-        let queue = self.queue(&without_line_breaks(name), connection)?;
+        let name = without_line_breaks(name);
+        if is_token(&name) {
+            return self.declare_reply_queue(&name);
+        }
+        let queue = self.queue(&name, connection)?;
         queue.touch(now);
         Ok(QueueDeclared { counts: queue.counts(), queue, created: false })
     }

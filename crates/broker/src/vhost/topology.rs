@@ -107,14 +107,6 @@ impl Topology {
         self.queue_names.get(name).map(|id| &self.queues[id.0 as usize])
     }
 
-    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<QueueCell>> {
-        self.queues.iter().map(|(_, queue)| queue)
-    }
-
-    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
-        self.exchanges.iter().map(|(_, exchange)| exchange)
-    }
-
     /// Adds an exchange whose name is free.
     pub(crate) fn add_exchange(&mut self, exchange: Exchange) {
         let name = Arc::clone(&exchange.name);
@@ -194,24 +186,6 @@ impl Topology {
         source.outgoing -= 1;
         if source.auto_delete && source.outgoing == 0 {
             self.remove_exchange(binding.source);
-        }
-    }
-
-    /// The bindings that lead to `destination`.
-    pub(crate) fn incoming(&self, destination: Destination) -> impl Iterator<Item = &Binding> {
-        self.incoming.get(&destination).into_iter().flatten()
-    }
-
-    /// Every binding with its destination, in no particular order.
-    pub(crate) fn bindings(&self) -> impl Iterator<Item = (Destination, &Binding)> {
-        self.incoming.iter().flat_map(|(destination, bindings)| bindings.iter().map(move |binding| (*destination, binding)))
-    }
-
-    /// The name of a binding's destination.
-    pub(crate) fn destination_name(&self, destination: Destination) -> &Arc<str> {
-        match destination {
-            Destination::Queue(id) => self.queues[id.0 as usize].name(),
-            Destination::Exchange(id) => &self.exchange(id).name,
         }
     }
 

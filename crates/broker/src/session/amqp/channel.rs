@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use leveret_amqp_codec::ChannelId;
 use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
 use slab::Slab;
 
 use super::confirms::Confirms;
 use super::tx::Transaction;
 use super::unacked::{Outstanding, SourceKey, UnknownTag, Unacked};
+use crate::error::Refusal;
 use crate::outbox::ConsumerKey;
 use crate::vhost::QueueCell;
 
@@ -19,7 +19,6 @@ type Hasher = foldhash::fast::RandomState;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Channel {
-    pub(super) id: ChannelId,
     /// We sent channel.close: everything but close and close-ok is thrown away until the client has answered.
     pub(super) closing: bool,
     pub(super) content: Option<IncomingContent>,
@@ -39,6 +38,8 @@ pub(super) struct Channel {
     /// What enforces it.
     pub(super) gate: Arc<Gate>,
     pub(super) mode: Mode,
+    /// The channel's reply consumer, and the name that its requests carry as `reply-to`.
+    pub(super) reply_to: Option<(ConsumerKey, Arc<str>)>,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Arc<str>>,
 }
@@ -87,9 +88,8 @@ pub(super) struct IncomingBody {
 }
 
 impl Channel {
-    pub(super) fn new(id: ChannelId) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            id,
             closing: false,
             content: None,
             consumers: Slab::new(),
@@ -103,6 +103,7 @@ impl Channel {
             global_prefetch: 0,
             gate: Arc::new(Gate::new(usize::MAX)),
             mode: Mode::Plain,
+            reply_to: None,
             last_queue: None,
         }
     }
@@ -200,7 +201,19 @@ impl Channel {
     pub(super) fn forget_consumer(&mut self, key: ConsumerKey) {
         let consumer = self.consumers.remove(key.0 as usize);
         self.tags.remove(&consumer.tag);
+        self.reply_to.take_if(|(reply_consumer, _)| *reply_consumer == key);
         self.release_source(consumer.source, 1);
+    }
+
+    /// Whether the channel may have a reply consumer (behaviour reference, section 14).
+    pub(super) fn check_reply_consumer(&self, no_ack: bool) -> Result<(), Refusal> {
+        if !no_ack {
+            return Err(Refusal::precondition_failed("reply consumer cannot acknowledge"));
+        }
+        if self.reply_to.is_some() {
+            return Err(Refusal::precondition_failed("reply consumer already set"));
+        }
+        Ok(())
     }
 
     /// The queue of a consumer.

@@ -16,7 +16,7 @@ use super::Session;
 use crate::error::Refusal;
 use crate::outbox::ConsumerKey;
 use crate::session::Output;
-use crate::vhost::{CannotConsume, ConsumerLink, VirtualHost};
+use crate::vhost::{CannotConsume, ConsumerLink, REPLY_TO, VirtualHost};
 
 impl Session {
     pub(super) fn set_qos(
@@ -51,9 +51,16 @@ impl Session {
     ) -> Result<(), Refusal> {
         let vhost = self.vhost()?;
         let name = self.queue_name(id, consume.queue)?;
-        let queue = vhost.queue(&name, self.core.registration.id())?;
-        let priority = consumer_priority(&vhost, &name, consume.arguments)?;
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let connection = self.core.registration.id();
+        let is_reply_consumer = *name == *REPLY_TO;
+        let queue = if is_reply_consumer {
+            channel.check_reply_consumer(consume.no_ack)?;
+            vhost.create_reply_queue(now, connection)
+        } else {
+            vhost.queue(&name, connection)?
+        };
+        let priority = consumer_priority(&vhost, &name, consume.arguments)?;
         let tag: Arc<str> = if consume.consumer_tag.is_empty() {
             self.core.shared.services.names.name("amq.ctag-").into()
         } else {
@@ -82,6 +89,9 @@ impl Session {
             Ok(consumer) => {
                 entry.insert(Consumer { tag: Arc::clone(&tag), source, id: consumer });
                 channel.tags.insert(Arc::clone(&tag), key);
+                if is_reply_consumer {
+                    channel.reply_to = Some((key, Arc::clone(queue.name())));
+                }
                 reply_unless(consume.no_wait, out, id, &basic::ConsumeOk { consumer_tag: ShortStr::truncated(&tag) })
             }
             Err(problem) => {
@@ -145,7 +155,7 @@ impl Session {
             routing_key: ShortStr::truncated(message.routing_key()),
             message_count: to_u32(remaining),
         };
-        let stamped = queue.stamped_properties(&delivery);
+        let stamped = queue.stamped_properties(&delivery, true);
         let properties = RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or_else(|| message.properties()));
         let out = out.buffer();
         write_method(out, id, &ok);

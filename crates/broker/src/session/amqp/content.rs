@@ -38,7 +38,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Failure> {
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
-            return Err(Failure::connection(Refusal::channel_error("expected 'channel.open'")));
+            return Err(Failure::connection(method_expected()));
         };
         if channel.closing {
             return Ok(());
@@ -54,9 +54,7 @@ impl Session {
             _ => channel.accept_body(frame.payload),
         };
         let complete = complete.map_err(|refusal| {
-            // A message that is too large is the fault of its publish; frames out of place are nobody's in particular.
-            let method = if refusal.code.is_connection_scope() { (0, 0) } else { PUBLISH };
-            Failure { scope: frame.channel, refusal, method }
+            Failure { scope: frame.channel, method: refusal.method.unwrap_or(PUBLISH), refusal }
         })?;
         if !complete {
             return Ok(());
@@ -90,10 +88,10 @@ impl Channel {
     /// True when the message is complete with its header, because it has no body.
     fn accept_header(&mut self, header: &ContentHeader<'_>, size_max: usize) -> Result<bool, Refusal> {
         let Some(content) = &mut self.content else {
-            return Err(Refusal::unexpected_frame("expected method frame, got non method frame instead"));
+            return Err(method_expected());
         };
         if content.body.is_some() {
-            return Err(Refusal::unexpected_frame("expected content body, got non content body frame instead"));
+            return Err(body_expected());
         }
         if header.class_id != basic::Publish::CLASS_ID {
             return Err(Refusal::unexpected_frame(format!(
@@ -113,7 +111,7 @@ impl Channel {
     /// True when the message is complete.
     fn accept_body(&mut self, payload: &[u8]) -> Result<bool, Refusal> {
         let Some(content) = &mut self.content else {
-            return Err(Refusal::unexpected_frame("expected method frame, got non method frame instead"));
+            return Err(method_expected());
         };
         let Some(body) = &mut content.body else { return Err(header_expected()) };
         if body.received.is_empty() {
@@ -131,9 +129,9 @@ impl Channel {
     pub(super) fn check_no_content(&self) -> Result<(), Refusal> {
         match &self.content {
             None => Ok(()),
-            Some(IncomingContent { body: None, .. }) => Err(header_expected()),
-            Some(IncomingContent { body: Some(_), .. }) => {
-                Err(Refusal::unexpected_frame("expected content body, got non content body frame instead"))
+            Some(content) => {
+                let refusal = if content.body.is_none() { header_expected() } else { body_expected() };
+                Err(refusal.of_method(PUBLISH.0, PUBLISH.1))
             }
         }
     }
@@ -141,4 +139,13 @@ impl Channel {
 
 fn header_expected() -> Refusal {
     Refusal::unexpected_frame("expected content header for class 60, got non content header frame instead")
+}
+
+fn body_expected() -> Refusal {
+    Refusal::unexpected_frame("expected content body, got non content body frame instead")
+}
+
+/// No method is to blame for content that none announced.
+fn method_expected() -> Refusal {
+    Refusal::unexpected_frame("expected method frame, got non method frame instead").of_method(0, 0)
 }

@@ -74,7 +74,7 @@ impl Session {
             exchange: ShortStr::truncated(message.exchange()),
             routing_key: ShortStr::truncated(message.routing_key()),
         };
-        let stamped = channel.queue_of(consumer).stamped_properties(&delivery);
+        let stamped = channel.queue_of(consumer).stamped_properties(&delivery, false);
         let properties = RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or_else(|| message.properties()));
         let frame_size_max = self.core.negotiated.frame_size_max;
         match message.shared_body() {

@@ -14,7 +14,7 @@ use super::confirms::Confirms;
 use super::{Phase, Session};
 use crate::error::Refusal;
 use crate::session::Output;
-use crate::vhost::{BindingRequest, ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete, VirtualHost};
+use crate::vhost::{BindingRequest, ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete, REPLY_TO, VirtualHost};
 
 /// A method sent by the server, where a client sent it.
 fn unimplemented_method() -> Refusal {
@@ -129,9 +129,10 @@ impl Session {
         if limit > 0 && open >= limit {
             return Err(Refusal::not_allowed(format!(
                 "number of channels opened ({open}) has reached the negotiated channel_max ({limit})"
-            )));
+            ))
+            .of_method(0, 0));
         }
-        self.channels.insert(id, Box::new(Channel::new(id)));
+        self.channels.insert(id, Box::new(Channel::new()));
         reply(out, id, &channel::OpenOk {})
     }
 
@@ -217,6 +218,10 @@ impl Session {
     ) -> Result<(), Refusal> {
         let vhost = self.vhost()?;
         let connection = self.core.registration.id();
+        if *declare.queue == *REPLY_TO {
+            let ok = queue::DeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            return reply_unless(declare.no_wait, out, id, &ok);
+        }
         let declared = if declare.passive {
             let name = self.queue_name(id, declare.queue)?;
             vhost.declare_queue_passively(now, connection, &name)?

@@ -26,7 +26,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::{Buf, BytesMut};
 use leveret_amqp_codec::{
-    ChannelId, Excerpt, FrameKind, Limits, Method, RawFrame, ReplyCode, ShortStr, method, write_heartbeat, write_method,
+    ChannelId, Excerpt, FrameKind, Limits, Method, MethodError, RawFrame, ReplyCode, ShortStr, method, write_heartbeat, write_method,
 };
 use leveret_queue_store::{Settlement, Time};
 
@@ -226,9 +226,8 @@ impl Session {
                 Err(Failure::connection(Refusal::unexpected_frame("type 8, all octets = <<>>")))
             }
             FrameKind::Method => {
-                let decoded = Method::decode(frame.payload, &self.core.limits).map_err(|error| {
-                    Failure::connection(Refusal::new(error.reply_code(), error.to_string()))
-                })?;
+                let decoded = Method::decode(frame.payload, &self.core.limits)
+                    .map_err(|error| undecodable(frame.payload, &error))?;
                 let ids = (decoded.class_id(), decoded.method_id());
                 let result = match (&self.phase, frame.channel) {
                     (Phase::Running, ChannelId::CONNECTION) => self.handle_connection_method(now, &decoded, out),
@@ -236,7 +235,7 @@ impl Session {
                     (_, ChannelId::CONNECTION) => self.handle_handshake(now, &decoded, out),
                     _ => Err(Refusal::channel_error("expected 'channel.open'")),
                 };
-                result.map_err(|refusal| Failure { scope: frame.channel, refusal, method: ids })
+                result.map_err(|refusal| Failure { scope: frame.channel, method: refusal.method.unwrap_or(ids), refusal })
             }
             FrameKind::Header | FrameKind::Body => {
                 if !matches!(self.phase, Phase::Running) || frame.channel == ChannelId::CONNECTION {
@@ -396,7 +395,7 @@ impl Session {
             }
             let unacked: Vec<_> = channel.unacked.take_all().collect();
             channel.settle(now, &unacked, Settlement::Requeue);
-            **channel = Channel::new(id);
+            **channel = Channel::new();
             channel.closing = true;
         }
     }
@@ -493,6 +492,24 @@ impl Core {
         let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
         !self.blocked && self.received_at.saturating_add(2 * interval) <= now
     }
+}
+
+/// What is wrong with a method that cannot be read. RabbitMQ answers what ends too early with its own words.
+fn undecodable(payload: &[u8], error: &MethodError) -> Failure {
+    let method = match payload {
+        [class_0, class_1, method_0, method_1, ..] => {
+            (u16::from_be_bytes([*class_0, *class_1]), u16::from_be_bytes([*method_0, *method_1]))
+        }
+        _ => (0, 0),
+    };
+    let refusal = match error {
+        MethodError::Truncated { .. } | MethodError::TrailingBytes { .. } => {
+            let arguments = Excerpt::of(payload.get(4..).unwrap_or_default()).to_string();
+            Refusal::frame_error(format!("cannot decode {}", arguments.trim_start_matches("all octets = ")))
+        }
+        _ => Refusal::new(error.reply_code(), error.to_string()),
+    };
+    Failure { scope: ChannelId::CONNECTION, refusal, method }
 }
 
 /// An error with its place: what the client did wrong, on which channel, with which method.

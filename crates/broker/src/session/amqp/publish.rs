@@ -9,13 +9,13 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::{Message, MessageParts, Time};
 
-use super::channel::Mode;
+use super::channel::{Channel, Mode};
 use super::tx::HeldPublish;
 use super::{Core, Failure, Progress, Session};
 use crate::error::Refusal;
 use crate::expiration;
 use crate::session::Output;
-use crate::vhost::Route;
+use crate::vhost::{REPLY_TO, Route};
 
 /// From this size on a body stays where it was read instead of being copied. It keeps the read buffer alive, which is
 /// at most a few times as large.
@@ -136,7 +136,8 @@ impl Session {
         let route = vhost.route(&mut self.core.publisher.cache, publish.exchange, publish.routing_key, peek.headers)?;
         let expiration_ms = expiration::of(&peek)?;
         self.core.check_user_id(&peek)?;
-        let message = self.core.make_message(publish, &peek, expiration_ms);
+        let reply_to = channel.reply_address(&peek)?;
+        let message = self.core.make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
         self.core.publisher.active = true;
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
@@ -191,15 +192,15 @@ impl Core {
     }
 
     /// One allocation that holds all that the queues and their consumers need.
-    fn make_message(&mut self, publish: &Publish<'_>, peek: &Peek<'_>, expiration_ms: Option<u64>) -> Message {
-        let rewritten = peek.headers.filter(|headers| headers.get("BCC").is_some()).map(|_| {
-            // BCC is for routing only; nobody is to see it (behaviour reference, section 8).
-            let mut properties = Properties::from(publish.properties);
-            if let Some(headers) = &mut properties.headers {
-                headers.remove("BCC");
-            }
-            properties.to_bytes()
-        });
+    fn make_message(
+        &mut self,
+        publish: &Publish<'_>,
+        peek: &Peek<'_>,
+        reply_to: Option<&str>,
+        expiration_ms: Option<u64>,
+    ) -> Message {
+        let has_bcc = peek.headers.is_some_and(|headers| headers.get("BCC").is_some());
+        let rewritten = (has_bcc || reply_to.is_some()).then(|| rewrite(publish.properties, reply_to));
         let mut parts = MessageParts {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
@@ -279,6 +280,32 @@ impl Publish<'_> {
             Body::Shared(body) => body.len(),
         }
     }
+}
+
+impl Channel {
+    /// What `reply-to` is to be replaced with, for a request that wants a direct reply.
+    fn reply_address(&self, peek: &Peek<'_>) -> Result<Option<Arc<str>>, Refusal> {
+        if peek.reply_to.is_none_or(|reply_to| *reply_to != *REPLY_TO) {
+            return Ok(None);
+        }
+        match &self.reply_to {
+            Some((_, token)) => Ok(Some(Arc::clone(token))),
+            None => Err(Refusal::precondition_failed("fast reply consumer does not exist")),
+        }
+    }
+}
+
+/// The only changes the broker makes to what a client publishes: BCC is for routing and nobody is to see it (behaviour
+/// reference, section 8), and a request for a direct reply carries its token.
+fn rewrite(properties: RawProperties<'_>, reply_to: Option<&str>) -> Vec<u8> {
+    let mut properties = Properties::from(properties);
+    if let Some(headers) = &mut properties.headers {
+        headers.remove("BCC");
+    }
+    if let Some(reply_to) = reply_to {
+        properties.reply_to = Some(reply_to.to_owned());
+    }
+    properties.to_bytes()
 }
 
 pub(super) fn check_immediate(publish: &basic::Publish<'_>) -> Result<(), Refusal> {

@@ -89,10 +89,6 @@ impl Unacked {
         std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.delivery)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.outstanding
-    }
-
     fn trim(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.delivery.is_none()) {
             self.entries.pop_front();
@@ -134,7 +130,7 @@ mod tests {
         assert!(unacked.take(2).is_err());
         assert!(unacked.take(4).is_err());
         assert!(unacked.take(0).is_err());
-        assert_eq!(unacked.len(), 2);
+        assert_eq!(unacked.outstanding, 2);
     }
 
     #[test]
