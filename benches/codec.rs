@@ -8,12 +8,12 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use leveret_amqp_codec::method::basic::Ack;
 use leveret_amqp_codec::{
-    ContentHeader, FrameKind, Limits, Method, Properties, RawFrame, RawProperties, ValueRef, write_body,
-    write_content_header, write_delivery, write_method,
+    ContentHeader, FrameKind, Limits, Method, Properties, RawFrame, RawProperties, ValueRef,
+    write_body, write_content_header, write_delivery, write_method,
 };
 use traffic::{
-    BODY_SIZES, CHANNEL, DELIVER, FRAME_SIZE_MAX, MESSAGES, PUBLISH, plain_properties, properties_with_headers,
-    published,
+    BODY_SIZES, CHANNEL, DELIVER, FRAME_SIZE_MAX, MESSAGES, PUBLISH, plain_properties,
+    properties_with_headers, published,
 };
 
 /// What a broker finds in a read buffer.
@@ -30,11 +30,15 @@ fn read(mut input: &[u8], limits: &Limits) -> Found {
     let mut found = Found::default();
     while let Some((frame, size)) = RawFrame::decode(input, limits).expect("well formed") {
         match frame.kind {
-            FrameKind::Method => match Method::decode(frame.payload, limits).expect("well formed") {
-                Method::BasicPublish(publish) => found.publishes += usize::from(publish.exchange == PUBLISH.exchange),
-                Method::BasicAck(ack) => found.acks += ack.delivery_tag,
-                other => panic!("{} was not sent", other.name()),
-            },
+            FrameKind::Method => {
+                match Method::decode(frame.payload, limits).expect("well formed") {
+                    Method::BasicPublish(publish) => {
+                        found.publishes += usize::from(publish.exchange == PUBLISH.exchange)
+                    }
+                    Method::BasicAck(ack) => found.acks += ack.delivery_tag,
+                    other => panic!("{} was not sent", other.name()),
+                }
+            }
             FrameKind::Header => {
                 let header = ContentHeader::decode(frame.payload, limits).expect("well formed");
                 found.persistent += usize::from(header.properties.peek().delivery_mode == Some(2));
@@ -61,18 +65,33 @@ fn decode(c: &mut Criterion) {
 
     for body_size in BODY_SIZES {
         let input = published(&plain_properties(), body_size);
-        group.bench_with_input(BenchmarkId::new("publish", body_size), &input, |b, input| {
-            b.iter(|| assert_eq!(read(black_box(input), &limits), everything(body_size)));
-        });
+        group.bench_with_input(
+            BenchmarkId::new("publish", body_size),
+            &input,
+            |b, input| {
+                b.iter(|| assert_eq!(read(black_box(input), &limits), everything(body_size)));
+            },
+        );
     }
     let input = published(&properties_with_headers().to_bytes(), 100);
-    group.bench_with_input(BenchmarkId::new("publish_with_headers", 100), &input, |b, input| {
-        b.iter(|| assert_eq!(read(black_box(input), &limits), everything(100)));
-    });
+    group.bench_with_input(
+        BenchmarkId::new("publish_with_headers", 100),
+        &input,
+        |b, input| {
+            b.iter(|| assert_eq!(read(black_box(input), &limits), everything(100)));
+        },
+    );
 
     let mut acks = Vec::new();
     for _ in 0..MESSAGES {
-        write_method(&mut acks, CHANNEL, &Ack { delivery_tag: 1, multiple: false });
+        write_method(
+            &mut acks,
+            CHANNEL,
+            &Ack {
+                delivery_tag: 1,
+                multiple: false,
+            },
+        );
     }
     group.bench_with_input("ack", &acks, |b, acks| {
         b.iter(|| assert_eq!(read(black_box(acks), &limits).acks, MESSAGES as u64));
@@ -88,13 +107,27 @@ fn encode(c: &mut Criterion) {
     for body_size in BODY_SIZES {
         let body = vec![b'x'; body_size];
         let mut out = Vec::new();
-        write_delivery(&mut out, CHANNEL, &DELIVER, properties, &body, FRAME_SIZE_MAX);
+        write_delivery(
+            &mut out,
+            CHANNEL,
+            &DELIVER,
+            properties,
+            &body,
+            FRAME_SIZE_MAX,
+        );
         let delivery_size = out.len();
         group.bench_function(BenchmarkId::new("delivery", body_size), |b| {
             b.iter(|| {
                 out.clear();
                 for _ in 0..MESSAGES {
-                    write_delivery(&mut out, CHANNEL, black_box(&DELIVER), properties, &body, FRAME_SIZE_MAX);
+                    write_delivery(
+                        &mut out,
+                        CHANNEL,
+                        black_box(&DELIVER),
+                        properties,
+                        &body,
+                        FRAME_SIZE_MAX,
+                    );
                 }
                 assert_eq!(out.len(), MESSAGES * delivery_size);
             });
@@ -126,7 +159,9 @@ fn headers(c: &mut Criterion) {
     group.bench_function("look_up", |b| {
         b.iter(|| {
             let headers = black_box(raw).peek().headers.expect("set");
-            let value = headers.get("application-header-9").and_then(ValueRef::as_str);
+            let value = headers
+                .get("application-header-9")
+                .and_then(ValueRef::as_str);
             assert_eq!(value, Some("value 9"));
         });
     });
