@@ -180,8 +180,8 @@ impl<'a> ValueRef<'a> {
     /// Whether a message header with the value `header` satisfies a binding that asks for `self`.
     ///
     /// As in RabbitMQ, numbers are equal whatever their width and whether they are integers or floats, but values of
-    /// different kinds never are: neither the string `"1"` nor `true` is 1. [`Void`](Self::Void) is satisfied by any value. Tables and arrays
-    /// must be the same to the byte.
+    /// different kinds never are: neither the string `"1"` nor `true` is 1. [`Void`](Self::Void) is satisfied by any
+    /// value. Tables and arrays must be the same to the byte.
     #[must_use]
     pub fn matches(self, header: ValueRef<'_>) -> bool {
         if let (Some(wanted), Some(found)) = (self.as_integer(), header.as_integer()) {
@@ -213,11 +213,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_match_whatever_their_width() {
+    fn numbers_match_whatever_their_type() {
         assert!(ValueRef::I32(1).matches(ValueRef::I64(1)));
         assert!(ValueRef::U8(255).matches(ValueRef::I16(255)));
         assert!(!ValueRef::U8(255).matches(ValueRef::I8(-1)));
         assert!(ValueRef::F32(0.5).matches(ValueRef::F64(0.5)));
+        assert!(ValueRef::I32(5).matches(ValueRef::F64(5.0)));
+        assert!(!ValueRef::F64(5.5).matches(ValueRef::I32(5)));
+    }
+
+    #[test]
+    fn large_integers_are_compared_exactly() {
+        assert!(!ValueRef::I64(i64::MAX).matches(ValueRef::I64(i64::MAX - 1)));
     }
 
     #[test]
@@ -226,7 +233,6 @@ mod tests {
         for other in [
             ValueRef::LongString(b"1"),
             ValueRef::Bool(true),
-            ValueRef::F64(1.0),
             ValueRef::Timestamp(1),
             ValueRef::Decimal { scale: 0, value: 1 },
             ValueRef::Void,
