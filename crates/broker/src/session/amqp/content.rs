@@ -43,19 +43,18 @@ impl Session {
         if channel.closing {
             return Ok(());
         }
+        if channel.content.is_none() {
+            return Err(Failure::connection(method_expected()));
+        }
         let size_max = self.core.shared.config.message_size_max();
         let complete = match frame.kind {
-            FrameKind::Header => {
-                let header = ContentHeader::decode(frame.payload, &self.core.limits).map_err(|error| {
-                    Failure::connection(Refusal::new(error.reply_code(), error.to_string()))
-                })?;
-                channel.accept_header(&header, size_max)
-            }
+            FrameKind::Header => ContentHeader::decode(frame.payload, &self.core.limits)
+                .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))
+                .and_then(|header| channel.accept_header(&header, size_max)),
             _ => channel.accept_body(frame.payload),
         };
-        let complete = complete.map_err(|refusal| {
-            Failure { scope: frame.channel, method: refusal.method.unwrap_or(PUBLISH), refusal }
-        })?;
+        let complete =
+            complete.map_err(|refusal| Failure { scope: frame.channel, method: PUBLISH, refusal })?;
         if !complete {
             return Ok(());
         }
@@ -87,17 +86,9 @@ impl Session {
 impl Channel {
     /// True when the message is complete with its header, because it has no body.
     fn accept_header(&mut self, header: &ContentHeader<'_>, size_max: usize) -> Result<bool, Refusal> {
-        let Some(content) = &mut self.content else {
-            return Err(method_expected());
-        };
+        let Some(content) = &mut self.content else { return Err(method_expected()) };
         if content.body.is_some() {
             return Err(body_expected());
-        }
-        if header.class_id != basic::Publish::CLASS_ID {
-            return Err(Refusal::unexpected_frame(format!(
-                "expected content header for class 60, got one for class {} instead",
-                header.class_id
-            )));
         }
         check_size(usize::try_from(header.body_size).unwrap_or(usize::MAX), size_max)?;
         content.body = Some(IncomingBody {
@@ -110,9 +101,7 @@ impl Channel {
 
     /// True when the message is complete.
     fn accept_body(&mut self, payload: &[u8]) -> Result<bool, Refusal> {
-        let Some(content) = &mut self.content else {
-            return Err(method_expected());
-        };
+        let Some(content) = &mut self.content else { return Err(method_expected()) };
         let Some(body) = &mut content.body else { return Err(header_expected()) };
         if body.received.is_empty() {
             body.received.reserve(FIRST_BODY_CAPACITY.max(payload.len()));
@@ -147,5 +136,5 @@ fn body_expected() -> Refusal {
 
 /// No method is to blame for content that none announced.
 fn method_expected() -> Refusal {
-    Refusal::unexpected_frame("expected method frame, got non method frame instead").of_method(0, 0)
+    Refusal::unexpected_frame("expected method frame, got non method frame instead")
 }
