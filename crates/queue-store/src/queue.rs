@@ -111,16 +111,7 @@ impl Queue {
             && let Some(consumer) = self.consumers.admit(&waiting.message, effects)
         {
             let seq = self.ready.pass(level);
-            self.deliver(
-                now,
-                consumer,
-                Taken {
-                    waiting,
-                    level,
-                    seq,
-                },
-                effects,
-            );
+            self.deliver(now, consumer, Taken::new(waiting, level, seq), effects);
         } else {
             self.ready.push(level, waiting);
             self.drop_excess(now, effects);
@@ -329,12 +320,12 @@ impl Queue {
 
     /// Makes a delivery, which its owner, if any, has to settle.
     fn hand_over(&mut self, now: Time, owner: Option<u32>, taken: Taken) -> Delivery {
-        let delivery_count = taken.waiting.delivery_count;
+        let delivery_count = taken.delivery_count;
         let redelivered = delivery_count > 0;
         let (id, message) = match owner {
-            None => (None, taken.waiting.message),
+            None => (None, taken.message),
             Some(owner) => {
-                let message = taken.waiting.message.clone();
+                let message = taken.message.clone();
                 (Some(self.unacked.insert(taken, owner, now)), message)
             }
         };
@@ -348,45 +339,22 @@ impl Queue {
 
     /// Puts a message back that was delivered, unless it has come back too often or is overdue.
     fn put_back(&mut self, now: Time, mut taken: Taken, effects: &mut Vec<Effect>) {
-        let count = taken.waiting.delivery_count.saturating_add(1);
-        taken.waiting.delivery_count = count;
-        if self
-            .options
-            .delivery_limit
-            .is_some_and(|limit| count > limit)
-        {
+        taken.delivery_count = taken.delivery_count.saturating_add(1);
+        let limit = self.options.delivery_limit;
+        if limit.is_some_and(|limit| taken.delivery_count > limit) {
             return effects.push(taken.into_dead(DeathReason::DeliveryLimit));
         }
-        if taken.waiting.deadline.is_due(now) {
+        if taken.deadline.is_due(now) {
             return effects.push(taken.into_dead(DeathReason::Expired));
         }
-        let Taken {
-            waiting,
-            level,
-            seq,
-        } = taken;
-        match (self.options.requeue, self.options.delivery_limit) {
+        let (level, seq, waiting) = (taken.level, taken.seq, taken.into_waiting());
+        match (self.options.requeue, limit) {
             (RequeueOrder::OldPlace, _) => self.ready.insert_returned(level, seq, waiting),
             (RequeueOrder::Returns, None) => self.ready.push(level, waiting),
             (RequeueOrder::Returns, Some(_)) => {
                 self.ready.insert_returned(level, self.returns, waiting);
                 self.returns += 1;
             }
-        }
-    }
-}
-
-impl Taken {
-    fn into_dead(self, reason: DeathReason) -> Effect {
-        let Waiting {
-            message,
-            delivery_count,
-            ..
-        } = self.waiting;
-        Effect::Dead {
-            message,
-            reason,
-            delivery_count,
         }
     }
 }

@@ -165,11 +165,8 @@ impl Model {
             delivery_count: 0,
             message,
         };
-        match if self.ready.is_empty() {
-            self.admit(&item.message)
-        } else {
-            None
-        } {
+        let nobody_ahead = self.ready.is_empty();
+        match nobody_ahead.then(|| self.admit(&item.message)).flatten() {
             Some(consumer) => self.deliver(consumer, item),
             None => {
                 self.ready.push(item);

@@ -102,8 +102,8 @@ impl Queue {
                 consumer: (outstanding.consumer != NO_CONSUMER)
                     .then(|| self.consumers.id(outstanding.consumer)),
                 since: outstanding.since,
-                message: &outstanding.taken.waiting.message,
-                delivery_count: outstanding.taken.waiting.delivery_count,
+                message: &outstanding.taken.message,
+                delivery_count: outstanding.taken.delivery_count,
             })
     }
 }

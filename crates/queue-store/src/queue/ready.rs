@@ -2,7 +2,7 @@
 
 use super::chunk::Waiting;
 use super::level::Level;
-use crate::{Message, Time};
+use crate::{DeathReason, Effect, Message, Time};
 
 /// All waiting messages, by priority: the highest first, each priority in its own order.
 #[derive(Debug, Default)]
@@ -26,12 +26,61 @@ struct Higher {
 }
 
 /// A message that has left its level, and how to put it back.
+///
+/// What waited is not a field of its own: its padding would take an unacknowledged delivery beyond
+/// 64 bytes.
 #[derive(Debug)]
 pub(super) struct Taken {
-    pub(super) waiting: Waiting<Message>,
+    pub(super) message: Message,
+    pub(super) deadline: Time,
+    pub(super) delivery_count: u32,
     pub(super) level: u8,
     /// Its sequence number, or its rank among those that had come back.
     pub(super) seq: u64,
+}
+
+impl Taken {
+    pub(super) fn new(waiting: Waiting<Message>, level: u8, seq: u64) -> Self {
+        let Waiting {
+            message,
+            deadline,
+            delivery_count,
+        } = waiting;
+        Self {
+            message,
+            deadline,
+            delivery_count,
+            level,
+            seq,
+        }
+    }
+
+    pub(super) fn into_waiting(self) -> Waiting<Message> {
+        let Self {
+            message,
+            deadline,
+            delivery_count,
+            ..
+        } = self;
+        Waiting {
+            message,
+            deadline,
+            delivery_count,
+        }
+    }
+
+    pub(super) fn into_dead(self, reason: DeathReason) -> Effect {
+        let Self {
+            message,
+            delivery_count,
+            ..
+        } = self;
+        Effect::Dead {
+            message,
+            reason,
+            delivery_count,
+        }
+    }
 }
 
 impl Ready {
@@ -99,11 +148,7 @@ impl Ready {
         self.len -= 1;
         self.body_bytes -= waiting.message.body_len() as u64;
         self.timed -= usize::from(waiting.deadline != Time::MAX);
-        Some(Taken {
-            waiting,
-            level,
-            seq,
-        })
+        Some(Taken::new(waiting, level, seq))
     }
 
     /// Takes a message that is first of its level and overdue; those of the highest priority come

@@ -63,7 +63,7 @@ impl Unacked {
         }
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
-        self.body_bytes += taken.waiting.message.body_len() as u64;
+        self.body_bytes += taken.message.body_len() as u64;
         let slot = self.slots.insert(Outstanding {
             taken,
             consumer,
@@ -81,7 +81,7 @@ impl Unacked {
             return None;
         }
         let outstanding = self.slots.remove(slot);
-        self.body_bytes -= outstanding.taken.waiting.message.body_len() as u64;
+        self.body_bytes -= outstanding.taken.message.body_len() as u64;
         if self.slots.is_empty() && self.slots.capacity() > KEPT_LEN {
             self.slots = Slab::new();
         }
@@ -100,5 +100,15 @@ impl Unacked {
                 outstanding,
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_takes_64_bytes() {
+        assert_eq!(size_of::<Outstanding>(), 64);
     }
 }
