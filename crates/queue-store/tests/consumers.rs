@@ -126,6 +126,7 @@ fn the_id_of_a_consumer_that_went_does_not_name_the_next() {
     assert!(subject.cancel(a));
     let b = subject.consume(no_ack());
     assert_ne!(a, b);
+    assert_eq!(a.index(), b.index(), "its place in a table is used again");
     assert!(!subject.cancel(a));
     assert!(subject.queue.is_active(b));
 }
