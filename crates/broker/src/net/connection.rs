@@ -1,6 +1,6 @@
 //! One loop per connection: wait for bytes, deliveries, room or a deadline; feed the session; write what it says.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -32,6 +32,10 @@ const WRITE_SIZE: usize = 32 * 1024;
 /// How many reads or batches of deliveries a connection may handle before others get their turn.
 const STEPS_PER_TURN: usize = 8;
 
+/// How many bytes may wait for a peer that does not read before nothing more is read from it either. Until then it may
+/// go on publishing: many clients send a lot before they look at what came back.
+const UNWRITTEN_MAX: usize = 1024 * 1024;
+
 /// A client's socket with its session.
 ///
 /// Idle connections hold no buffers: reading and writing borrow the thread's, and only what could not be consumed or
@@ -52,13 +56,16 @@ pub(super) struct Connection<S> {
 }
 
 /// The buffers of a thread, lent to the connection that is at work on it.
+#[derive(Default)]
 struct Buffers {
     input: BytesMut,
     output: Output,
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers { input: BytesMut::new(), output: Output::default() });
+    /// Taken out while a connection is at work, so that nothing is borrowed while an authenticator of the embedding
+    /// program runs.
+    static BUFFERS: Cell<Buffers> = Cell::default();
 }
 
 impl Connection<TcpStream> {
@@ -94,11 +101,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Does what there is to do, then waits. Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shared.busy.enter();
-        let result = BUFFERS.with_borrow_mut(|buffers| {
-            let result = self.poll_turn(cx, buffers);
-            buffers.output.clear();
-            result
-        });
+        let mut buffers = BUFFERS.take();
+        let result = self.poll_turn(cx, &mut buffers);
+        buffers.output.clear();
+        BUFFERS.set(buffers);
         self.shared.busy.leave();
         result
     }
@@ -124,29 +130,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
         let now = self.shared.now();
+        if let Some(login) = &mut self.login
+            && let Poll::Ready(result) = login.as_mut().poll(cx)
+        {
+            self.login = None;
+            self.session.handle_login(now, result, &mut buffers.output);
+            self.consume_unread(cx, now, buffers)?;
+            return Ok(Poll::Ready(Step::Done));
+        }
         if !self.unwritten.is_empty() {
-            // A peer that does not read is given nothing more, and nothing more is read from it.
+            // A peer that does not read is given no deliveries.
             if self.poll_write_rest(cx, now)?.is_ready() {
                 return Ok(Poll::Ready(Step::Done));
             }
-        } else if let Some(login) = &mut self.login {
-            if let Poll::Ready(result) = login.as_mut().poll(cx) {
-                self.login = None;
-                self.session.handle_login(now, result, &mut buffers.output);
-                self.consume_unread(cx, now, buffers)?;
-                return Ok(Poll::Ready(Step::Done));
-            }
-        } else {
-            if self.outbox.poll_ready(cx).is_ready() {
-                self.deliver(cx, now, &mut buffers.output)?;
-                self.consume_unread(cx, now, buffers)?;
-                return Ok(Poll::Ready(Step::Done));
-            }
-            if self.session.takes_input()
-                && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
-            {
-                return Ok(Poll::Ready(step));
-            }
+        } else if self.outbox.poll_ready(cx).is_ready() {
+            self.deliver(cx, now, &mut buffers.output)?;
+            self.consume_unread(cx, now, buffers)?;
+            return Ok(Poll::Ready(Step::Done));
+        }
+        if self.session.takes_input()
+            && self.unwritten.len() < UNWRITTEN_MAX
+            && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
+        {
+            return Ok(Poll::Ready(step));
         }
         if self.poll_timeout(cx).is_ready() {
             self.session.handle_timeout(now, &mut buffers.output);

@@ -27,8 +27,10 @@ pub(crate) struct RouteCache {
     generation: u64,
     /// By exchange and routing key: the first one's length in one byte, then both.
     routes: HashMap<Box<[u8]>, Arc<Route>, Hasher>,
-    /// The latest answer with its key, for publishers that always send the same way.
-    latest: Option<(Box<[u8]>, Arc<Route>)>,
+    /// The latest answer, for publishers that always send the same way, and its key.
+    latest: Option<Arc<Route>>,
+    latest_key: Vec<u8>,
+    /// The key that is being looked for.
     key: Vec<u8>,
 }
 
@@ -50,13 +52,14 @@ impl RouteCache {
         self.key.push(exchange.len() as u8);
         self.key.extend_from_slice(exchange.as_bytes());
         self.key.extend_from_slice(routing_key.as_bytes());
-        if let Some((key, route)) = &self.latest
-            && **key == *self.key
+        if let Some(route) = &self.latest
+            && self.latest_key == self.key
         {
             return Some(Arc::clone(route));
         }
         let route = Arc::clone(self.routes.get(self.key.as_slice())?);
-        self.latest = Some((self.key.as_slice().into(), Arc::clone(&route)));
+        self.latest = Some(Arc::clone(&route));
+        self.latest_key.clone_from(&self.key);
         Some(route)
     }
 
