@@ -34,8 +34,18 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    pub(crate) fn new(username: String, password: Vec<u8>, mechanism: &'static str, peer: Option<SocketAddr>) -> Self {
-        Self { username, password, mechanism, peer }
+    pub(crate) fn new(
+        username: String,
+        password: Vec<u8>,
+        mechanism: &'static str,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        Self {
+            username,
+            password,
+            mechanism,
+            peer,
+        }
     }
 }
 
@@ -49,7 +59,9 @@ impl Identity {
     /// The identity of the user with this name.
     #[must_use]
     pub fn new(username: impl Into<Arc<str>>) -> Self {
-        Self { username: username.into() }
+        Self {
+            username: username.into(),
+        }
     }
 
     /// The user's name, as the `user-id` property of its messages must state it.
@@ -69,7 +81,9 @@ impl LoginRefused {
     /// A refusal with this reason for the operator.
     #[must_use]
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+        Self {
+            reason: reason.into(),
+        }
     }
 }
 
@@ -82,7 +96,8 @@ impl fmt::Display for LoginRefused {
 impl std::error::Error for LoginRefused {}
 
 /// What [`Authenticator::authenticate`] returns.
-pub type LoginFuture<'a> = Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send + 'a>>;
+pub type LoginFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send + 'a>>;
 
 /// Decides who may log in.
 ///
@@ -124,13 +139,25 @@ impl UserTable {
     /// Adds a user who may come from anywhere; replaces one of the same name.
     #[must_use]
     pub fn with_user(self, name: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
-        self.with(name.into(), User { password: password.into(), loopback_only: false })
+        self.with(
+            name.into(),
+            User {
+                password: password.into(),
+                loopback_only: false,
+            },
+        )
     }
 
     /// Adds a user who is only let in from a loopback address; replaces one of the same name.
     #[must_use]
     pub fn with_loopback_user(self, name: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
-        self.with(name.into(), User { password: password.into(), loopback_only: true })
+        self.with(
+            name.into(),
+            User {
+                password: password.into(),
+                loopback_only: true,
+            },
+        )
     }
 
     fn with(mut self, name: String, user: User) -> Self {
@@ -145,10 +172,14 @@ impl UserTable {
         };
         // RabbitMQ refuses empty passwords whatever the table says (behaviour reference, section 18.1).
         if login.password.is_empty() || !equal_in_constant_time(&user.password, &login.password) {
-            return Err(LoginRefused::new(format!("user '{name}' gave a wrong password")));
+            return Err(LoginRefused::new(format!(
+                "user '{name}' gave a wrong password"
+            )));
         }
         if user.loopback_only && !login.peer.is_none_or(|peer| is_loopback(peer.ip())) {
-            return Err(LoginRefused::new(format!("user '{name}' can only connect via localhost")));
+            return Err(LoginRefused::new(format!(
+                "user '{name}' can only connect via localhost"
+            )));
         }
         Ok(Identity::new(name.as_str()))
     }
@@ -156,7 +187,9 @@ impl UserTable {
 
 impl fmt::Debug for UserTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserTable").field("users", &self.users.keys()).finish()
+        f.debug_struct("UserTable")
+            .field("users", &self.users.keys())
+            .finish()
     }
 }
 
@@ -173,7 +206,11 @@ fn is_loopback(address: IpAddr) -> bool {
 
 /// Takes as long for a wrong first byte as for a wrong last one; only the lengths can be told apart.
 fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .fold(0, |difference, (x, y)| difference | (x ^ y))
+            == 0
 }
 
 #[cfg(test)]
@@ -182,7 +219,12 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, password: &str, peer: Option<&str>, want: bool) {
-        let login = Login::new(name.into(), password.into(), "PLAIN", peer.map(|peer| peer.parse().unwrap()));
+        let login = Login::new(
+            name.into(),
+            password.into(),
+            "PLAIN",
+            peer.map(|peer| peer.parse().unwrap()),
+        );
         let table = UserTable::guest().with_user("ann", "secret");
         assert_eq!(table.check(&login).is_ok(), want, "{login:?}");
     }
@@ -208,6 +250,12 @@ mod tests {
     #[test]
     fn debug_output_shows_no_password() {
         let login = Login::new("ann".into(), b"secret".to_vec(), "PLAIN", None);
-        assert!(!format!("{login:?} {:?}", UserTable::new().with_user("ann", "secret")).contains("secret"));
+        assert!(
+            !format!(
+                "{login:?} {:?}",
+                UserTable::new().with_user("ann", "secret")
+            )
+            .contains("secret")
+        );
     }
 }

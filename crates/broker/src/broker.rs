@@ -25,7 +25,9 @@ pub struct Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,18 +134,34 @@ impl Builder {
     ///
     /// # Panics
     /// Outside a tokio runtime with time and IO enabled.
-    #[expect(clippy::unused_async, reason = "opening a data directory will have to wait, and is part of starting")]
-    #[expect(clippy::disallowed_methods, reason = "the broker's own task is started here")]
+    #[expect(
+        clippy::unused_async,
+        reason = "opening a data directory will have to wait, and is part of starting"
+    )]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the broker's own task is started here"
+    )]
     pub async fn start(self) -> Result<Broker, Error> {
         let mut sockets = Vec::new();
         for address in &self.config.amqp_listeners {
-            sockets.push(net::bind(*address).map_err(|source| Error::listen(address.to_string(), source))?);
+            sockets.push(
+                net::bind(*address).map_err(|source| Error::listen(address.to_string(), source))?,
+            );
         }
-        let clock = self.virtual_clock.map_or_else(Clock::system, Clock::Virtual);
-        let authenticator = self.authenticator.unwrap_or_else(|| Arc::new(UserTable::guest()));
+        let clock = self
+            .virtual_clock
+            .map_or_else(Clock::system, Clock::Virtual);
+        let authenticator = self
+            .authenticator
+            .unwrap_or_else(|| Arc::new(UserTable::guest()));
         let shared = Shared::new(self.config, clock, authenticator);
         let timers = tokio::spawn(net::run_timers(Arc::clone(&shared)));
-        let mut broker = Broker { shared, listeners: Vec::new(), timers };
+        let mut broker = Broker {
+            shared,
+            listeners: Vec::new(),
+            timers,
+        };
         for socket in sockets {
             let listener = Listener::start(socket, Arc::clone(&broker.shared))
                 .map_err(|source| Error::listen("a socket".to_owned(), source))?;
@@ -232,8 +250,14 @@ impl Broker {
         self.listeners.clear();
         self.shared.registry.close_all();
         let patience = self.shared.config.shutdown_timeout;
-        if tokio::time::timeout(patience, self.shared.registry.wait_for_sockets()).await.is_err() {
-            tracing::warn!(connections = self.connection_count(), "shut down without waiting for the last clients");
+        if tokio::time::timeout(patience, self.shared.registry.wait_for_sockets())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.connection_count(),
+                "shut down without waiting for the last clients"
+            );
         }
     }
 }

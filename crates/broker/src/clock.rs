@@ -28,7 +28,10 @@ pub(crate) struct SystemClock {
 }
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     pub(crate) fn system() -> Self {
         let since_epoch = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -39,7 +42,10 @@ impl Clock {
         }))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     pub(crate) fn now(&self) -> Time {
         match self {
             Self::System(clock) => {
@@ -61,13 +67,17 @@ impl Clock {
                 let now = self.now();
                 let ahead = deadline.as_millis().saturating_sub(now.as_millis());
                 let wait = if ahead > FURTHEST_MS {
-                    clock.started_at + Duration::from_millis(now.as_millis() - clock.epoch_ms + FURTHEST_MS)
+                    clock.started_at
+                        + Duration::from_millis(now.as_millis() - clock.epoch_ms + FURTHEST_MS)
                 } else {
                     clock.started_at + Duration::from_millis(offset)
                 };
                 Sleep::System(Box::pin(tokio::time::sleep_until(wait)))
             }
-            Self::Virtual(clock) => Sleep::Virtual { clock: clock.clone(), deadline },
+            Self::Virtual(clock) => Sleep::Virtual {
+                clock: clock.clone(),
+                deadline,
+            },
         }
     }
 }
@@ -119,7 +129,10 @@ impl VirtualClock {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            state: Arc::new(Mutex::new(VirtualState { now: Time::from_millis(VIRTUAL_START_MS), sleepers: Vec::new() })),
+            state: Arc::new(Mutex::new(VirtualState {
+                now: Time::from_millis(VIRTUAL_START_MS),
+                sleepers: Vec::new(),
+            })),
         }
     }
 
@@ -137,7 +150,11 @@ impl VirtualClock {
             let mut state = self.state.lock();
             state.now = state.now.saturating_add(to_ms(by));
             let now = state.now;
-            state.sleepers.extract_if(.., |(deadline, _)| *deadline <= now).map(|(_, waker)| waker).collect()
+            state
+                .sleepers
+                .extract_if(.., |(deadline, _)| *deadline <= now)
+                .map(|(_, waker)| waker)
+                .collect()
         };
         for waker in due {
             waker.wake();
@@ -149,7 +166,10 @@ impl VirtualClock {
         if state.now >= deadline {
             return Poll::Ready(());
         }
-        let known = state.sleepers.iter().any(|(at, waker)| *at == deadline && waker.will_wake(cx.waker()));
+        let known = state
+            .sleepers
+            .iter()
+            .any(|(at, waker)| *at == deadline && waker.will_wake(cx.waker()));
         if !known {
             state.sleepers.push((deadline, cx.waker().clone()));
         }

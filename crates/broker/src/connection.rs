@@ -102,7 +102,11 @@ impl Drop for Registration {
 
 impl Registry {
     /// Enters somebody; what is for them goes to `outbox`. None when the broker is shutting down.
-    pub(crate) fn register(self: &Arc<Self>, outbox: &Arc<Outbox>, kind: Kind) -> Option<Registration> {
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        outbox: &Arc<Outbox>,
+        kind: Kind,
+    ) -> Option<Registration> {
         let mut state = self.state.lock();
         if state.closing {
             return None;
@@ -113,7 +117,12 @@ impl Registry {
             *count += 1;
         }
         let key = state.outboxes.insert(Arc::clone(outbox));
-        Some(Registration { registry: Arc::clone(self), key, id, kind })
+        Some(Registration {
+            registry: Arc::clone(self),
+            key,
+            id,
+            kind,
+        })
     }
 
     /// How many clients have a socket.
@@ -144,7 +153,11 @@ impl Registry {
         let outboxes: Vec<_> = {
             let mut state = self.state.lock();
             state.closing = true;
-            state.outboxes.iter().map(|(_, outbox)| Arc::clone(outbox)).collect()
+            state
+                .outboxes
+                .iter()
+                .map(|(_, outbox)| Arc::clone(outbox))
+                .collect()
         };
         for outbox in outboxes {
             let close = Outgoing::Close {

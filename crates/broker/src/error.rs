@@ -18,12 +18,19 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(code: ReplyCode, explanation: impl Into<String>) -> Self {
-        Self { code, explanation: explanation.into(), method: None }
+        Self {
+            code,
+            explanation: explanation.into(),
+            method: None,
+        }
     }
 
     /// Blames this class and method instead of the one that was being handled.
     pub(crate) fn of_method(self, class_id: u16, method_id: u16) -> Self {
-        Self { method: Some((class_id, method_id)), ..self }
+        Self {
+            method: Some((class_id, method_id)),
+            ..self
+        }
     }
 
     pub(crate) fn access_refused(explanation: impl Into<String>) -> Self {
@@ -85,16 +92,23 @@ enum Kind {
     Unroutable(Message),
     QueueFull,
     Closed,
-    Listen { address: String, source: std::io::Error },
+    Listen {
+        address: String,
+        source: std::io::Error,
+    },
 }
 
 impl Error {
     pub(crate) fn unroutable(message: Message) -> Self {
-        Self { kind: Kind::Unroutable(message) }
+        Self {
+            kind: Kind::Unroutable(message),
+        }
     }
 
     pub(crate) fn queue_full() -> Self {
-        Self { kind: Kind::QueueFull }
+        Self {
+            kind: Kind::QueueFull,
+        }
     }
 
     pub(crate) fn closed() -> Self {
@@ -102,7 +116,9 @@ impl Error {
     }
 
     pub(crate) fn listen(address: String, source: std::io::Error) -> Self {
-        Self { kind: Kind::Listen { address, source } }
+        Self {
+            kind: Kind::Listen { address, source },
+        }
     }
 
     /// The exchange, queue or virtual host does not exist.
@@ -172,7 +188,9 @@ impl Error {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self { kind: Kind::Refused(refusal) }
+        Self {
+            kind: Kind::Refused(refusal),
+        }
     }
 }
 
@@ -181,7 +199,12 @@ impl fmt::Display for Error {
         match &self.kind {
             Kind::Refused(refusal) => f.write_str(&refusal.explanation),
             Kind::Unroutable(message) => {
-                write!(f, "no queue for routing key '{}' at exchange '{}'", message.routing_key(), message.exchange())
+                write!(
+                    f,
+                    "no queue for routing key '{}' at exchange '{}'",
+                    message.routing_key(),
+                    message.exchange()
+                )
             }
             Kind::QueueFull => f.write_str("a queue is full and refuses new messages"),
             Kind::Closed => f.write_str("the broker is shut down"),

@@ -17,7 +17,9 @@ pub(crate) fn of(peek: &Peek<'_>) -> Result<Option<u64>, Refusal> {
 
 fn parse(text: &str) -> Result<u64, Refusal> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(digits.len());
     let sign = text.len() - digits.len();
     let problem = if end == 0 {
         "no_integer".to_owned()
@@ -30,7 +32,9 @@ fn parse(text: &str) -> Result<u64, Refusal> {
             _ => format!("{{value_too_large,{}}}", text.trim_start_matches('+')),
         }
     };
-    Err(Refusal::precondition_failed(format!("invalid expiration '{text}': {problem}")))
+    Err(Refusal::precondition_failed(format!(
+        "invalid expiration '{text}': {problem}"
+    )))
 }
 
 #[cfg(test)]
@@ -55,6 +59,9 @@ mod tests {
         check("1.5", Err("{leftover_string,\".5\"}"));
         check("-1", Err("{value_negative,-1}"));
         check("315360000001", Err("{value_too_large,315360000001}"));
-        check("99999999999999999999", Err("{value_too_large,99999999999999999999}"));
+        check(
+            "99999999999999999999",
+            Err("{value_too_large,99999999999999999999}"),
+        );
     }
 }

@@ -25,10 +25,11 @@ mod vhost;
 pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
 pub use broker::{Broker, Builder};
 pub use client::{
-    Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo,
-    QueueOptions,
+    Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
+    Publish, QueueInfo, QueueOptions,
 };
 pub use clock::VirtualClock;
 pub use error::Error;
 pub use leveret_amqp_codec::{Properties, Table, Value};
 pub use leveret_queue_store::{Message, Time};
+pub use vhost::Scheduled;

@@ -28,13 +28,21 @@ pub(crate) struct MemoryGauge {
 
 impl MemoryGauge {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit, alarm: AtomicBool::new(false), blocked: Mutex::default(), over: Notify::new() }
+        Self {
+            used: AtomicUsize::new(0),
+            limit,
+            alarm: AtomicBool::new(false),
+            blocked: Mutex::default(),
+            over: Notify::new(),
+        }
     }
 
     /// What `messages` messages with `bytes` bytes altogether count for.
     pub(crate) fn cost(messages: usize, bytes: u64) -> usize {
         let overhead = messages.saturating_mul(MESSAGE_OVERHEAD_BYTES);
-        usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(overhead)
+        usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .saturating_add(overhead)
     }
 
     /// A queue that held `before` now holds `after`. Must be called without a queue's lock: it may wake connections.
@@ -42,7 +50,11 @@ impl MemoryGauge {
         if after > before {
             let used = self.used.fetch_add(after - before, Ordering::Relaxed) + (after - before);
             if used > self.limit && !self.alarm.swap(true, Ordering::SeqCst) {
-                tracing::warn!(used, limit = self.limit, "memory alarm: publishers are blocked");
+                tracing::warn!(
+                    used,
+                    limit = self.limit,
+                    "memory alarm: publishers are blocked"
+                );
                 // A queue may have emptied between the sum and the alarm.
                 self.release_if_low();
             }
@@ -62,7 +74,11 @@ impl MemoryGauge {
         tracing::info!(limit = self.limit, "memory alarm is over");
         self.over.notify_waiters();
         let blocked = std::mem::take(&mut *self.blocked.lock());
-        for waker in blocked.iter().filter_map(Weak::upgrade).filter_map(|outbox| outbox.push([Outgoing::Unblocked])) {
+        for waker in blocked
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter_map(|outbox| outbox.push([Outgoing::Unblocked]))
+        {
             waker.wake();
         }
     }

@@ -22,9 +22,16 @@ pub(crate) struct ConsumerKey(pub(crate) u32);
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     /// A queue assigned a message to one of the connection's consumers.
-    Deliver { channel: ChannelId, consumer: ConsumerKey, delivery: Delivery },
+    Deliver {
+        channel: ChannelId,
+        consumer: ConsumerKey,
+        delivery: Delivery,
+    },
     /// The consumer's queue is gone.
-    ConsumerCancelled { channel: ChannelId, consumer: ConsumerKey },
+    ConsumerCancelled {
+        channel: ChannelId,
+        consumer: ConsumerKey,
+    },
     /// The memory alarm is over.
     Unblocked,
     /// The broker wants the connection closed.
@@ -55,7 +62,11 @@ struct State {
 
 impl Outbox {
     pub(crate) fn new(busy: BusyCount) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), window: Arc::new(Gate::new(WINDOW_BYTES)), busy })
+        Arc::new(Self {
+            state: Mutex::default(),
+            window: Arc::new(Gate::new(WINDOW_BYTES)),
+            busy,
+        })
     }
 
     /// Bounds the bytes of messages that wait here.
@@ -132,8 +143,14 @@ mod tests {
         let outbox = Outbox::new(BusyCount::default());
         let cx = Context::from_waker(Waker::noop());
         assert!(outbox.poll_ready(&cx).is_pending());
-        assert!(outbox.push([Outgoing::Unblocked]).is_some(), "a sleeping task is woken");
-        assert!(outbox.push([Outgoing::Unblocked]).is_none(), "and not a second time");
+        assert!(
+            outbox.push([Outgoing::Unblocked]).is_some(),
+            "a sleeping task is woken"
+        );
+        assert!(
+            outbox.push([Outgoing::Unblocked]).is_none(),
+            "and not a second time"
+        );
         assert!(outbox.poll_ready(&cx).is_ready());
         let mut items = VecDeque::new();
         outbox.take(&mut items);

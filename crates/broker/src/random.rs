@@ -19,11 +19,15 @@ enum Source {
 
 impl RandomNames {
     pub(crate) fn from_system() -> Self {
-        Self { source: Source::System }
+        Self {
+            source: Source::System,
+        }
     }
 
     pub(crate) fn seeded(seed: u64) -> Self {
-        Self { source: Source::Seeded(Mutex::new(seed)) }
+        Self {
+            source: Source::Seeded(Mutex::new(seed)),
+        }
     }
 
     /// `prefix` and 22 characters of URL-safe base64: 16 random bytes without padding.
@@ -36,10 +40,21 @@ impl RandomNames {
         name
     }
 
+    /// A number to seed choices with that need not be secret.
+    pub(crate) fn seed(&self) -> u64 {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        let [half, ..] = bytes.as_chunks::<8>().0 else {
+            return 0;
+        };
+        u64::from_be_bytes(*half)
+    }
+
     fn fill(&self, bytes: &mut [u8; 16]) {
         match &self.source {
             Source::System => {
-                getrandom::fill(bytes).expect("the operating system's random source works once the machine is up");
+                getrandom::fill(bytes)
+                    .expect("the operating system's random source works once the machine is up");
             }
             Source::Seeded(state) => {
                 let mut state = state.lock();
@@ -52,8 +67,13 @@ impl RandomNames {
 }
 
 fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *state;
+    *state = state.wrapping_add(1);
+    mix(*state)
+}
+
+/// The n-th number of SplitMix64: as good as chance for everything but secrets.
+pub(crate) fn mix(n: u64) -> u64 {
+    let mut mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
@@ -87,7 +107,10 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_names_again() {
-        assert_eq!(RandomNames::seeded(7).name(""), RandomNames::seeded(7).name(""));
+        assert_eq!(
+            RandomNames::seeded(7).name(""),
+            RandomNames::seeded(7).name("")
+        );
         let names = RandomNames::seeded(7);
         assert_ne!(names.name(""), names.name(""));
     }

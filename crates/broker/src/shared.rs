@@ -30,17 +30,25 @@ pub(crate) struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl Shared {
     /// A broker with the virtual host `/`.
-    pub(crate) fn new(config: Config, clock: Clock, authenticator: Arc<dyn Authenticator>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> Arc<Self> {
         let services = Arc::new(Services {
             timers: Timers::default(),
             memory: MemoryGauge::new(config.memory_limit),
-            names: config.name_seed.map_or_else(RandomNames::from_system, RandomNames::seeded),
+            names: config
+                .name_seed
+                .map_or_else(RandomNames::from_system, RandomNames::seeded),
         });
         let name: Arc<str> = Arc::from("/");
         let root = VirtualHost::new(Arc::clone(&name), Arc::clone(&services));
@@ -63,12 +71,12 @@ impl Shared {
         self.clock.now()
     }
 
-    /// Has every queue whose deadline has come look at it.
+    /// Runs what is due.
     pub(crate) fn run_timers(&self) {
         let now = self.now();
-        for queue in self.services.timers.take_due(now) {
-            if let Some(queue) = queue.upgrade() {
-                queue.poll(now);
+        for due in self.services.timers.take_due(now) {
+            if let Some(due) = due.upgrade() {
+                due.run(now);
             }
         }
     }

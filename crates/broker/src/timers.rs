@@ -2,15 +2,20 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Weak;
+use std::fmt;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use leveret_queue_store::Time;
 use parking_lot::Mutex;
 
-use crate::vhost::QueueCell;
+/// Something that asked to be run at a point in time.
+pub(crate) trait Due: Send + Sync {
+    /// The time has come. Called without any lock.
+    fn run(self: Arc<Self>, now: Time);
+}
 
-/// The deadlines of all queues of a broker.
+/// The deadlines of all queues and delayed exchanges of a broker.
 ///
 /// A queue has at most a few entries here (it registers again only for an earlier deadline than the one it waits for),
 /// so the heap is bounded by the number of queues, not of messages. One task of `net` sleeps until the earliest.
@@ -27,11 +32,18 @@ struct State {
     next_number: u64,
 }
 
-#[derive(Debug)]
 struct Entry {
     at: Time,
     number: u64,
-    queue: Weak<QueueCell>,
+    due: Weak<dyn Due>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Entry {
@@ -61,29 +73,37 @@ impl Ord for Entry {
 }
 
 impl Timers {
-    /// Has the queue polled at `at`. Wakes the timer task when that is earlier than everything so far, so the caller
+    /// Has something run at `at`, if it still exists then. Wakes the timer task when that is earlier than everything so far, so the caller
     /// must not hold a lock.
-    pub(crate) fn schedule(&self, at: Time, queue: Weak<QueueCell>) {
+    pub(crate) fn schedule(&self, at: Time, due: Weak<dyn Due>) {
         let waker = {
             let mut state = self.state.lock();
             let number = state.next_number;
             state.next_number += 1;
             let is_earliest = state.heap.peek().is_none_or(|Reverse(first)| at < first.at);
-            state.heap.push(Reverse(Entry { at, number, queue }));
-            if is_earliest { state.waker.take() } else { None }
+            state.heap.push(Reverse(Entry { at, number, due }));
+            if is_earliest {
+                state.waker.take()
+            } else {
+                None
+            }
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// The queues whose deadline has come, earliest first.
-    pub(crate) fn take_due(&self, now: Time) -> Vec<Weak<QueueCell>> {
+    /// What is due, earliest first.
+    pub(crate) fn take_due(&self, now: Time) -> Vec<Weak<dyn Due>> {
         let mut state = self.state.lock();
         let mut due = Vec::new();
-        while state.heap.peek().is_some_and(|Reverse(first)| first.at <= now) {
+        while state
+            .heap
+            .peek()
+            .is_some_and(|Reverse(first)| first.at <= now)
+        {
             if let Some(Reverse(entry)) = state.heap.pop() {
-                due.push(entry.queue);
+                due.push(entry.due);
             }
         }
         due

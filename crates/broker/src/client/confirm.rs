@@ -20,7 +20,9 @@ pub struct Confirm {
 
 impl std::fmt::Debug for Confirm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Confirm").field("result", &self.result).finish_non_exhaustive()
+        f.debug_struct("Confirm")
+            .field("result", &self.result)
+            .finish_non_exhaustive()
     }
 }
 
@@ -28,9 +30,13 @@ impl Confirm {
     pub(super) fn new(result: Result<(), Error>, services: &Arc<Services>) -> Self {
         let released = services.memory.is_alarmed().then(|| {
             let services = Arc::clone(services);
-            Box::pin(async move { services.memory.released().await }) as Pin<Box<dyn Future<Output = ()> + Send>>
+            Box::pin(async move { services.memory.released().await })
+                as Pin<Box<dyn Future<Output = ()> + Send>>
         });
-        Self { result: Some(result), released }
+        Self {
+            result: Some(result),
+            released,
+        }
     }
 }
 
@@ -42,6 +48,10 @@ impl Future for Confirm {
             std::task::ready!(released.as_mut().poll(cx));
             self.released = None;
         }
-        Poll::Ready(self.result.take().expect("a future is not polled after it has resolved"))
+        Poll::Ready(
+            self.result
+                .take()
+                .expect("a future is not polled after it has resolved"),
+        )
     }
 }

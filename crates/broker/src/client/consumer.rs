@@ -39,7 +39,15 @@ impl Consumer {
         queue: Arc<QueueCell>,
         id: ConsumerId,
     ) -> Self {
-        Self { client, outbox, queue, id, inbox: VecDeque::new(), over: false, _registration: registration }
+        Self {
+            client,
+            outbox,
+            queue,
+            id,
+            inbox: VecDeque::new(),
+            over: false,
+            _registration: registration,
+        }
     }
 
     /// Waits for the next message; none when there will be no more.
@@ -70,9 +78,15 @@ impl Consumer {
                     if self.outbox.window().leave(size) {
                         self.queue.poll(clock.now());
                     }
-                    return Poll::Ready(Some(Delivery::new(clock, Arc::clone(&self.queue), delivery)));
+                    return Poll::Ready(Some(Delivery::new(
+                        clock,
+                        Arc::clone(&self.queue),
+                        delivery,
+                    )));
                 }
-                Some(Outgoing::ConsumerCancelled { .. } | Outgoing::Close { .. }) => self.over = true,
+                Some(Outgoing::ConsumerCancelled { .. } | Outgoing::Close { .. }) => {
+                    self.over = true
+                }
                 Some(_) => {}
                 None => {
                     if self.outbox.poll_ready(cx).is_pending() {

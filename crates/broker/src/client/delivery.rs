@@ -23,7 +23,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(clock: Clock, queue: Arc<QueueCell>, delivery: leveret_queue_store::Delivery) -> Self {
+    pub(super) fn new(
+        clock: Clock,
+        queue: Arc<QueueCell>,
+        delivery: leveret_queue_store::Delivery,
+    ) -> Self {
         Self {
             clock,
             queue,
@@ -54,7 +58,9 @@ impl Delivery {
     /// Its properties and headers.
     #[must_use]
     pub fn properties(&self) -> Properties {
-        Properties::from(RawProperties::from_validated_bytes(self.message.properties()))
+        Properties::from(RawProperties::from_validated_bytes(
+            self.message.properties(),
+        ))
     }
 
     /// It was handed to a consumer before, who may have seen it.
@@ -76,7 +82,11 @@ impl Delivery {
 
     /// It was not done: back to its old place in the queue, or, without `requeue`, dead-lettered or forgotten.
     pub fn nack(mut self, requeue: bool) {
-        self.settle(if requeue { Settlement::Requeue } else { Settlement::Discard });
+        self.settle(if requeue {
+            Settlement::Requeue
+        } else {
+            Settlement::Discard
+        });
     }
 
     /// The same as [`nack`](Self::nack), under the name that AMQP had first.
@@ -86,7 +96,8 @@ impl Delivery {
 
     fn settle(&mut self, how: Settlement) {
         if let Some(id) = self.id.take() {
-            self.queue.settle(self.clock.now(), std::iter::once(id), how);
+            self.queue
+                .settle(self.clock.now(), std::iter::once(id), how);
         }
     }
 }

@@ -16,14 +16,16 @@ use crate::error::{Error, Refusal};
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
 use crate::vhost::{
-    BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, QueueCell, QueueDeclare, QueueDelete, RouteCache,
-    VirtualHost,
+    BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, QueueCell, QueueDeclare,
+    QueueDelete, RouteCache, Scheduled, VirtualHost,
 };
 
 pub use confirm::Confirm;
 pub use consumer::Consumer;
 pub use delivery::Delivery;
-pub use options::{ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions};
+pub use options::{
+    ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
+};
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
 /// channel does, under the same rules.
@@ -72,14 +74,21 @@ impl Client {
             exclusive: Mutex::default(),
             publisher: Mutex::default(),
         };
-        Some(Self { inner: Arc::new(inner) })
+        Some(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Declares an exchange. Nothing happens when one of this name with the same properties exists.
     ///
     /// # Errors
     /// For reserved names, and when an exchange of this name has other properties.
-    pub async fn declare_exchange(&self, name: &str, kind: ExchangeType, options: ExchangeOptions) -> Result<(), Error> {
+    pub async fn declare_exchange(
+        &self,
+        name: &str,
+        kind: ExchangeType,
+        options: ExchangeOptions,
+    ) -> Result<(), Error> {
         let arguments = options.to_arguments().to_bytes();
         self.inner.vhost.declare_exchange(&ExchangeDeclare {
             name,
@@ -106,7 +115,11 @@ impl Client {
     /// # Errors
     /// For reserved names (`amq.`), unacceptable options, a queue of this name with other properties, or one that is
     /// exclusive to another client.
-    pub async fn declare_queue(&self, name: &str, options: QueueOptions) -> Result<QueueInfo, Error> {
+    pub async fn declare_queue(
+        &self,
+        name: &str,
+        options: QueueOptions,
+    ) -> Result<QueueInfo, Error> {
         let arguments = options.to_arguments().to_bytes();
         let declare = QueueDeclare {
             name,
@@ -115,7 +128,10 @@ impl Client {
             auto_delete: options.auto_delete,
             arguments: RawTable::from_validated_bytes(&arguments),
         };
-        let declared = self.inner.vhost.declare_queue(self.inner.shared.now(), self.id(), &declare)?;
+        let declared =
+            self.inner
+                .vhost
+                .declare_queue(self.inner.shared.now(), self.id(), &declare)?;
         if declared.created && options.exclusive {
             let mut exclusive = self.inner.exclusive.lock();
             exclusive.retain(|queue| queue.strong_count() > 0);
@@ -147,16 +163,29 @@ impl Client {
     /// # Errors
     /// When it is exclusive to another client.
     pub async fn delete_queue(&self, name: &str) -> Result<u64, Error> {
-        let delete = QueueDelete { name, if_unused: false, if_empty: false };
-        Ok(self.inner.vhost.delete_queue(self.inner.shared.now(), self.id(), &delete)?)
+        let delete = QueueDelete {
+            name,
+            if_unused: false,
+            if_empty: false,
+        };
+        Ok(self
+            .inner
+            .vhost
+            .delete_queue(self.inner.shared.now(), self.id(), &delete)?)
     }
 
     /// Has an exchange route to a queue. Nothing happens when it does so already.
     ///
     /// # Errors
     /// When either does not exist, for the default exchange, or for an exclusive queue of another client.
-    pub async fn bind_queue(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), Error> {
-        self.bind_queue_with(queue, exchange, routing_key, &Table::default()).await
+    pub async fn bind_queue(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Result<(), Error> {
+        self.bind_queue_with(queue, exchange, routing_key, &Table::default())
+            .await
     }
 
     /// As [`Client::bind_queue`], with arguments: what a headers exchange compares.
@@ -172,31 +201,59 @@ impl Client {
     ) -> Result<(), Error> {
         let arguments = arguments.to_bytes();
         let request = request(queue, exchange, routing_key, &arguments);
-        Ok(self.inner.vhost.bind_queue(self.id(), &request)?)
+        Ok(self
+            .inner
+            .vhost
+            .bind_queue(self.inner.shared.now(), self.id(), &request)?)
     }
 
     /// Removes a binding that was made without arguments. What does not exist is fine.
     ///
     /// # Errors
     /// For the default exchange, and for an exclusive queue of another client.
-    pub async fn unbind_queue(&self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), Error> {
-        Ok(self.inner.vhost.unbind_queue(self.id(), &request(queue, exchange, routing_key, &[]))?)
+    pub async fn unbind_queue(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Result<(), Error> {
+        Ok(self
+            .inner
+            .vhost
+            .unbind_queue(self.id(), &request(queue, exchange, routing_key, &[]))?)
     }
 
     /// Has an exchange route to another exchange. Cycles are harmless: a queue gets a message once.
     ///
     /// # Errors
     /// When either does not exist, and for the default exchange.
-    pub async fn bind_exchange(&self, destination: &str, source: &str, routing_key: &str) -> Result<(), Error> {
-        Ok(self.inner.vhost.bind_exchange(&request(destination, source, routing_key, &[]))?)
+    pub async fn bind_exchange(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &str,
+    ) -> Result<(), Error> {
+        let request = request(destination, source, routing_key, &[]);
+        Ok(self
+            .inner
+            .vhost
+            .bind_exchange(self.inner.shared.now(), &request)?)
     }
 
     /// Removes a binding between exchanges that was made without arguments. What does not exist is fine.
     ///
     /// # Errors
     /// For the default exchange.
-    pub async fn unbind_exchange(&self, destination: &str, source: &str, routing_key: &str) -> Result<(), Error> {
-        Ok(self.inner.vhost.unbind_exchange(&request(destination, source, routing_key, &[]))?)
+    pub async fn unbind_exchange(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &str,
+    ) -> Result<(), Error> {
+        Ok(self
+            .inner
+            .vhost
+            .unbind_exchange(&request(destination, source, routing_key, &[]))?)
     }
 
     /// Publishes a message. It is with its queues when this returns; the future tells what became of it, as a publisher
@@ -219,10 +276,17 @@ impl Client {
     fn publish_now(&self, publish: &Publish<'_>) -> Result<(), Error> {
         for name in [publish.exchange, publish.routing_key] {
             if name.len() > 255 {
-                return Err(Refusal::precondition_failed("names and routing keys have at most 255 bytes").into());
+                return Err(Refusal::precondition_failed(
+                    "names and routing keys have at most 255 bytes",
+                )
+                .into());
             }
         }
-        let properties = publish.properties.as_ref().map(Properties::to_bytes).unwrap_or_default();
+        let properties = publish
+            .properties
+            .as_ref()
+            .map(Properties::to_bytes)
+            .unwrap_or_default();
         let raw = RawProperties::from_validated_bytes(&properties);
         let peek = raw.peek();
         let parts = MessageParts {
@@ -237,18 +301,33 @@ impl Client {
         let (route, message) = {
             let mut publisher = self.inner.publisher.lock();
             let Publisher { cache, scratch } = &mut *publisher;
-            let route = self.inner.vhost.route(cache, publish.exchange, publish.routing_key, peek.headers)?;
+            let route = self.inner.vhost.route(
+                cache,
+                publish.exchange,
+                publish.routing_key,
+                raw,
+                peek.headers,
+            )?;
             (route, Message::new(&parts, scratch))
         };
+        let now = self.inner.shared.now();
+        self.inner.vhost.capture(now, &route, &message);
         if route.queues.is_empty() {
-            return if publish.mandatory { Err(Error::unroutable(message)) } else { Ok(()) };
+            return if publish.mandatory {
+                Err(Error::unroutable(message))
+            } else {
+                Ok(())
+            };
         }
         let mut refused = Vec::new();
-        let now = self.inner.shared.now();
         for queue in &route.queues {
             queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
         }
-        if refused.is_empty() { Ok(()) } else { Err(Error::queue_full()) }
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::queue_full())
+        }
     }
 
     /// Starts a consumer. Messages come from [`Consumer::recv`], or from it as a `Stream`.
@@ -259,8 +338,12 @@ impl Client {
         let cell = self.queue(queue)?;
         // What an application has not taken yet is its own business, so it does not count as the broker's work.
         let outbox = Outbox::new(Default::default());
-        let registration =
-            self.inner.shared.registry.register(&outbox, Kind::Consumer).ok_or_else(Error::closed)?;
+        let registration = self
+            .inner
+            .shared
+            .registry
+            .register(&outbox, Kind::Consumer)
+            .ok_or_else(Error::closed)?;
         let link = ConsumerLink {
             outbox: Arc::clone(&outbox),
             channel: Default::default(),
@@ -274,12 +357,15 @@ impl Client {
             window: Some(Arc::clone(outbox.window())),
             channel_prefetch: None,
         };
-        let id = cell.consume(self.inner.shared.now(), consumer_options, link).map_err(|problem| match problem {
-            CannotConsume::QueueGone => self.inner.vhost.no_queue(queue),
-            CannotConsume::Refused(_) => {
-                Refusal::access_refused(format!("{} in exclusive use", self.inner.vhost.queue_phrase(queue)))
-            }
-        })?;
+        let id = cell
+            .consume(self.inner.shared.now(), consumer_options, link)
+            .map_err(|problem| match problem {
+                CannotConsume::QueueGone => self.inner.vhost.no_queue(queue),
+                CannotConsume::Refused(_) => Refusal::access_refused(format!(
+                    "{} in exclusive use",
+                    self.inner.vhost.queue_phrase(queue)
+                )),
+            })?;
         Ok(Consumer::new(self.clone(), registration, outbox, cell, id))
     }
 
@@ -290,7 +376,8 @@ impl Client {
     pub async fn get(&self, queue: &str) -> Result<Option<Delivery>, Error> {
         let queue = self.queue(queue)?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
-        Ok(taken.map(|(delivery, _)| Delivery::new(self.inner.shared.clock.clone(), queue, delivery)))
+        Ok(taken
+            .map(|(delivery, _)| Delivery::new(self.inner.shared.clock.clone(), queue, delivery)))
     }
 
     /// Looks at the first `limit` messages that are ready, in the order in which they will be delivered, and leaves them
@@ -309,6 +396,28 @@ impl Client {
         Ok(messages)
     }
 
+    /// The messages that wait in an exchange of type [`Delayed`](ExchangeType::Delayed), in the order in which they will
+    /// be routed.
+    ///
+    /// # Errors
+    /// When the exchange does not exist, or is of another type.
+    pub async fn scheduled(&self, exchange: &str) -> Result<Vec<Scheduled>, Error> {
+        Ok(self.inner.vhost.delayed(exchange)?.list())
+    }
+
+    /// Takes a message out of a delayed exchange before its time and gives it back; none when its time has come
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When the exchange does not exist, or is of another type.
+    pub async fn cancel_scheduled(
+        &self,
+        exchange: &str,
+        id: u64,
+    ) -> Result<Option<Message>, Error> {
+        Ok(self.inner.vhost.delayed(exchange)?.cancel(id))
+    }
+
     fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Refusal> {
         self.inner.vhost.queue(name, self.id())
     }
@@ -318,6 +427,16 @@ impl Client {
     }
 }
 
-fn request<'a>(destination: &'a str, source: &'a str, routing_key: &'a str, arguments: &'a [u8]) -> BindingRequest<'a> {
-    BindingRequest { destination, source, routing_key, arguments: RawTable::from_validated_bytes(arguments) }
+fn request<'a>(
+    destination: &'a str,
+    source: &'a str,
+    routing_key: &'a str,
+    arguments: &'a [u8],
+) -> BindingRequest<'a> {
+    BindingRequest {
+        destination,
+        source,
+        routing_key,
+        arguments: RawTable::from_validated_bytes(arguments),
+    }
 }

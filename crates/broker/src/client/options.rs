@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leveret_amqp_codec::{Properties, Table, Value};
 
+use crate::exchange::ExchangeKind;
 use crate::vhost::Counts;
 
 /// The types of exchanges.
@@ -19,16 +20,37 @@ pub enum ExchangeType {
     Topic,
     /// To the queues whose binding arguments are found among the message's headers.
     Headers,
+    /// To one queue, chosen by the hash of the routing key; binding keys are weights. When a queue comes or goes, few
+    /// keys change theirs.
+    ConsistentHash,
+    /// To one queue, chosen by the hash of the routing key modulo the number of bindings.
+    ModulusHash,
+    /// To one queue, by chance.
+    Random,
+    /// To every queue that is bound; a new binding is given the latest 20 messages.
+    RecentHistory,
+    /// As the [`delayed_type`](ExchangeOptions::delayed_type) says, after as many milliseconds as the message's header
+    /// `x-delay` says.
+    Delayed,
 }
 
 impl ExchangeType {
     /// The type's name on the wire.
     pub(super) fn name(self) -> &'static str {
+        self.kind().name()
+    }
+
+    fn kind(self) -> ExchangeKind {
         match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
+            Self::Direct => ExchangeKind::Direct,
+            Self::Fanout => ExchangeKind::Fanout,
+            Self::Topic => ExchangeKind::Topic,
+            Self::Headers => ExchangeKind::Headers,
+            Self::ConsistentHash => ExchangeKind::ConsistentHash,
+            Self::ModulusHash => ExchangeKind::ModulusHash,
+            Self::Random => ExchangeKind::Random,
+            Self::RecentHistory => ExchangeKind::RecentHistory,
+            Self::Delayed => ExchangeKind::Delayed,
         }
     }
 }
@@ -44,6 +66,8 @@ pub struct ExchangeOptions {
     pub internal: bool,
     /// Where messages go that reach no queue from here.
     pub alternate_exchange: Option<String>,
+    /// How a [`Delayed`](ExchangeType::Delayed) exchange routes when the time has come; it cannot be declared without.
+    pub delayed_type: Option<ExchangeType>,
 }
 
 impl ExchangeOptions {
@@ -51,6 +75,9 @@ impl ExchangeOptions {
         let mut arguments = Table::default();
         if let Some(alternate) = &self.alternate_exchange {
             arguments.insert("alternate-exchange", alternate.as_str());
+        }
+        if let Some(kind) = self.delayed_type {
+            arguments.insert("x-delayed-type", kind.name());
         }
         arguments
     }
@@ -116,7 +143,9 @@ impl QueueOptions {
         match self.overflow {
             Overflow::DropHead => {}
             Overflow::RejectPublish => drop(arguments.insert("x-overflow", "reject-publish")),
-            Overflow::RejectPublishDlx => drop(arguments.insert("x-overflow", "reject-publish-dlx")),
+            Overflow::RejectPublishDlx => {
+                drop(arguments.insert("x-overflow", "reject-publish-dlx"))
+            }
         }
         if let Some(exchange) = &self.dead_letter_exchange {
             arguments.insert("x-dead-letter-exchange", exchange.as_str());
@@ -155,7 +184,12 @@ pub struct QueueInfo {
 
 impl QueueInfo {
     pub(super) fn new(name: &Arc<str>, counts: Counts) -> Self {
-        Self { name: Arc::clone(name), ready: counts.ready, unacked: counts.unacked, consumers: counts.consumers }
+        Self {
+            name: Arc::clone(name),
+            ready: counts.ready,
+            unacked: counts.unacked,
+            consumers: counts.consumers,
+        }
     }
 }
 
@@ -178,13 +212,22 @@ impl<'a> Publish<'a> {
     /// A message for a queue, by the queue's name.
     #[must_use]
     pub fn to_queue(queue: &'a str, body: &'a [u8]) -> Self {
-        Self { routing_key: queue, body, ..Self::default() }
+        Self {
+            routing_key: queue,
+            body,
+            ..Self::default()
+        }
     }
 
     /// A message for an exchange.
     #[must_use]
     pub fn to_exchange(exchange: &'a str, routing_key: &'a str, body: &'a [u8]) -> Self {
-        Self { exchange, routing_key, body, ..Self::default() }
+        Self {
+            exchange,
+            routing_key,
+            body,
+            ..Self::default()
+        }
     }
 }
 

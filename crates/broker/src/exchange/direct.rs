@@ -25,14 +25,19 @@ impl DirectRouter {
     pub(super) fn insert(&mut self, destination: Destination, key: &Arc<str>) {
         match self.keys.get_mut(key) {
             None => {
-                self.keys.insert(Arc::clone(key), Destinations::One(destination, 1));
+                self.keys
+                    .insert(Arc::clone(key), Destinations::One(destination, 1));
             }
             Some(destinations) => destinations.insert(destination),
         }
     }
 
     pub(super) fn remove(&mut self, destination: Destination, key: &Arc<str>) {
-        if self.keys.get_mut(key).is_some_and(|destinations| destinations.remove(destination)) {
+        if self
+            .keys
+            .get_mut(key)
+            .is_some_and(|destinations| destinations.remove(destination))
+        {
             self.keys.remove(key);
         }
     }
@@ -86,7 +91,10 @@ impl Destinations {
 }
 
 /// Takes one binding away from a counted destination.
-pub(super) fn release(counted: &mut HashMap<Destination, u32, foldhash::fast::RandomState>, destination: Destination) {
+pub(super) fn release(
+    counted: &mut HashMap<Destination, u32, foldhash::fast::RandomState>,
+    destination: Destination,
+) {
     if let Some(count) = counted.get_mut(&destination) {
         *count -= 1;
         if *count == 0 {

@@ -43,7 +43,8 @@ impl Mode {
     /// `all` where the arguments do not say; what is invalid was refused when it was bound.
     fn of(arguments: RawTable<'_>) -> Self {
         let name = arguments.get("x-match").and_then(ValueRef::as_str);
-        name.and_then(Self::from_name).unwrap_or(Self::All { with_x: false })
+        name.and_then(Self::from_name)
+            .unwrap_or(Self::All { with_x: false })
     }
 
     /// Whether the argument of this name is compared at all.
@@ -56,7 +57,9 @@ impl Mode {
 }
 
 pub(super) fn validate(arguments: RawTable<'_>) -> Result<(), Refusal> {
-    let Some(mode) = arguments.get("x-match") else { return Ok(()) };
+    let Some(mode) = arguments.get("x-match") else {
+        return Ok(());
+    };
     let ValueRef::LongString(name) = mode else {
         return Err(Refusal::precondition_failed(format!(
             "Invalid x-match field type {} (value {mode}); expected longstr",
@@ -73,18 +76,32 @@ pub(super) fn validate(arguments: RawTable<'_>) -> Result<(), Refusal> {
 }
 
 impl HeadersRouter {
-    pub(super) fn insert(&mut self, destination: Destination, key: &Arc<str>, arguments: Option<&Arc<BindingArguments>>) {
+    pub(super) fn insert(
+        &mut self,
+        destination: Destination,
+        key: &Arc<str>,
+        arguments: Option<&Arc<BindingArguments>>,
+    ) {
         self.bindings.push(Binding {
             destination,
             key: Arc::clone(key),
             arguments: arguments.cloned(),
-            mode: arguments.map_or(Mode::All { with_x: false }, |arguments| Mode::of(arguments.table())),
+            mode: arguments.map_or(Mode::All { with_x: false }, |arguments| {
+                Mode::of(arguments.table())
+            }),
         });
     }
 
-    pub(super) fn remove(&mut self, destination: Destination, key: &Arc<str>, arguments: Option<&Arc<BindingArguments>>) {
+    pub(super) fn remove(
+        &mut self,
+        destination: Destination,
+        key: &Arc<str>,
+        arguments: Option<&Arc<BindingArguments>>,
+    ) {
         let at = self.bindings.iter().position(|known| {
-            known.destination == destination && known.key == *key && known.arguments.as_ref() == arguments
+            known.destination == destination
+                && known.key == *key
+                && known.arguments.as_ref() == arguments
         });
         if let Some(at) = at {
             self.bindings.swap_remove(at);
@@ -92,13 +109,20 @@ impl HeadersRouter {
     }
 
     pub(super) fn route(&self, headers: RawTable<'_>, found: &mut dyn FnMut(Destination)) {
-        for binding in self.bindings.iter().filter(|binding| binding.matches(headers)) {
+        for binding in self
+            .bindings
+            .iter()
+            .filter(|binding| binding.matches(headers))
+        {
             found(binding.destination);
         }
     }
 
     pub(super) fn destinations(&self) -> Vec<Destination> {
-        self.bindings.iter().map(|binding| binding.destination).collect()
+        self.bindings
+            .iter()
+            .map(|binding| binding.destination)
+            .collect()
     }
 }
 

@@ -5,20 +5,24 @@
 
 mod direct;
 mod fanout;
+mod hash;
 mod headers;
+mod random;
 mod topic;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use leveret_amqp_codec::RawTable;
+use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
 
 use crate::arguments::Arguments;
 use crate::error::Refusal;
 use direct::DirectRouter;
 use fanout::FanoutRouter;
+use hash::{ConsistentHashRouter, HashedBy, ModulusHashRouter};
 use headers::HeadersRouter;
+use random::RandomRouter;
 use topic::TopicRouter;
 
 /// A queue within its virtual host. Ids are reused after deletion, by which time no binding names them.
@@ -43,17 +47,33 @@ pub(crate) enum ExchangeKind {
     Fanout,
     Topic,
     Headers,
+    ConsistentHash,
+    ModulusHash,
+    Random,
+    /// A fanout that keeps its latest messages for new bindings.
+    RecentHistory,
+    /// Another type, some time later.
+    Delayed,
 }
 
 impl ExchangeKind {
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "direct" => Self::Direct,
-            "fanout" => Self::Fanout,
-            "topic" => Self::Topic,
-            "headers" => Self::Headers,
-            _ => return None,
-        })
+    const ALL: [Self; 9] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Topic,
+        Self::Headers,
+        Self::ConsistentHash,
+        Self::ModulusHash,
+        Self::Random,
+        Self::RecentHistory,
+        Self::Delayed,
+    ];
+
+    /// # Errors
+    /// 503 for a name that is none; it closes the connection.
+    pub(crate) fn from_name(name: &str) -> Result<Self, Refusal> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| Refusal::command_invalid(format!("unknown exchange type '{name}'")))
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -62,6 +82,11 @@ impl ExchangeKind {
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::RecentHistory => "x-recent-history",
+            Self::Delayed => "x-delayed-message",
         }
     }
 }
@@ -78,7 +103,10 @@ impl BindingArguments {
         if table.is_empty() {
             return None;
         }
-        Some(Arc::new(Self { given: Arguments::new(table), canonical: table.canonical_bytes() }))
+        Some(Arc::new(Self {
+            given: Arguments::new(table),
+            canonical: table.canonical_bytes(),
+        }))
     }
 
     pub(crate) fn table(&self) -> RawTable<'_> {
@@ -111,6 +139,7 @@ impl fmt::Debug for BindingArguments {
 pub(crate) struct Subject<'a> {
     pub(crate) routing_key: &'a str,
     pub(crate) headers: RawTable<'a>,
+    pub(crate) properties: RawProperties<'a>,
 }
 
 /// The bindings of one exchange, arranged for its type.
@@ -120,46 +149,82 @@ pub(crate) enum Router {
     Fanout(FanoutRouter),
     Topic(TopicRouter),
     Headers(HeadersRouter),
+    ConsistentHash(ConsistentHashRouter),
+    ModulusHash(ModulusHashRouter),
+    Random(RandomRouter),
 }
 
 impl Router {
-    pub(crate) fn new(kind: ExchangeKind) -> Self {
-        match kind {
-            ExchangeKind::Direct => Self::Direct(DirectRouter::default()),
-            ExchangeKind::Fanout => Self::Fanout(FanoutRouter::default()),
-            ExchangeKind::Topic => Self::Topic(TopicRouter::default()),
-            ExchangeKind::Headers => Self::Headers(HeadersRouter::default()),
-        }
-    }
-
-    /// Whether a binding with these arguments makes sense to this type.
+    /// The router for a new exchange; `seed` is for types that choose by chance.
     ///
     /// # Errors
-    /// 406 for a headers exchange's `x-match` that is not one of its four values.
-    pub(crate) fn validate(&self, arguments: RawTable<'_>) -> Result<(), Refusal> {
+    /// 406 for arguments that the type does not accept, 503 for a delayed exchange of an unknown type.
+    pub(crate) fn new(
+        kind: ExchangeKind,
+        arguments: RawTable<'_>,
+        seed: u64,
+    ) -> Result<Self, Refusal> {
+        Ok(match kind {
+            ExchangeKind::Direct => Self::Direct(DirectRouter::default()),
+            ExchangeKind::Fanout | ExchangeKind::RecentHistory => {
+                Self::Fanout(FanoutRouter::default())
+            }
+            ExchangeKind::Topic => Self::Topic(TopicRouter::default()),
+            ExchangeKind::Headers => Self::Headers(HeadersRouter::default()),
+            ExchangeKind::ConsistentHash => Self::ConsistentHash(ConsistentHashRouter::new(
+                HashedBy::from_arguments(arguments)?,
+            )),
+            ExchangeKind::ModulusHash => Self::ModulusHash(ModulusHashRouter::default()),
+            ExchangeKind::Random => Self::Random(RandomRouter::new(seed)),
+            ExchangeKind::Delayed => Self::new(delayed_kind(arguments)?, arguments, seed)?,
+        })
+    }
+
+    /// Whether a binding with this key and these arguments makes sense to this type.
+    ///
+    /// # Errors
+    /// 406 for a headers exchange's `x-match` that is not one of its four values, and for a weight that is none.
+    pub(crate) fn validate(&self, key: &str, arguments: RawTable<'_>) -> Result<(), Refusal> {
         match self {
             Self::Headers(_) => headers::validate(arguments),
+            Self::ConsistentHash(_) => hash::validate_weight(key).map(|_| ()),
             _ => Ok(()),
         }
     }
 
     /// Adds a binding that is not there yet.
-    pub(crate) fn insert(&mut self, destination: Destination, key: &Arc<str>, arguments: Option<&Arc<BindingArguments>>) {
+    pub(crate) fn insert(
+        &mut self,
+        destination: Destination,
+        key: &Arc<str>,
+        arguments: Option<&Arc<BindingArguments>>,
+    ) {
         match self {
             Self::Direct(router) => router.insert(destination, key),
             Self::Fanout(router) => router.insert(destination),
             Self::Topic(router) => router.insert(destination, key),
             Self::Headers(router) => router.insert(destination, key, arguments),
+            Self::ConsistentHash(router) => router.insert(destination, key),
+            Self::ModulusHash(router) => router.insert(destination, key),
+            Self::Random(router) => router.insert(destination, key),
         }
     }
 
     /// Removes a binding that is there.
-    pub(crate) fn remove(&mut self, destination: Destination, key: &Arc<str>, arguments: Option<&Arc<BindingArguments>>) {
+    pub(crate) fn remove(
+        &mut self,
+        destination: Destination,
+        key: &Arc<str>,
+        arguments: Option<&Arc<BindingArguments>>,
+    ) {
         match self {
             Self::Direct(router) => router.remove(destination, key),
             Self::Fanout(router) => router.remove(destination),
             Self::Topic(router) => router.remove(destination, key),
             Self::Headers(router) => router.remove(destination, key, arguments),
+            Self::ConsistentHash(router) => router.remove(destination, key),
+            Self::ModulusHash(router) => router.remove(destination, key),
+            Self::Random(router) => router.remove(destination, key),
         }
     }
 
@@ -170,12 +235,19 @@ impl Router {
             Self::Fanout(router) => router.route(found),
             Self::Topic(router) => router.route(subject.routing_key, found),
             Self::Headers(router) => router.route(subject.headers, found),
+            Self::ConsistentHash(router) => router.route(subject, found),
+            Self::ModulusHash(router) => router.route(subject.routing_key, found),
+            Self::Random(router) => router.route(found),
         }
     }
 
     /// Whether the destinations follow from the routing key alone, so that they may be remembered by it.
     pub(crate) fn looks_at_key_only(&self) -> bool {
-        !matches!(self, Self::Headers(_))
+        match self {
+            Self::Headers(_) | Self::Random(_) => false,
+            Self::ConsistentHash(router) => router.looks_at_key_only(),
+            Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) | Self::ModulusHash(_) => true,
+        }
     }
 
     /// Every destination, perhaps several times.
@@ -185,6 +257,24 @@ impl Router {
             Self::Fanout(router) => router.destinations(),
             Self::Topic(router) => router.destinations(),
             Self::Headers(router) => router.destinations(),
+            Self::ConsistentHash(router) => router.destinations(),
+            Self::ModulusHash(router) => router.destinations(),
+            Self::Random(router) => router.destinations(),
         }
+    }
+}
+
+/// The type behind a delayed exchange (behaviour reference, section 16).
+fn delayed_kind(arguments: RawTable<'_>) -> Result<ExchangeKind, Refusal> {
+    let Some(name) = arguments.get("x-delayed-type").and_then(ValueRef::as_str) else {
+        return Err(Refusal::precondition_failed(
+            "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+        ));
+    };
+    match ExchangeKind::from_name(name)? {
+        ExchangeKind::Delayed => Err(Refusal::precondition_failed(
+            "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'",
+        )),
+        kind => Ok(kind),
     }
 }

@@ -19,7 +19,10 @@ pub(crate) struct TopicRouter {
 impl TopicRouter {
     pub(super) fn insert(&mut self, destination: Destination, key: &Arc<str>) {
         if !self.trie.insert(key, destination) {
-            *self.repeated.entry((Arc::clone(key), destination)).or_insert(0) += 1;
+            *self
+                .repeated
+                .entry((Arc::clone(key), destination))
+                .or_insert(0) += 1;
         }
     }
 
@@ -38,10 +41,14 @@ impl TopicRouter {
     }
 
     pub(super) fn route(&self, routing_key: &str, found: &mut dyn FnMut(Destination)) {
-        self.trie.for_each_match(routing_key, |destination| found(*destination));
+        self.trie
+            .for_each_match(routing_key, |destination| found(*destination));
     }
 
     pub(super) fn destinations(&self) -> Vec<Destination> {
-        self.trie.iter().map(|(_, destination)| *destination).collect()
+        self.trie
+            .iter()
+            .map(|(_, destination)| *destination)
+            .collect()
     }
 }

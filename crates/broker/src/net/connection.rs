@@ -70,13 +70,23 @@ thread_local! {
 
 impl Connection<TcpStream> {
     /// None when the broker is shutting down.
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr, local: SocketAddr, shared: &Arc<Shared>) -> Option<Self> {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        local: SocketAddr,
+        shared: &Arc<Shared>,
+    ) -> Option<Self> {
         let outbox = Outbox::new(shared.busy.clone());
         let registration = shared.registry.register(&outbox, Kind::Socket)?;
         let endpoints = Endpoints { peer, local };
         tracing::debug!(connection = %endpoints, "accepted");
-        let session =
-            Session::new(Arc::clone(shared), registration, Arc::clone(&outbox), Some(endpoints), shared.now());
+        let session = Session::new(
+            Arc::clone(shared),
+            registration,
+            Arc::clone(&outbox),
+            Some(endpoints),
+            shared.now(),
+        );
         Some(Self {
             stream,
             session,
@@ -163,7 +173,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Reads once, has the session take what it can, and writes what it says.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Time, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffers: &mut Buffers,
+    ) -> io::Result<Poll<Step>> {
         let Buffers { input, output, .. } = buffers;
         input.clear();
         input.extend_from_slice(&self.unread);
@@ -188,7 +203,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
-    fn consume_unread(&mut self, cx: &mut Context<'_>, now: Time, buffers: &mut Buffers) -> io::Result<()> {
+    fn consume_unread(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffers: &mut Buffers,
+    ) -> io::Result<()> {
         let output = &mut buffers.output;
         if !self.unread.is_empty() && self.session.takes_input() {
             let mut unread = std::mem::take(&mut self.unread);
@@ -207,7 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn start_login(&mut self) {
         if let Some(login) = self.session.take_login() {
             let authenticator = Arc::clone(&self.shared.authenticator);
-            self.login = Some(Box::pin(async move { authenticator.authenticate(login).await }));
+            self.login = Some(Box::pin(
+                async move { authenticator.authenticate(login).await },
+            ));
         }
     }
 
@@ -225,7 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if output.is_empty() {
             return Ok(());
         }
-        if self.unwritten.is_empty() && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready() {
+        if self.unwritten.is_empty()
+            && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
+        {
             self.session.handle_written(now);
             return Ok(());
         }
@@ -243,13 +267,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.session.next_timeout() else { return Poll::Pending };
+        let Some(deadline) = self.session.next_timeout() else {
+            return Poll::Pending;
+        };
         if self.alarm.is_none_or(|alarm| deadline < alarm) {
             self.alarm = Some(deadline);
             self.sleep = Some(self.shared.clock.sleep_until(deadline));
         }
         loop {
-            let Some(sleep) = &mut self.sleep else { return Poll::Pending };
+            let Some(sleep) = &mut self.sleep else {
+                return Poll::Pending;
+            };
             if Pin::new(sleep).poll(cx).is_pending() {
                 return Poll::Pending;
             }

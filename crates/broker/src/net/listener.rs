@@ -28,10 +28,16 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Starts accepting on a socket from [`bind`].
-    #[expect(clippy::disallowed_methods, reason = "net is the part of the broker that has tasks")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "net is the part of the broker that has tasks"
+    )]
     pub(crate) fn start(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        Ok(Self { address, task: tokio::spawn(accept(listener, shared)) })
+        Ok(Self {
+            address,
+            task: tokio::spawn(accept(listener, shared)),
+        })
     }
 
     /// The address with the real port.
@@ -48,7 +54,11 @@ impl Drop for Listener {
 
 /// Opens a listening socket. An IPv6 address stands for itself only, so that both families can have the same port.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -74,7 +84,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "net is the part of the broker that has tasks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "net is the part of the broker that has tasks"
+)]
 fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let limit = shared.config.connections_max;
     if shared.registry.sockets() >= limit {
@@ -86,7 +99,9 @@ fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
         tracing::debug!(%peer, %error, "the connection ended at once");
         return;
     }
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     if let Some(connection) = connection::Connection::new(stream, peer, local, shared) {
         tokio::spawn(connection.run());
     }
@@ -95,5 +110,8 @@ fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
 /// The peer gave up before we came to it; the next one may be fine.
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }

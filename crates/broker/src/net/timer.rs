@@ -19,7 +19,11 @@ pub(crate) async fn run_timers(shared: Arc<Shared>) {
             {
                 return Poll::Ready(true);
             }
-            shared.services.timers.poll_changed(earliest, cx).map(|()| false)
+            shared
+                .services
+                .timers
+                .poll_changed(earliest, cx)
+                .map(|()| false)
         })
         .await;
         if is_due {

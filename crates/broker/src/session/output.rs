@@ -56,7 +56,12 @@ impl Output {
         let shift = self.bytes.len();
         let start = other.start;
         self.bytes.extend_from_slice(&other.bytes[start..]);
-        self.large.extend(other.large.drain(..).map(|(at, bytes)| (at - start + shift, bytes)));
+        self.large.extend(
+            other
+                .large
+                .drain(..)
+                .map(|(at, bytes)| (at - start + shift, bytes)),
+        );
         self.large_len += other.large_len;
         other.clear();
     }
@@ -129,7 +134,10 @@ mod tests {
     fn collect(output: &Output) -> Vec<u8> {
         let mut slices = Vec::new();
         output.slices(&mut slices);
-        slices.iter().flat_map(|slice| slice.iter().copied()).collect()
+        slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
     }
 
     #[test]

@@ -77,25 +77,44 @@ const ARGUMENTS: &[(&str, Known, Rule)] = &[
     ("x-message-ttl", Known::Both, Rule::Duration),
     ("x-dead-letter-exchange", Known::Both, Rule::Name),
     ("x-dead-letter-routing-key", Known::Both, Rule::Name),
-    ("x-dead-letter-strategy", Known::Quorum, Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy")),
+    (
+        "x-dead-letter-strategy",
+        Known::Quorum,
+        Rule::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy"),
+    ),
     ("x-max-length", Known::Both, Rule::Count),
     ("x-max-length-bytes", Known::Both, Rule::Count),
     ("x-max-in-memory-length", Known::Quorum, Rule::Count),
     ("x-max-in-memory-bytes", Known::Quorum, Rule::Count),
     ("x-max-priority", Known::Classic, Rule::Priority),
-    ("x-overflow", Known::Both, Rule::OneOf(OVERFLOWS, "invalid_overflow")),
-    ("x-queue-mode", Known::Classic, Rule::OneOf(&["default", "lazy"], "")),
+    (
+        "x-overflow",
+        Known::Both,
+        Rule::OneOf(OVERFLOWS, "invalid_overflow"),
+    ),
+    (
+        "x-queue-mode",
+        Known::Classic,
+        Rule::OneOf(&["default", "lazy"], ""),
+    ),
     ("x-queue-version", Known::Classic, Rule::Count),
     ("x-single-active-consumer", Known::Both, Rule::Bool),
     (
         "x-queue-leader-locator",
         Known::Both,
-        Rule::OneOf(&["client-local", "balanced", "random", "least-leaders"], "invalid_queue_locator_arg"),
+        Rule::OneOf(
+            &["client-local", "balanced", "random", "least-leaders"],
+            "invalid_queue_locator_arg",
+        ),
     ),
     ("x-quorum-initial-group-size", Known::Quorum, Rule::Positive),
     ("x-delivery-limit", Known::Quorum, Rule::Integer),
     ("x-max-age", Known::Stream, Rule::Name),
-    ("x-stream-max-segment-size-bytes", Known::Stream, Rule::Count),
+    (
+        "x-stream-max-segment-size-bytes",
+        Known::Stream,
+        Rule::Count,
+    ),
     ("x-initial-cluster-size", Known::Stream, Rule::Positive),
 ];
 
@@ -109,7 +128,9 @@ pub(super) const QUEUE_TYPE: &str = "x-queue-type";
 pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArguments, Refusal> {
     let queue_type = parse_type(arguments, phrase)?;
     for &(name, known, rule) in ARGUMENTS {
-        let Some(value) = arguments.get(name) else { continue };
+        let Some(value) = arguments.get(name) else {
+            continue;
+        };
         let applies = match queue_type {
             QueueType::Classic => matches!(known, Known::Both | Known::Classic),
             QueueType::Quorum => matches!(known, Known::Both | Known::Quorum),
@@ -122,11 +143,17 @@ pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArgum
         }
         check(name, value, rule, phrase)?;
     }
-    if queue_type == QueueType::Quorum && text(arguments, "x-overflow").as_deref() == Some("reject-publish-dlx") {
+    if queue_type == QueueType::Quorum
+        && text(arguments, "x-overflow").as_deref() == Some("reject-publish-dlx")
+    {
         return Err(invalid("x-overflow", phrase, "invalid_overflow"));
     }
     let dead_letter = dead_letter(arguments, phrase)?;
-    Ok(ParsedArguments { queue_type, options: options(arguments, queue_type), dead_letter })
+    Ok(ParsedArguments {
+        queue_type,
+        options: options(arguments, queue_type),
+        dead_letter,
+    })
 }
 
 fn parse_type(arguments: RawTable<'_>, phrase: &str) -> Result<QueueType, Refusal> {
@@ -137,25 +164,35 @@ fn parse_type(arguments: RawTable<'_>, phrase: &str) -> Result<QueueType, Refusa
             b"quorum" => Ok(QueueType::Quorum),
             other => {
                 let other = String::from_utf8_lossy(other);
-                Err(invalid(QUEUE_TYPE, phrase, &format!("\"unsupported queue type '{other}'\"")))
+                Err(invalid(
+                    QUEUE_TYPE,
+                    phrase,
+                    &format!("\"unsupported queue type '{other}'\""),
+                ))
             }
         },
-        Some(other) => {
-            Err(invalid(QUEUE_TYPE, phrase, &format!("\"expected string, got {}\"", other.type_name())))
-        }
+        Some(other) => Err(invalid(
+            QUEUE_TYPE,
+            phrase,
+            &format!("\"expected string, got {}\"", other.type_name()),
+        )),
     }
 }
 
 fn check(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> Result<(), Refusal> {
     match rule {
-        Rule::Bool if !matches!(value, ValueRef::Bool(_)) => {
-            Err(invalid(name, phrase, &format!("{{unacceptable_type,{}}}", value.type_name())))
-        }
+        Rule::Bool if !matches!(value, ValueRef::Bool(_)) => Err(invalid(
+            name,
+            phrase,
+            &format!("{{unacceptable_type,{}}}", value.type_name()),
+        )),
         Rule::Bool => Ok(()),
-        Rule::Name if !matches!(value, ValueRef::LongString(_)) => Err(Refusal::precondition_failed(format!(
-            "invalid type '{}' for arg '{name}' in {phrase}",
-            value.type_name()
-        ))),
+        Rule::Name if !matches!(value, ValueRef::LongString(_)) => {
+            Err(Refusal::precondition_failed(format!(
+                "invalid type '{}' for arg '{name}' in {phrase}",
+                value.type_name()
+            )))
+        }
         Rule::Name => Ok(()),
         Rule::OneOf(choices, problem) => check_choice(name, value, choices, problem, phrase),
         _ => check_integer(name, value, rule, phrase),
@@ -170,27 +207,44 @@ fn check_choice(
     phrase: &str,
 ) -> Result<(), Refusal> {
     let ValueRef::LongString(text) = value else {
-        return Err(invalid(name, phrase, &format!("{{unacceptable_type,{}}}", value.type_name())));
+        return Err(invalid(
+            name,
+            phrase,
+            &format!("{{unacceptable_type,{}}}", value.type_name()),
+        ));
     };
     if choices.iter().any(|choice| choice.as_bytes() == text) {
         return Ok(());
     }
     if problem.is_empty() {
         let text = String::from_utf8_lossy(text);
-        return Err(invalid(name, phrase, &format!("\"unsupported {} '{text}'\"", name.trim_start_matches("x-").replace('-', " "))));
+        return Err(invalid(
+            name,
+            phrase,
+            &format!(
+                "\"unsupported {} '{text}'\"",
+                name.trim_start_matches("x-").replace('-', " ")
+            ),
+        ));
     }
     Err(invalid(name, phrase, problem))
 }
 
 fn check_integer(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> Result<(), Refusal> {
     let Some(number) = value.as_integer() else {
-        return Err(invalid(name, phrase, &format!("\"expected integer, got {}\"", value.type_name())));
+        return Err(invalid(
+            name,
+            phrase,
+            &format!("\"expected integer, got {}\"", value.type_name()),
+        ));
     };
     let problem = match rule {
         Rule::Integer => None,
         _ if number < 0 => Some(format!("{{value_negative,{number}}}")),
         Rule::PositiveDuration | Rule::Positive if number == 0 => Some("{value_zero,0}".to_owned()),
-        Rule::Duration | Rule::PositiveDuration if number > DURATION_MAX_MS => Some(format!("{{value_too_large,{number}}}")),
+        Rule::Duration | Rule::PositiveDuration if number > DURATION_MAX_MS => {
+            Some(format!("{{value_too_large,{number}}}"))
+        }
         Rule::Priority if number > 255 => Some(format!("{{max_value_exceeded,{number}}}")),
         _ => None,
     };
@@ -204,10 +258,15 @@ fn invalid(name: &str, phrase: &str, problem: &str) -> Refusal {
 fn dead_letter(arguments: RawTable<'_>, phrase: &str) -> Result<Option<DeadLetterTarget>, Refusal> {
     let routing_key = text(arguments, "x-dead-letter-routing-key").map(Arc::from);
     match text(arguments, "x-dead-letter-exchange") {
-        Some(exchange) => Ok(Some(DeadLetterTarget { exchange: Arc::from(exchange), routing_key })),
-        None if routing_key.is_some() => {
-            Err(invalid("x-dead-letter-routing-key", phrase, "routing_key_but_no_dlx_defined"))
-        }
+        Some(exchange) => Ok(Some(DeadLetterTarget {
+            exchange: Arc::from(exchange),
+            routing_key,
+        })),
+        None if routing_key.is_some() => Err(invalid(
+            "x-dead-letter-routing-key",
+            phrase,
+            "routing_key_but_no_dlx_defined",
+        )),
         None => Ok(None),
     }
 }
@@ -225,8 +284,13 @@ fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
             Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
             _ => Overflow::DropHead,
         },
-        max_priority: number("x-max-priority").and_then(|number| u8::try_from(number).ok()).unwrap_or(0),
-        single_active_consumer: matches!(arguments.get("x-single-active-consumer"), Some(ValueRef::Bool(true))),
+        max_priority: number("x-max-priority")
+            .and_then(|number| u8::try_from(number).ok())
+            .unwrap_or(0),
+        single_active_consumer: matches!(
+            arguments.get("x-single-active-consumer"),
+            Some(ValueRef::Bool(true))
+        ),
         // A negative limit is none.
         delivery_limit: number("x-delivery-limit").and_then(|number| u32::try_from(number).ok()),
         requeue: match queue_type {
@@ -265,19 +329,34 @@ pub(super) fn equivalent(received: Option<ValueRef<'_>>, current: Option<ValueRe
 }
 
 /// The text of a mismatch between two arguments of which at least one is there.
-pub(super) fn describe_mismatch(received: Option<ValueRef<'_>>, current: Option<ValueRef<'_>>) -> String {
+pub(super) fn describe_mismatch(
+    received: Option<ValueRef<'_>>,
+    current: Option<ValueRef<'_>>,
+) -> String {
     match (received, current) {
         (Some(received), Some(current)) => {
-            format!("received '{}' but current is '{}'", plain(received), plain(current))
+            format!(
+                "received '{}' but current is '{}'",
+                plain(received),
+                plain(current)
+            )
         }
-        _ => format!("received {} but current is {}", describe_option(received), describe_option(current)),
+        _ => format!(
+            "received {} but current is {}",
+            describe_option(received),
+            describe_option(current)
+        ),
     }
 }
 
 fn describe_option(value: Option<ValueRef<'_>>) -> String {
     match value {
         None => "none".to_owned(),
-        Some(value) => format!("the value '{}' of type '{}'", plain(value), value.type_name()),
+        Some(value) => format!(
+            "the value '{}' of type '{}'",
+            plain(value),
+            value.type_name()
+        ),
     }
 }
 
@@ -285,6 +364,8 @@ fn plain(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::LongString(text) => String::from_utf8_lossy(text).into_owned(),
         ValueRef::Bool(value) => value.to_string(),
-        other => other.as_integer().map_or_else(|| other.to_string(), |number| number.to_string()),
+        other => other
+            .as_integer()
+            .map_or_else(|| other.to_string(), |number| number.to_string()),
     }
 }

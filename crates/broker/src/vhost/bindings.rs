@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use leveret_amqp_codec::RawTable;
+use leveret_queue_store::Time;
+use parking_lot::RwLockWriteGuard;
 
-use super::exchanges::refuse_default_exchange;
-use super::topology::{Binding, Topology};
 use super::VirtualHost;
+use super::exchanges::refuse_default_exchange;
+use super::topology::{Binding, Capture, Topology};
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
-use crate::exchange::{BindingArguments, Destination};
+use crate::exchange::{BindingArguments, Destination, ExchangeId};
 
 /// The fields of queue.bind, exchange.bind and their opposites.
 #[derive(Clone, Copy, Debug)]
@@ -27,27 +29,36 @@ impl VirtualHost {
     /// # Errors
     /// 403 for the default exchange, 404 for what is missing, 405 for another connection's exclusive queue, 406 for
     /// arguments that the exchange's type does not accept.
-    pub(crate) fn bind_queue(&self, connection: ConnectionId, request: &BindingRequest<'_>) -> Result<(), Refusal> {
+    pub(crate) fn bind_queue(
+        &self,
+        now: Time,
+        connection: ConnectionId,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Refusal> {
         refuse_default_exchange(request.source)?;
-        let mut topology = self.topology.write();
+        let topology = self.topology.write();
         // Where both are missing RabbitMQ names the exchange.
         self.require_exchange(&topology, request.source)?;
         let destination = self.queue_destination(&topology, connection, request)?;
-        self.bind(&mut topology, destination, request)
+        self.bind(now, topology, destination, request)
     }
 
     /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not.
     ///
     /// # Errors
     /// 403 for the default exchange, 405 for another connection's exclusive queue.
-    pub(crate) fn unbind_queue(&self, connection: ConnectionId, request: &BindingRequest<'_>) -> Result<(), Refusal> {
+    pub(crate) fn unbind_queue(
+        &self,
+        connection: ConnectionId,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Refusal> {
         refuse_default_exchange(request.source)?;
-        let mut topology = self.topology.write();
+        let topology = self.topology.write();
         if topology.queue(request.destination).is_none() {
             return Ok(());
         }
         let destination = self.queue_destination(&topology, connection, request)?;
-        self.unbind(&mut topology, destination, request);
+        self.unbind(topology, destination, request);
         Ok(())
     }
 
@@ -55,12 +66,16 @@ impl VirtualHost {
     ///
     /// # Errors
     /// As [`VirtualHost::bind_queue`].
-    pub(crate) fn bind_exchange(&self, request: &BindingRequest<'_>) -> Result<(), Refusal> {
+    pub(crate) fn bind_exchange(
+        &self,
+        now: Time,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Refusal> {
         refuse_default_exchange(request.destination)?;
         refuse_default_exchange(request.source)?;
-        let mut topology = self.topology.write();
+        let topology = self.topology.write();
         let destination = self.require_exchange(&topology, request.destination)?;
-        self.bind(&mut topology, Destination::Exchange(destination), request)
+        self.bind(now, topology, Destination::Exchange(destination), request)
     }
 
     /// Removes a binding between exchanges; what does not exist is fine.
@@ -70,9 +85,9 @@ impl VirtualHost {
     pub(crate) fn unbind_exchange(&self, request: &BindingRequest<'_>) -> Result<(), Refusal> {
         refuse_default_exchange(request.destination)?;
         refuse_default_exchange(request.source)?;
-        let mut topology = self.topology.write();
+        let topology = self.topology.write();
         if let Some(destination) = topology.exchange_id(request.destination) {
-            self.unbind(&mut topology, Destination::Exchange(destination), request);
+            self.unbind(topology, Destination::Exchange(destination), request);
         }
         Ok(())
     }
@@ -83,39 +98,63 @@ impl VirtualHost {
         connection: ConnectionId,
         request: &BindingRequest<'_>,
     ) -> Result<Destination, Refusal> {
-        let queue = topology.queue(request.destination).ok_or_else(|| self.no_queue(request.destination))?;
+        let queue = topology
+            .queue(request.destination)
+            .ok_or_else(|| self.no_queue(request.destination))?;
         self.check_owner(queue, connection)?;
         Ok(Destination::Queue(queue.id()))
     }
 
     fn bind(
         &self,
-        topology: &mut Topology,
+        now: Time,
+        mut topology: RwLockWriteGuard<'_, Topology>,
         destination: Destination,
         request: &BindingRequest<'_>,
     ) -> Result<(), Refusal> {
-        let source = self.require_exchange(topology, request.source)?;
-        topology.exchange(source).router().validate(request.arguments)?;
-        let binding = Binding {
-            source,
-            key: Arc::from(request.routing_key),
-            arguments: BindingArguments::new(request.arguments),
+        let source = self.require_exchange(&topology, request.source)?;
+        topology
+            .exchange(source)
+            .router()
+            .validate(request.routing_key, request.arguments)?;
+        if !topology.bind(destination, binding(source, request)) {
+            return Ok(());
+        }
+        let history = match topology.exchange(source).capture() {
+            Some(Capture::Keep(history)) => history.messages(),
+            _ => Vec::new(),
         };
-        if topology.bind(destination, binding) {
-            self.topology_changed();
+        let name = Arc::clone(topology.destination_name(destination));
+        self.topology_changed(topology);
+        // A new binding of a recent-history exchange is told what it missed.
+        for message in &history {
+            match destination {
+                Destination::Queue(_) => self.publish_to_queue(now, &name, message),
+                Destination::Exchange(_) => self.publish_internally(now, &name, message),
+            }
         }
         Ok(())
     }
 
-    fn unbind(&self, topology: &mut Topology, destination: Destination, request: &BindingRequest<'_>) {
-        let Some(source) = topology.exchange_id(request.source) else { return };
-        let binding = Binding {
-            source,
-            key: Arc::from(request.routing_key),
-            arguments: BindingArguments::new(request.arguments),
+    fn unbind(
+        &self,
+        mut topology: RwLockWriteGuard<'_, Topology>,
+        destination: Destination,
+        request: &BindingRequest<'_>,
+    ) {
+        let Some(source) = topology.exchange_id(request.source) else {
+            return;
         };
-        if topology.unbind(destination, &binding) {
-            self.topology_changed();
+        if topology.unbind(destination, &binding(source, request)) {
+            self.topology_changed(topology);
         }
+    }
+}
+
+fn binding(source: ExchangeId, request: &BindingRequest<'_>) -> Binding {
+    Binding {
+        source,
+        key: Arc::from(request.routing_key),
+        arguments: BindingArguments::new(request.arguments),
     }
 }

@@ -1,14 +1,10 @@
 //! Dead lettering: what a message becomes when it dies, and where it goes (behaviour reference, section 13).
 
-use std::sync::Arc;
+use leveret_amqp_codec::{Properties, RawProperties, Table, Value};
+use leveret_queue_store::{Message, MessageParts, Time};
 
-use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table, Value};
-use leveret_queue_store::{DeathReason, Message, MessageParts, Time};
-
-use super::publish::further_keys;
-use super::queue::{DeadLetter, DeadLetterTarget};
-use super::topology::Addressing;
 use super::VirtualHost;
+use super::queue::{DeadLetter, DeadLetterTarget};
 
 impl VirtualHost {
     /// Publishes dead messages to their queue's dead letter exchange, in order.
@@ -37,82 +33,68 @@ impl VirtualHost {
     }
 
     fn carry(&self, now: Time, letter: &DeadLetter) {
-        let Some(target) = &letter.queue.definition().dead_letter else { return };
-        let dead = Dead::new(letter, target, now);
-        let raw = dead.properties.to_bytes();
-        let properties = RawProperties::from_validated_bytes(&raw);
-        let route = {
-            let topology = self.topology.read();
-            // Missing at this moment: dropped, as RabbitMQ does.
-            let Some(exchange) = topology.exchange_id(&target.exchange) else { return };
-            let headers = properties.headers().unwrap_or(RawTable::EMPTY);
-            let mut keys = smallvec::smallvec![&*dead.routing_key];
-            if target.routing_key.is_none() {
-                // The headers were acceptable when the message was published.
-                keys.extend(further_keys(headers).unwrap_or_default());
-            }
-            topology.route(exchange, &Addressing { keys, headers })
+        let Some(target) = &letter.queue.definition().dead_letter else {
+            return;
         };
-        let message = dead.into_message(letter, target, &raw);
-        for queue in route.queues.iter().filter(|queue| !is_cycle(&message, queue.name())) {
+        let message = died(letter, target, now);
+        // An exchange that is missing at this moment means the end, as in RabbitMQ.
+        let Some(route) = self.route_internally(&target.exchange, &message) else {
+            return;
+        };
+        self.capture(now, &route, &message);
+        for queue in route
+            .queues
+            .iter()
+            .filter(|queue| !is_cycle(&message, queue.name()))
+        {
             // Nobody waits for a confirm of a dead letter, so a refusal has no consequence.
             queue.publish(now, std::iter::once((message.clone(), 0)), &mut Vec::new());
         }
     }
 }
 
-/// A dead message, while it is being rewritten.
-struct Dead {
-    routing_key: Arc<str>,
-    properties: Properties,
-}
-
-impl Dead {
-    fn new(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Self {
-        let message = &letter.message;
-        let mut properties = Properties::from(RawProperties::from_validated_bytes(message.properties()));
-        let mut headers = properties.headers.take().unwrap_or_default();
-        // A message that a client sends with deaths of its own has had its first one elsewhere.
-        let is_first = headers.get("x-death").is_none();
-        let original_expiration = properties.expiration.take();
-        let reason = reason_name(letter.reason);
-        let queue = letter.queue.name();
-        record_death(&mut headers, message, queue, reason, original_expiration, now);
+/// The message as it goes to the dead letter exchange.
+fn died(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Message {
+    let old = &letter.message;
+    let mut properties = Properties::from(RawProperties::from_validated_bytes(old.properties()));
+    let mut headers = properties.headers.take().unwrap_or_default();
+    // A message that a client sends with deaths of its own has had its first one elsewhere.
+    let is_first = headers.get("x-death").is_none();
+    let reason = letter.reason.as_str();
+    let queue = letter.queue.name();
+    let original_expiration = properties.expiration.take();
+    record_death(&mut headers, old, queue, reason, original_expiration, now);
+    if is_first {
         for (name, value) in [
             ("x-first-death-queue", &**queue),
             ("x-first-death-reason", reason),
-            ("x-first-death-exchange", message.exchange()),
+            ("x-first-death-exchange", old.exchange()),
         ] {
-            if is_first && headers.get(name).is_none() {
+            if headers.get(name).is_none() {
                 headers.insert(name, Value::from(value));
             }
         }
-        let routing_key = match &target.routing_key {
-            Some(routing_key) => {
-                headers.remove("CC");
-                Arc::clone(routing_key)
-            }
-            None => Arc::from(message.routing_key()),
-        };
-        properties.headers = Some(headers);
-        Self { routing_key, properties }
     }
-
-    fn into_message(self, letter: &DeadLetter, target: &DeadLetterTarget, properties: &[u8]) -> Message {
-        let old = &letter.message;
-        let parts = MessageParts {
-            exchange: &target.exchange,
-            routing_key: &self.routing_key,
-            properties,
-            body: old.body(),
-            persistent: old.is_persistent(),
-            priority: old.priority(),
-            expiration_ms: None,
-        };
-        match old.shared_body() {
-            Some(body) => Message::with_shared_body(&parts, body.clone()),
-            None => Message::new(&parts, &mut Vec::new()),
-        }
+    if target.routing_key.is_some() {
+        headers.remove("CC");
+    }
+    properties.headers = Some(headers);
+    let properties = properties.to_bytes();
+    let parts = MessageParts {
+        exchange: &target.exchange,
+        routing_key: target
+            .routing_key
+            .as_deref()
+            .unwrap_or_else(|| old.routing_key()),
+        properties: &properties,
+        body: old.body(),
+        persistent: old.is_persistent(),
+        priority: old.priority(),
+        expiration_ms: None,
+    };
+    match old.shared_body() {
+        Some(body) => Message::with_shared_body(&parts, body.clone()),
+        None => Message::new(&parts, &mut Vec::new()),
     }
 }
 
@@ -129,7 +111,9 @@ fn record_death(
         Some(Value::Array(deaths)) => deaths,
         _ => Vec::new(),
     };
-    let known = deaths.iter().position(|death| is_death(death, queue, reason));
+    let known = deaths
+        .iter()
+        .position(|death| is_death(death, queue, reason));
     let mut death = match known.map(|at| deaths.remove(at)) {
         Some(Value::Table(death)) => death,
         _ => new_death(headers, message, queue, reason, original_expiration, now),
@@ -150,7 +134,12 @@ fn new_death(
 ) -> Table {
     let mut routing_keys = vec![Value::from(message.routing_key())];
     if let Some(Value::Array(copies)) = headers.get("CC") {
-        routing_keys.extend(copies.iter().filter(|key| matches!(key, Value::LongString(_))).cloned());
+        routing_keys.extend(
+            copies
+                .iter()
+                .filter(|key| matches!(key, Value::LongString(_)))
+                .cloned(),
+        );
     }
     let mut death = Table::default();
     death.insert("count", Value::I64(0));
@@ -166,7 +155,9 @@ fn new_death(
 }
 
 fn is_death(death: &Value, queue: &str, reason: &str) -> bool {
-    let Value::Table(death) = death else { return false };
+    let Value::Table(death) = death else {
+        return false;
+    };
     has_text(death, "queue", queue) && has_text(death, "reason", reason)
 }
 
@@ -178,8 +169,10 @@ fn has_text(table: &Table, name: &str, text: &str) -> bool {
 /// to come back (section 13.3).
 fn is_cycle(message: &Message, queue: &str) -> bool {
     let properties = RawProperties::from_validated_bytes(message.properties());
-    let Some(Value::Array(deaths)) =
-        properties.headers().and_then(|headers| headers.get("x-death")).map(|deaths| deaths.to_value())
+    let Some(Value::Array(deaths)) = properties
+        .headers()
+        .and_then(|headers| headers.get("x-death"))
+        .map(|deaths| deaths.to_value())
     else {
         return false;
     };
@@ -188,18 +181,10 @@ fn is_cycle(message: &Message, queue: &str) -> bool {
         let Value::Table(death) = death else { continue };
         since.push(death);
         if has_text(death, "queue", queue) {
-            return since.iter().all(|death| !has_text(death, "reason", "rejected"));
+            return since
+                .iter()
+                .all(|death| !has_text(death, "reason", "rejected"));
         }
     }
     false
-}
-
-fn reason_name(reason: DeathReason) -> &'static str {
-    match reason {
-        DeathReason::Expired => "expired",
-        DeathReason::MaxLength => "maxlen",
-        DeathReason::Rejected => "rejected",
-        DeathReason::DeliveryLimit => "delivery_limit",
-        _ => "unknown",
-    }
 }

@@ -1,15 +1,17 @@
 //! Declaring and deleting exchanges (behaviour reference, sections 5.2 and 5.3).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{RawTable, ValueRef};
 
 use super::arguments::{describe_mismatch, equivalent};
-use super::topology::Exchange;
+use super::delayed::Delayed;
+use super::history::History;
+use super::topology::{Capture, Exchange};
 use super::{VirtualHost, without_line_breaks};
 use crate::arguments::Arguments;
 use crate::error::Refusal;
-use crate::exchange::ExchangeKind;
+use crate::exchange::{ExchangeKind, Router};
 
 /// The fields of exchange.declare.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +33,7 @@ impl VirtualHost {
     /// 503 for an unknown type, 403 for the default exchange and reserved names, 406 when one of that name exists with
     /// other properties.
     pub(crate) fn declare_exchange(&self, declare: &ExchangeDeclare<'_>) -> Result<(), Refusal> {
-        let kind = ExchangeKind::from_name(declare.kind)
-            .ok_or_else(|| Refusal::command_invalid(format!("unknown exchange type '{}'", declare.kind)))?;
+        let kind = ExchangeKind::from_name(declare.kind)?;
         let name = without_line_breaks(declare.name);
         refuse_default_exchange(&name)?;
         let mut topology = self.topology.write();
@@ -40,17 +41,31 @@ impl VirtualHost {
             return self.check_equivalent(exchange, kind, declare);
         }
         if name.starts_with("amq.") {
-            return Err(Refusal::access_refused(format!("exchange name '{name}' contains reserved prefix 'amq.*'")));
+            return Err(Refusal::access_refused(format!(
+                "exchange name '{name}' contains reserved prefix 'amq.*'"
+            )));
         }
         let alternate = self.alternate_exchange(&name, declare.arguments)?;
-        let mut exchange = Exchange::new(Arc::from(&*name), kind);
+        let name: Arc<str> = Arc::from(&*name);
+        let router = Router::new(kind, declare.arguments, self.services.names.seed())?;
+        let capture = match kind {
+            ExchangeKind::Delayed => Some(Capture::Delay(Delayed::new(
+                Arc::clone(&name),
+                Weak::clone(&self.myself),
+            ))),
+            ExchangeKind::RecentHistory => Some(Capture::Keep(Arc::new(History::from_arguments(
+                declare.arguments,
+            )?))),
+            _ => None,
+        };
+        let mut exchange = Exchange::new(name, kind, router, capture);
         exchange.durable = declare.durable;
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
         exchange.arguments = Arguments::new(declare.arguments);
         exchange.alternate = alternate;
         topology.add_exchange(exchange);
-        self.topology_changed();
+        self.topology_changed(topology);
         Ok(())
     }
 
@@ -61,7 +76,8 @@ impl VirtualHost {
     pub(crate) fn declare_exchange_passively(&self, name: &str) -> Result<(), Refusal> {
         let name = without_line_breaks(name);
         refuse_default_exchange(&name)?;
-        self.require_exchange(&self.topology.read(), &name).map(|_| ())
+        self.require_exchange(&self.topology.read(), &name)
+            .map(|_| ())
     }
 
     /// Deletes an exchange with its bindings. One that does not exist is fine.
@@ -73,19 +89,46 @@ impl VirtualHost {
         refuse_default_exchange(&name)?;
         if name.starts_with("amq.") {
             let phrase = self.exchange_phrase(&name);
-            return Err(Refusal::access_refused(format!("deletion of system {phrase} not allowed")));
+            return Err(Refusal::access_refused(format!(
+                "deletion of system {phrase} not allowed"
+            )));
         }
         let mut topology = self.topology.write();
-        let Some(id) = topology.exchange_id(&name) else { return Ok(()) };
+        let Some(id) = topology.exchange_id(&name) else {
+            return Ok(());
+        };
         if if_unused && topology.exchange(id).is_in_use() {
-            return Err(Refusal::precondition_failed(format!("{} in use", self.exchange_phrase(&name))));
+            return Err(Refusal::precondition_failed(format!(
+                "{} in use",
+                self.exchange_phrase(&name)
+            )));
         }
         topology.remove_exchange(id);
-        self.topology_changed();
+        self.topology_changed(topology);
         Ok(())
     }
 
-    fn alternate_exchange(&self, name: &str, arguments: RawTable<'_>) -> Result<Option<Arc<str>>, Refusal> {
+    /// The messages that wait in a delayed exchange.
+    ///
+    /// # Errors
+    /// 404 when it does not exist, 406 when it is of another type.
+    pub(crate) fn delayed(&self, name: &str) -> Result<Arc<Delayed>, Refusal> {
+        let topology = self.topology.read();
+        let id = self.require_exchange(&topology, name)?;
+        match topology.exchange(id).capture() {
+            Some(Capture::Delay(delayed)) => Ok(Arc::clone(delayed)),
+            _ => Err(Refusal::precondition_failed(format!(
+                "{} does not delay messages",
+                self.exchange_phrase(name)
+            ))),
+        }
+    }
+
+    fn alternate_exchange(
+        &self,
+        name: &str,
+        arguments: RawTable<'_>,
+    ) -> Result<Option<Arc<str>>, Refusal> {
         match arguments.get(ALTERNATE_EXCHANGE) {
             None => Ok(None),
             Some(ValueRef::LongString(alternate)) => {
@@ -111,7 +154,11 @@ impl VirtualHost {
             Refusal::precondition_failed(format!("inequivalent arg '{what}' for {phrase}: {how}"))
         };
         if exchange.kind != kind {
-            let how = format!("received '{}' but current is '{}'", kind.name(), exchange.kind.name());
+            let how = format!(
+                "received '{}' but current is '{}'",
+                kind.name(),
+                exchange.kind.name()
+            );
             return Err(differs("type", how));
         }
         for (what, received, current) in [
@@ -120,13 +167,19 @@ impl VirtualHost {
             ("internal", declare.internal, exchange.internal),
         ] {
             if received != current {
-                return Err(differs(what, format!("received '{received}' but current is '{current}'")));
+                return Err(differs(
+                    what,
+                    format!("received '{received}' but current is '{current}'"),
+                ));
             }
         }
         let received = declare.arguments.get(ALTERNATE_EXCHANGE);
         let current = exchange.arguments.table().get(ALTERNATE_EXCHANGE);
         if !equivalent(received, current) {
-            return Err(differs(ALTERNATE_EXCHANGE, describe_mismatch(received, current)));
+            return Err(differs(
+                ALTERNATE_EXCHANGE,
+                describe_mismatch(received, current),
+            ));
         }
         Ok(())
     }
@@ -134,7 +187,9 @@ impl VirtualHost {
 
 pub(super) fn refuse_default_exchange(name: &str) -> Result<(), Refusal> {
     if name.is_empty() {
-        return Err(Refusal::access_refused("operation not permitted on the default exchange"));
+        return Err(Refusal::access_refused(
+            "operation not permitted on the default exchange",
+        ));
     }
     Ok(())
 }

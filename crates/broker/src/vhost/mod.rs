@@ -3,7 +3,9 @@
 mod arguments;
 mod bindings;
 mod dead_letter;
+mod delayed;
 mod exchanges;
+mod history;
 mod publish;
 mod queue;
 mod queues;
@@ -14,17 +16,19 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use leveret_amqp_codec::RawTable;
 use leveret_queue_store::Time;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
-use crate::exchange::{ExchangeId, ExchangeKind};
+use crate::exchange::{ExchangeId, ExchangeKind, Router};
 use crate::memory::MemoryGauge;
 use crate::random::RandomNames;
 use crate::timers::Timers;
 
 pub(crate) use bindings::BindingRequest;
+pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub(crate) use publish::{PublishBatch, RouteCache};
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
@@ -80,7 +84,9 @@ impl VirtualHost {
     pub(crate) fn new(name: Arc<str>, services: Arc<Services>) -> Arc<Self> {
         let mut topology = Topology::default();
         for (name, kind, internal) in PREDECLARED {
-            let mut exchange = Exchange::new(Arc::from(name), kind);
+            let router = Router::new(kind, RawTable::EMPTY, 0)
+                .expect("the predeclared types need no arguments");
+            let mut exchange = Exchange::new(Arc::from(name), kind, router, None);
             exchange.durable = true;
             exchange.internal = internal;
             topology.add_exchange(exchange);
@@ -104,16 +110,24 @@ impl VirtualHost {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// To be called after each change to the topology, while it is still locked for writing.
-    fn topology_changed(&self) {
+    /// Ends a change to the topology: routes that were remembered are forgotten, and what was removed is dropped once the
+    /// lock is.
+    fn topology_changed(&self, mut topology: RwLockWriteGuard<'_, Topology>) {
         self.generation.fetch_add(1, Ordering::Release);
+        let removed = topology.take_removed();
+        drop(topology);
+        drop(removed);
     }
 
     /// The queue of this name, for a connection that wants to use it.
     ///
     /// # Errors
     /// 404 when there is none, 405 when it is exclusive to another connection.
-    pub(crate) fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<QueueCell>, Refusal> {
+    pub(crate) fn queue(
+        &self,
+        name: &str,
+        connection: ConnectionId,
+    ) -> Result<Arc<QueueCell>, Refusal> {
         let topology = self.topology.read();
         let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;
         self.check_owner(queue, connection)?;
@@ -157,14 +171,20 @@ impl VirtualHost {
     }
 
     /// Removes the exclusive queues of a connection that has ended.
-    pub(crate) fn connection_closed(&self, now: Time, queues: impl IntoIterator<Item = Weak<QueueCell>>) {
+    pub(crate) fn connection_closed(
+        &self,
+        now: Time,
+        queues: impl IntoIterator<Item = Weak<QueueCell>>,
+    ) {
         for queue in queues.into_iter().filter_map(|queue| queue.upgrade()) {
             self.remove_queue_if(&queue, now, |_| true);
         }
     }
 
     fn require_exchange(&self, topology: &Topology, name: &str) -> Result<ExchangeId, Refusal> {
-        topology.exchange_id(name).ok_or_else(|| self.no_exchange(name))
+        topology
+            .exchange_id(name)
+            .ok_or_else(|| self.no_exchange(name))
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leveret_amqp_codec::{RawTable, ValueRef};
+use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
 use leveret_queue_store::{Message, Time};
 use smallvec::SmallVec;
 
-use super::queue::{QueueCell, Ticket};
-use super::topology::{Addressing, Route};
 use super::VirtualHost;
+use super::queue::{QueueCell, Ticket};
+use super::topology::{Addressing, Capture, Route};
 use crate::error::Refusal;
 
 type Hasher = foldhash::fast::RandomState;
@@ -39,7 +39,8 @@ impl RouteCache {
         if self.routes.len() >= CACHED_ROUTES_MAX {
             self.routes.clear();
         }
-        self.routes.insert(self.key.as_slice().into(), Arc::clone(route));
+        self.routes
+            .insert(self.key.as_slice().into(), Arc::clone(route));
     }
 
     fn find(&mut self, generation: u64, exchange: &str, routing_key: &str) -> Option<Arc<Route>> {
@@ -93,12 +94,20 @@ struct Bucket {
 impl PublishBatch {
     /// Adds a message for every queue of the route.
     pub(crate) fn push(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
-        if !self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, route)) {
+        if !self
+            .latest
+            .as_ref()
+            .is_some_and(|latest| Arc::ptr_eq(latest, route))
+        {
             self.find_places(route);
         }
-        let Some((&last, others)) = self.latest_places.split_last() else { return };
+        let Some((&last, others)) = self.latest_places.split_last() else {
+            return;
+        };
         for &place in others {
-            self.buckets[place as usize].messages.push((message.clone(), ticket));
+            self.buckets[place as usize]
+                .messages
+                .push((message.clone(), ticket));
         }
         self.buckets[last as usize].messages.push((message, ticket));
     }
@@ -110,15 +119,21 @@ impl PublishBatch {
     fn find_places(&mut self, route: &Arc<Route>) {
         self.latest_places.clear();
         for queue in &route.queues {
-            let place = *self.places.entry(Arc::as_ptr(queue) as usize).or_insert_with(|| {
-                match self.buckets.get_mut(self.used) {
-                    Some(bucket) => bucket.queue = Arc::clone(queue),
-                    None => self.buckets.push(Bucket { queue: Arc::clone(queue), messages: Vec::new() }),
-                }
-                self.used += 1;
-                // A batch comes from one read, which has room for fewer messages than this.
-                (self.used - 1) as u32
-            });
+            let place = *self
+                .places
+                .entry(Arc::as_ptr(queue) as usize)
+                .or_insert_with(|| {
+                    match self.buckets.get_mut(self.used) {
+                        Some(bucket) => bucket.queue = Arc::clone(queue),
+                        None => self.buckets.push(Bucket {
+                            queue: Arc::clone(queue),
+                            messages: Vec::new(),
+                        }),
+                    }
+                    self.used += 1;
+                    // A batch comes from one read, which has room for fewer messages than this.
+                    (self.used - 1) as u32
+                });
             self.latest_places.push(place);
         }
         self.latest = Some(Arc::clone(route));
@@ -128,7 +143,9 @@ impl PublishBatch {
     /// particular order and perhaps several times.
     pub(crate) fn flush(&mut self, now: Time, refused: &mut Vec<Ticket>) {
         for bucket in &mut self.buckets[..self.used] {
-            bucket.queue.publish(now, bucket.messages.drain(..), refused);
+            bucket
+                .queue
+                .publish(now, bucket.messages.drain(..), refused);
         }
         self.used = 0;
         self.places.clear();
@@ -146,33 +163,99 @@ impl VirtualHost {
         cache: &mut RouteCache,
         exchange: &str,
         routing_key: &str,
+        properties: RawProperties<'_>,
         headers: Option<RawTable<'_>>,
     ) -> Result<Arc<Route>, Refusal> {
         // A route in the cache followed from its key alone, but a message with further keys goes further.
-        let has_further_keys = headers.is_some_and(|headers| FURTHER_KEYS.iter().any(|name| headers.get(name).is_some()));
+        let has_further_keys = headers
+            .is_some_and(|headers| FURTHER_KEYS.iter().any(|name| headers.get(name).is_some()));
         let generation = self.generation();
-        if !has_further_keys
-            && let Some(route) = cache.find(generation, exchange, routing_key)
-        {
+        if !has_further_keys && let Some(route) = cache.find(generation, exchange, routing_key) {
             return Ok(route);
         }
         let topology = self.topology.read();
         let id = self.require_exchange(&topology, exchange)?;
         if topology.exchange(id).internal {
             let phrase = self.exchange_phrase(exchange);
-            return Err(Refusal::access_refused(format!("cannot publish to internal {phrase}")));
+            return Err(Refusal::access_refused(format!(
+                "cannot publish to internal {phrase}"
+            )));
         }
         let headers = headers.unwrap_or(RawTable::EMPTY);
         let mut keys = SmallVec::from_buf([routing_key]);
         if has_further_keys {
             keys.extend(further_keys(headers)?);
         }
-        let route = Arc::new(topology.route(id, &Addressing { keys, headers }));
+        let route = Arc::new(topology.route(
+            id,
+            &Addressing {
+                keys,
+                headers,
+                properties,
+            },
+        ));
         drop(topology);
         if route.follows_from_key && !has_further_keys {
             cache.remember(&route);
         }
         Ok(route)
+    }
+}
+
+impl VirtualHost {
+    /// Hands a message to the exchanges on its way that keep it.
+    pub(crate) fn capture(&self, now: Time, route: &Route, message: &Message) {
+        for (capture, delay_ms) in &route.captures {
+            match capture {
+                Capture::Delay(delayed) => delayed.schedule(now, *delay_ms, message),
+                Capture::Keep(history) => history.keep(message),
+            }
+        }
+    }
+
+    /// Routes a message that no client publishes, or not now: nobody is told what becomes of it. An exchange that does
+    /// not exist (any more) swallows it.
+    pub(super) fn publish_internally(&self, now: Time, exchange: &str, message: &Message) {
+        if let Some(route) = self.route_internally(exchange, message) {
+            self.capture(now, &route, message);
+            for queue in &route.queues {
+                queue.publish(
+                    now,
+                    std::iter::once((message.clone(), Ticket::MAX)),
+                    &mut Vec::new(),
+                );
+            }
+        }
+    }
+
+    /// Where a message goes by its own key and its CC header.
+    pub(super) fn route_internally(&self, exchange: &str, message: &Message) -> Option<Route> {
+        let properties = RawProperties::from_validated_bytes(message.properties());
+        let headers = properties.headers().unwrap_or(RawTable::EMPTY);
+        let mut keys = SmallVec::from_buf([message.routing_key()]);
+        // The headers were acceptable when the message was published.
+        keys.extend(further_keys(headers).unwrap_or_default());
+        let topology = self.topology.read();
+        let exchange = topology.exchange_id(exchange)?;
+        Some(topology.route(
+            exchange,
+            &Addressing {
+                keys,
+                headers,
+                properties,
+            },
+        ))
+    }
+
+    pub(super) fn publish_to_queue(&self, now: Time, queue: &str, message: &Message) {
+        let queue = self.topology.read().queue(queue).cloned();
+        if let Some(queue) = queue {
+            queue.publish(
+                now,
+                std::iter::once((message.clone(), Ticket::MAX)),
+                &mut Vec::new(),
+            );
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use leveret_amqp_codec::{ChannelId, Properties, RawProperties, Value};
 use leveret_queue_store::{
-    ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message, Published, Queue,
-    QueueOptions, Settlement, TakeMode, Time,
+    ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message,
+    Published, Queue, QueueOptions, Settlement, TakeMode, Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -19,6 +19,7 @@ use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::memory::MemoryGauge;
 use crate::outbox::{ConsumerKey, Outbox, Outgoing};
+use crate::timers::Due;
 
 /// What a queue was declared with.
 #[derive(Clone, Debug)]
@@ -127,7 +128,12 @@ thread_local! {
 }
 
 impl QueueCell {
-    pub(crate) fn new(id: QueueId, definition: QueueDefinition, vhost: Weak<VirtualHost>, now: Time) -> Arc<Self> {
+    pub(crate) fn new(
+        id: QueueId,
+        definition: QueueDefinition,
+        vhost: Weak<VirtualHost>,
+        now: Time,
+    ) -> Arc<Self> {
         let queue = Queue::new(definition.options.clone(), now);
         let state = State {
             queue,
@@ -137,7 +143,12 @@ impl QueueCell {
             timer_at: None,
             accounted: 0,
         };
-        Arc::new(Self { id, definition, vhost, state: Mutex::new(state) })
+        Arc::new(Self {
+            id,
+            definition,
+            vhost,
+            state: Mutex::new(state),
+        })
     }
 
     pub(crate) fn id(&self) -> QueueId {
@@ -163,9 +174,14 @@ impl QueueCell {
         if !self.is_quorum() || !(got || delivery.delivery_count > 0) {
             return None;
         }
-        let mut properties = Properties::from(RawProperties::from_validated_bytes(delivery.message.properties()));
+        let mut properties = Properties::from(RawProperties::from_validated_bytes(
+            delivery.message.properties(),
+        ));
         let headers = properties.headers.get_or_insert_default();
-        headers.insert("x-delivery-count", Value::I64(i64::from(delivery.delivery_count)));
+        headers.insert(
+            "x-delivery-count",
+            Value::I64(i64::from(delivery.delivery_count)),
+        );
         Some(properties.to_bytes())
     }
 
@@ -205,7 +221,12 @@ impl QueueCell {
     }
 
     /// Settles deliveries of this queue, in order, then hands out what that made room for.
-    pub(crate) fn settle(self: &Arc<Self>, now: Time, deliveries: impl Iterator<Item = DeliveryId>, how: Settlement) {
+    pub(crate) fn settle(
+        self: &Arc<Self>,
+        now: Time,
+        deliveries: impl Iterator<Item = DeliveryId>,
+        how: Settlement,
+    ) {
         self.with(now, |state, now, effects| {
             // What comes back to a deleted queue has no place to go and dies without a letter.
             let how = if state.deleted { Settlement::Ack } else { how };
@@ -227,7 +248,10 @@ impl QueueCell {
             if state.deleted {
                 return Err(CannotConsume::QueueGone);
             }
-            let id = state.queue.consume(now, options, effects).map_err(CannotConsume::Refused)?;
+            let id = state
+                .queue
+                .consume(now, options, effects)
+                .map_err(CannotConsume::Refused)?;
             let at = id.index();
             if state.links.len() <= at {
                 state.links.resize_with(at + 1, || None);
@@ -260,7 +284,11 @@ impl QueueCell {
         });
         let unseen = unseen();
         self.with(now, |state, now, effects| {
-            let how = if state.deleted { Settlement::Ack } else { Settlement::Requeue };
+            let how = if state.deleted {
+                Settlement::Ack
+            } else {
+                Settlement::Requeue
+            };
             state.queue.settle_many(now, unseen, how, effects);
             if let Some(link) = state.links.get_mut(consumer.index()) {
                 *link = None;
@@ -310,7 +338,11 @@ impl QueueCell {
     /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold
     /// for it, or when it was deleted before. The topology is locked meanwhile; what comes of it must be given to
     /// [`QueueCell::follow_up`] once it no longer is.
-    pub(super) fn delete(self: &Arc<Self>, now: Time, condition: impl FnOnce(Counts) -> bool) -> Option<Deleted> {
+    pub(super) fn delete(
+        self: &Arc<Self>,
+        now: Time,
+        condition: impl FnOnce(Counts) -> bool,
+    ) -> Option<Deleted> {
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
         let (ready, mut afterwards) = self.with_locked(now, |state, now, effects| {
             if state.deleted || !condition(state.counts()) {
@@ -319,7 +351,10 @@ impl QueueCell {
             let ready = state.queue.purge();
             for (consumer, link) in state.links.drain(..).flatten() {
                 state.queue.cancel(now, consumer, effects);
-                let cancelled = Outgoing::ConsumerCancelled { channel: link.channel, consumer: link.key };
+                let cancelled = Outgoing::ConsumerCancelled {
+                    channel: link.channel,
+                    consumer: link.key,
+                };
                 wakers.extend(link.outbox.push([cancelled]));
             }
             state.deleted = true;
@@ -330,7 +365,11 @@ impl QueueCell {
     }
 
     /// Runs `work` under the lock, then carries out the effects it had.
-    fn with<R>(self: &Arc<Self>, now: Time, work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R) -> R {
+    fn with<R>(
+        self: &Arc<Self>,
+        now: Time,
+        work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R,
+    ) -> R {
         let (result, afterwards) = self.with_locked(now, work);
         self.follow_up(now, afterwards);
         result
@@ -357,25 +396,41 @@ impl QueueCell {
     pub(super) fn follow_up(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
         afterwards.wakers.into_iter().for_each(Waker::wake);
         let (before, after) = afterwards.memory;
-        if before == after && afterwards.timer.is_none() && afterwards.dead.is_empty() && !afterwards.lease_ran_out {
+        if before == after
+            && afterwards.timer.is_none()
+            && afterwards.dead.is_empty()
+            && !afterwards.lease_ran_out
+        {
             return;
         }
-        let Some(vhost) = self.vhost.upgrade() else { return };
+        let Some(vhost) = self.vhost.upgrade() else {
+            return;
+        };
         vhost.services().memory.account(before, after);
         if let Some(at) = afterwards.timer {
-            vhost.services().timers.schedule(at, Arc::downgrade(self));
+            let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
+            vhost.services().timers.schedule(at, due);
         }
         if afterwards.lease_ran_out {
             vhost.remove_queue_if(self, now, |_| true);
         }
         if !afterwards.dead.is_empty() && self.definition.dead_letter.is_some() {
-            let dead = afterwards.dead.into_iter().map(|(message, reason)| DeadLetter {
-                queue: Arc::clone(self),
-                message,
-                reason,
-            });
+            let dead = afterwards
+                .dead
+                .into_iter()
+                .map(|(message, reason)| DeadLetter {
+                    queue: Arc::clone(self),
+                    message,
+                    reason,
+                });
             vhost.dead_letter(now, dead);
         }
+    }
+}
+
+impl Due for QueueCell {
+    fn run(self: Arc<Self>, now: Time) {
+        self.poll(now);
     }
 }
 
@@ -393,12 +448,17 @@ impl State {
         while let Some(effect) = pending.next() {
             match effect {
                 Effect::Deliver { consumer, delivery } => {
-                    let Some((_, link)) = self.links.get(consumer.index()).and_then(Option::as_ref) else {
+                    let Some((_, link)) = self.links.get(consumer.index()).and_then(Option::as_ref)
+                    else {
                         debug_assert!(false, "a delivery for a consumer that is not there");
                         continue;
                     };
                     // All that follows for the same consumer goes under one lock of its outbox.
-                    let first = Outgoing::Deliver { channel: link.channel, consumer: link.key, delivery };
+                    let first = Outgoing::Deliver {
+                        channel: link.channel,
+                        consumer: link.key,
+                        delivery,
+                    };
                     let rest = std::iter::from_fn(|| {
                         match pending.next_if(|next| matches!(next, Effect::Deliver { consumer: to, .. } if *to == consumer))? {
                             Effect::Deliver { delivery, .. } => {
@@ -407,9 +467,13 @@ impl State {
                             _ => None,
                         }
                     });
-                    afterwards.wakers.extend(link.outbox.push(std::iter::once(first).chain(rest)));
+                    afterwards
+                        .wakers
+                        .extend(link.outbox.push(std::iter::once(first).chain(rest)));
                 }
-                Effect::Dead { message, reason, .. } => afterwards.dead.push((message, reason)),
+                Effect::Dead {
+                    message, reason, ..
+                } => afterwards.dead.push((message, reason)),
                 Effect::Expired => afterwards.lease_ran_out = true,
                 // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
                 _ => {}
@@ -417,7 +481,10 @@ impl State {
         }
         drop(pending);
         let messages = self.queue.ready_len() + self.queue.unacked_len();
-        let accounted = MemoryGauge::cost(messages, self.queue.ready_bytes() + self.queue.unacked_bytes());
+        let accounted = MemoryGauge::cost(
+            messages,
+            self.queue.ready_bytes() + self.queue.unacked_bytes(),
+        );
         afterwards.memory = (self.accounted, accounted);
         self.accounted = accounted;
         if let Some(deadline) = self.queue.next_deadline()

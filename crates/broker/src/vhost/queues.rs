@@ -6,8 +6,8 @@ use leveret_amqp_codec::RawTable;
 use leveret_queue_store::Time;
 
 use super::arguments::{self, QueueType, describe_mismatch, equivalent};
-use super::reply::is_token;
 use super::queue::{Counts, QueueCell, QueueDefinition};
+use super::reply::is_token;
 use super::{VirtualHost, without_line_breaks};
 use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
@@ -58,23 +58,33 @@ impl VirtualHost {
             return self.declare_reply_queue(&name);
         }
         if name.starts_with("amq.") {
-            return Err(Refusal::access_refused(format!("queue name '{name}' contains reserved prefix 'amq.*'")));
+            return Err(Refusal::access_refused(format!(
+                "queue name '{name}' contains reserved prefix 'amq.*'"
+            )));
         }
         let mut topology = self.topology.write();
         if let Some(queue) = topology.queue(&name).cloned() {
             drop(topology);
             self.check_equivalent_queue(&queue, connection, declare)?;
             queue.touch(now);
-            return Ok(QueueDeclared { counts: queue.counts(), queue, created: false });
+            return Ok(QueueDeclared {
+                counts: queue.counts(),
+                queue,
+                created: false,
+            });
         }
         let definition = self.define(&name, connection, declare)?;
-        let queue = topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
+        let queue =
+            topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
         let queue = Arc::clone(queue);
-        self.topology_changed();
-        drop(topology);
+        self.topology_changed(topology);
         // The lease begins, if it has one; not under the topology's lock, because a timer may be woken.
         queue.touch(now);
-        Ok(QueueDeclared { queue, counts: Counts::default(), created: true })
+        Ok(QueueDeclared {
+            queue,
+            counts: Counts::default(),
+            created: true,
+        })
     }
 
     /// Whether a queue exists, whatever its properties. Renews its lease.
@@ -93,7 +103,11 @@ impl VirtualHost {
         }
         let queue = self.queue(&name, connection)?;
         queue.touch(now);
-        Ok(QueueDeclared { counts: queue.counts(), queue, created: false })
+        Ok(QueueDeclared {
+            counts: queue.counts(),
+            queue,
+            created: false,
+        })
     }
 
     /// Deletes a queue and tells how many messages were ready in it; none when it does not exist, which is fine.
@@ -107,11 +121,16 @@ impl VirtualHost {
         connection: ConnectionId,
         delete: &QueueDelete<'_>,
     ) -> Result<u64, Refusal> {
-        let Some(queue) = self.topology.read().queue(delete.name).cloned() else { return Ok(0) };
+        let Some(queue) = self.topology.read().queue(delete.name).cloned() else {
+            return Ok(0);
+        };
         self.check_owner(&queue, connection)?;
         let phrase = self.queue_phrase(delete.name);
         if queue.definition().queue_type == QueueType::Quorum {
-            for (flag, name) in [(delete.if_unused, "if-unused"), (delete.if_empty, "if-empty")] {
+            for (flag, name) in [
+                (delete.if_unused, "if-unused"),
+                (delete.if_empty, "if-empty"),
+            ] {
                 if flag {
                     return Err(Refusal::not_implemented(format!(
                         "cannot delete {phrase}. queue.delete operations with {name} flag set are not supported by quorum \
@@ -148,7 +167,7 @@ impl VirtualHost {
             let mut topology = self.topology.write();
             let deleted = queue.delete(now, condition)?;
             topology.remove_queue(queue.id());
-            self.topology_changed();
+            self.topology_changed(topology);
             deleted
         };
         queue.follow_up(now, deleted.afterwards);
@@ -166,7 +185,11 @@ impl VirtualHost {
         if parsed.queue_type == QueueType::Quorum {
             refuse_for_quorum(declare, name, &phrase)?;
         }
-        let name = if name.is_empty() { self.services.names.name("amq.gen-").into() } else { Arc::from(name) };
+        let name = if name.is_empty() {
+            self.services.names.name("amq.gen-").into()
+        } else {
+            Arc::from(name)
+        };
         Ok(QueueDefinition {
             name,
             queue_type: parsed.queue_type,
@@ -194,15 +217,22 @@ impl VirtualHost {
         let differs = |what: &str, how: String| {
             Refusal::precondition_failed(format!("inequivalent arg '{what}' for {phrase}: {how}"))
         };
-        for (what, received, current) in
-            [("durable", declare.durable, current.durable), ("auto_delete", declare.auto_delete, current.auto_delete)]
-        {
+        for (what, received, current) in [
+            ("durable", declare.durable, current.durable),
+            ("auto_delete", declare.auto_delete, current.auto_delete),
+        ] {
             if received != current {
-                return Err(differs(what, format!("received '{received}' but current is '{current}'")));
+                return Err(differs(
+                    what,
+                    format!("received '{received}' but current is '{current}'"),
+                ));
             }
         }
         for name in arguments::compared() {
-            let (received, current) = (declare.arguments.get(name), current.arguments.table().get(name));
+            let (received, current) = (
+                declare.arguments.get(name),
+                current.arguments.table().get(name),
+            );
             let both_classic = name == arguments::QUEUE_TYPE
                 && received.is_none_or(arguments::is_classic)
                 && current.is_none_or(arguments::is_classic);
@@ -218,7 +248,9 @@ impl VirtualHost {
 fn refuse_for_quorum(declare: &QueueDeclare<'_>, name: &str, phrase: &str) -> Result<(), Refusal> {
     if name.is_empty() {
         let module = QueueType::Quorum.module();
-        return Err(Refusal::precondition_failed(format!("Cannot declare a server-named queue for type {module}")));
+        return Err(Refusal::precondition_failed(format!(
+            "Cannot declare a server-named queue for type {module}"
+        )));
     }
     let problem = if !declare.durable {
         "non-durable"
@@ -229,5 +261,7 @@ fn refuse_for_quorum(declare: &QueueDeclare<'_>, name: &str, phrase: &str) -> Re
     } else {
         return Ok(());
     };
-    Err(Refusal::precondition_failed(format!("invalid property '{problem}' for {phrase}")))
+    Err(Refusal::precondition_failed(format!(
+        "invalid property '{problem}' for {phrase}"
+    )))
 }

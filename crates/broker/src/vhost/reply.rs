@@ -33,9 +33,10 @@ impl VirtualHost {
             dead_letter: None,
         };
         let mut topology = self.topology.write();
-        let queue = topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
+        let queue =
+            topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
         let queue = Arc::clone(queue);
-        self.topology_changed();
+        self.topology_changed(topology);
         queue
     }
 
@@ -44,12 +45,25 @@ impl VirtualHost {
     /// # Errors
     /// 404 when the requester is gone.
     pub(super) fn declare_reply_queue(&self, token: &str) -> Result<QueueDeclared, Refusal> {
-        let queue = self.topology.read().queue(token).cloned().ok_or_else(|| self.no_queue(token))?;
-        Ok(QueueDeclared { queue, counts: Counts { consumers: 1, ..Counts::default() }, created: false })
+        let queue = self
+            .topology
+            .read()
+            .queue(token)
+            .cloned()
+            .ok_or_else(|| self.no_queue(token))?;
+        Ok(QueueDeclared {
+            queue,
+            counts: Counts {
+                consumers: 1,
+                ..Counts::default()
+            },
+            created: false,
+        })
     }
 }
 
 /// Whether a name is a token of a reply consumer.
 pub(super) fn is_token(name: &str) -> bool {
-    name.strip_prefix(REPLY_TO).is_some_and(|rest| rest.starts_with('.'))
+    name.strip_prefix(REPLY_TO)
+        .is_some_and(|rest| rest.starts_with('.'))
 }

@@ -3,13 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use leveret_amqp_codec::RawTable;
+use leveret_amqp_codec::{RawProperties, RawTable};
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::delayed::{Delayed, delay_ms};
+use super::history::History;
 use super::queue::QueueCell;
 use crate::arguments::Arguments;
-use crate::exchange::{BindingArguments, Destination, ExchangeId, ExchangeKind, QueueId, Router, Subject};
+use crate::exchange::{
+    BindingArguments, Destination, ExchangeId, ExchangeKind, QueueId, Router, Subject,
+};
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -24,12 +28,28 @@ pub(crate) struct Exchange {
     pub(crate) arguments: Arguments,
     pub(crate) alternate: Option<Arc<str>>,
     router: Router,
+    /// What its type does with messages beside routing them.
+    capture: Option<Capture>,
     /// How many bindings have it as their source.
     outgoing: usize,
 }
 
+/// What an exchange does with a message beside routing it.
+#[derive(Clone, Debug)]
+pub(crate) enum Capture {
+    /// Keeps it for its time instead of routing it.
+    Delay(Arc<Delayed>),
+    /// Keeps a copy for bindings to come.
+    Keep(Arc<History>),
+}
+
 impl Exchange {
-    pub(crate) fn new(name: Arc<str>, kind: ExchangeKind) -> Self {
+    pub(crate) fn new(
+        name: Arc<str>,
+        kind: ExchangeKind,
+        router: Router,
+        capture: Option<Capture>,
+    ) -> Self {
         Self {
             name,
             kind,
@@ -38,9 +58,14 @@ impl Exchange {
             internal: false,
             arguments: Arguments::default(),
             alternate: None,
-            router: Router::new(kind),
+            router,
+            capture,
             outgoing: 0,
         }
+    }
+
+    pub(crate) fn capture(&self) -> Option<&Capture> {
+        self.capture.as_ref()
     }
 
     /// Whether a binding leads from it to anything.
@@ -65,6 +90,8 @@ pub(crate) struct Binding {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) queues: Box<[Arc<QueueCell>]>,
+    /// Exchanges on the way that keep the message, with how long where they delay it.
+    pub(crate) captures: Box<[(Capture, u64)]>,
     /// Nothing but exchange and routing key led here, so it may be remembered by them.
     pub(crate) follows_from_key: bool,
 }
@@ -74,6 +101,7 @@ pub(crate) struct Route {
 pub(crate) struct Addressing<'a> {
     pub(crate) keys: SmallVec<[&'a str; 1]>,
     pub(crate) headers: RawTable<'a>,
+    pub(crate) properties: RawProperties<'a>,
 }
 
 /// See the module.
@@ -86,6 +114,9 @@ pub(crate) struct Topology {
     queues: Slab<Arc<QueueCell>>,
     exchange_names: HashMap<Arc<str>, ExchangeId, Hasher>,
     queue_names: HashMap<Arc<str>, QueueId, Hasher>,
+    /// Exchanges that were removed under this lock. Dropping what they hold may wake somebody, so it waits for the end
+    /// of the lock.
+    removed: Vec<Exchange>,
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
 }
@@ -104,7 +135,9 @@ impl Topology {
     }
 
     pub(crate) fn queue(&self, name: &str) -> Option<&Arc<QueueCell>> {
-        self.queue_names.get(name).map(|id| &self.queues[id.0 as usize])
+        self.queue_names
+            .get(name)
+            .map(|id| &self.queues[id.0 as usize])
     }
 
     /// Adds an exchange whose name is free.
@@ -115,7 +148,10 @@ impl Topology {
     }
 
     /// Adds a queue whose name is free; it is made when its id is known.
-    pub(crate) fn add_queue(&mut self, make: impl FnOnce(QueueId) -> Arc<QueueCell>) -> &Arc<QueueCell> {
+    pub(crate) fn add_queue(
+        &mut self,
+        make: impl FnOnce(QueueId) -> Arc<QueueCell>,
+    ) -> &Arc<QueueCell> {
         let entry = self.queues.vacant_entry();
         let id = QueueId(to_id(entry.key()));
         let queue = entry.insert(make(id));
@@ -130,7 +166,9 @@ impl Topology {
             return false;
         }
         let source = &mut self.exchanges[binding.source.0 as usize];
-        source.router.insert(destination, &binding.key, binding.arguments.as_ref());
+        source
+            .router
+            .insert(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing += 1;
         bindings.insert(binding);
         true
@@ -138,7 +176,9 @@ impl Topology {
 
     /// Removes a binding, and auto-delete exchanges that thereby lose their last one; false when it was not there.
     pub(crate) fn unbind(&mut self, destination: Destination, binding: &Binding) -> bool {
-        let Some(bindings) = self.incoming.get_mut(&destination) else { return false };
+        let Some(bindings) = self.incoming.get_mut(&destination) else {
+            return false;
+        };
         if !bindings.remove(binding) {
             return false;
         }
@@ -168,7 +208,13 @@ impl Topology {
                 }
             }
         }
+        self.removed.push(exchange);
         self.remove_incoming(Destination::Exchange(id));
+    }
+
+    /// What has been removed since the last call, to be dropped without a lock.
+    pub(crate) fn take_removed(&mut self) -> Vec<Exchange> {
+        std::mem::take(&mut self.removed)
     }
 
     fn remove_incoming(&mut self, destination: Destination) {
@@ -181,11 +227,23 @@ impl Topology {
     /// as deep as the exchanges are nested, and each call removes one for good.
     fn forget_outgoing(&mut self, destination: Destination, binding: &Binding) {
         // The source may have gone in the same sweep, when two exchanges were bound to each other.
-        let Some(source) = self.exchanges.get_mut(binding.source.0 as usize) else { return };
-        source.router.remove(destination, &binding.key, binding.arguments.as_ref());
+        let Some(source) = self.exchanges.get_mut(binding.source.0 as usize) else {
+            return;
+        };
+        source
+            .router
+            .remove(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing -= 1;
         if source.auto_delete && source.outgoing == 0 {
             self.remove_exchange(binding.source);
+        }
+    }
+
+    /// The name of a binding's destination.
+    pub(crate) fn destination_name(&self, destination: Destination) -> &Arc<str> {
+        match destination {
+            Destination::Queue(id) => self.queues[id.0 as usize].name(),
+            Destination::Exchange(id) => &self.exchange(id).name,
         }
     }
 
@@ -196,6 +254,7 @@ impl Topology {
     pub(crate) fn route(&self, exchange: ExchangeId, addressing: &Addressing<'_>) -> Route {
         let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
         let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
+        let mut captures = Vec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
         visited.push(exchange);
         let mut next = 0;
@@ -203,15 +262,37 @@ impl Topology {
             next += 1;
             let exchange = self.exchange(id);
             follows_from_key &= exchange.router.looks_at_key_only();
+            match &exchange.capture {
+                None => {}
+                Some(delayed @ Capture::Delay(_)) => {
+                    // The header decides.
+                    follows_from_key = false;
+                    if let Some(delay_ms) = delay_ms(addressing.headers) {
+                        captures.push((delayed.clone(), delay_ms));
+                        continue;
+                    }
+                }
+                Some(keep @ Capture::Keep(_)) => captures.push((keep.clone(), 0)),
+            }
             if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
-                let alternate = exchange.alternate.as_ref().and_then(|name| self.exchange_id(name));
+                let alternate = exchange
+                    .alternate
+                    .as_ref()
+                    .and_then(|name| self.exchange_id(name));
                 visit(&mut visited, alternate);
             }
         }
         queues.sort_unstable();
         queues.dedup();
-        let queues = queues.iter().map(|id| Arc::clone(&self.queues[id.0 as usize])).collect();
-        Route { queues, follows_from_key }
+        let queues = queues
+            .iter()
+            .map(|id| Arc::clone(&self.queues[id.0 as usize]))
+            .collect();
+        Route {
+            queues,
+            captures: captures.into(),
+            follows_from_key,
+        }
     }
 
     /// Whether the exchange had any destination for the message.
@@ -232,7 +313,16 @@ impl Topology {
                 }
                 continue;
             }
-            let subject = Subject { routing_key, headers: addressing.headers };
+            let Addressing {
+                headers,
+                properties,
+                ..
+            } = *addressing;
+            let subject = Subject {
+                routing_key,
+                headers,
+                properties,
+            };
             exchange.router.route(&subject, &mut |destination| {
                 found_any = true;
                 match destination {

@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::confirms::Confirms;
 use super::tx::Transaction;
-use super::unacked::{Outstanding, SourceKey, UnknownTag, Unacked};
+use super::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
 use crate::error::Refusal;
 use crate::outbox::ConsumerKey;
 use crate::vhost::QueueCell;
@@ -119,7 +119,11 @@ impl Channel {
         let address = Arc::as_ptr(queue) as usize;
         let sources = &mut self.sources;
         let key = *self.source_keys.entry(address).or_insert_with(|| {
-            let source = Source { queue: Arc::clone(queue), uses: 0, acked: Vec::new() };
+            let source = Source {
+                queue: Arc::clone(queue),
+                uses: 0,
+                acked: Vec::new(),
+            };
             let key = sources.insert(source);
             SourceKey(u32::try_from(key).expect("fewer than 2^32 queues on one channel"))
         });
@@ -133,7 +137,8 @@ impl Channel {
         source.uses -= uses;
         if source.uses == 0 && source.acked.is_empty() {
             let source = self.sources.remove(key.0 as usize);
-            self.source_keys.remove(&(Arc::as_ptr(&source.queue) as usize));
+            self.source_keys
+                .remove(&(Arc::as_ptr(&source.queue) as usize));
         }
     }
 
@@ -181,7 +186,9 @@ impl Channel {
         while let Some(first) = rest.first() {
             let key = first.source;
             let queue = Arc::clone(&self.sources[key.0 as usize].queue);
-            let (these, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|delivery| delivery.source == key);
+            let (these, others): (Vec<_>, Vec<_>) = rest
+                .into_iter()
+                .partition(|delivery| delivery.source == key);
             queue.settle(now, these.iter().map(|delivery| delivery.id), how);
             self.release_source(key, these.len());
             rest = others;
@@ -201,14 +208,17 @@ impl Channel {
     pub(super) fn forget_consumer(&mut self, key: ConsumerKey) {
         let consumer = self.consumers.remove(key.0 as usize);
         self.tags.remove(&consumer.tag);
-        self.reply_to.take_if(|(reply_consumer, _)| *reply_consumer == key);
+        self.reply_to
+            .take_if(|(reply_consumer, _)| *reply_consumer == key);
         self.release_source(consumer.source, 1);
     }
 
     /// Whether the channel may have a reply consumer (behaviour reference, section 14).
     pub(super) fn check_reply_consumer(&self, no_ack: bool) -> Result<(), Refusal> {
         if !no_ack {
-            return Err(Refusal::precondition_failed("reply consumer cannot acknowledge"));
+            return Err(Refusal::precondition_failed(
+                "reply consumer cannot acknowledge",
+            ));
         }
         if self.reply_to.is_some() {
             return Err(Refusal::precondition_failed("reply consumer already set"));

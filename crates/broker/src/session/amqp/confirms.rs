@@ -17,7 +17,11 @@ pub(super) struct Confirms {
 
 impl Confirms {
     pub(super) fn new() -> Self {
-        Self { next: 1, first_open: 1, refused: Vec::new() }
+        Self {
+            next: 1,
+            first_open: 1,
+            refused: Vec::new(),
+        }
     }
 
     /// Counts a publish and returns its number.
@@ -39,7 +43,15 @@ impl Confirms {
         let mut refused = std::mem::take(&mut self.refused);
         for number in refused.drain(..) {
             self.ack_before(number, channel, out);
-            write_method(out, channel, &basic::Nack { delivery_tag: number, multiple: false, requeue: false });
+            write_method(
+                out,
+                channel,
+                &basic::Nack {
+                    delivery_tag: number,
+                    multiple: false,
+                    requeue: false,
+                },
+            );
             self.first_open = number + 1;
         }
         self.refused = refused;
@@ -49,7 +61,14 @@ impl Confirms {
     fn ack_before(&mut self, end: u64, channel: ChannelId, out: &mut Vec<u8>) {
         if self.first_open < end {
             let multiple = self.first_open + 1 < end;
-            write_method(out, channel, &basic::Ack { delivery_tag: end - 1, multiple });
+            write_method(
+                out,
+                channel,
+                &basic::Ack {
+                    delivery_tag: end - 1,
+                    multiple,
+                },
+            );
             self.first_open = end;
         }
     }

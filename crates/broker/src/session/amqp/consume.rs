@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use leveret_amqp_codec::{
-    ChannelId, EncodeMethod, RawProperties, RawTable, ShortStr, method::basic, write_body, write_content_header,
-    write_method,
+    ChannelId, EncodeMethod, RawProperties, RawTable, ShortStr, method::basic, write_body,
+    write_content_header, write_method,
 };
 use leveret_queue_store::{ConsumerOptions, Settlement, TakeMode, Time};
 
+use super::Session;
 use super::channel::{Consumer, Mode};
 use super::methods::{reply, reply_unless, to_u32};
 use super::tx::HeldSettlement;
 use super::unacked::Outstanding;
-use super::Session;
 use crate::error::Refusal;
 use crate::outbox::ConsumerKey;
 use crate::session::Output;
@@ -27,12 +27,21 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         if qos.prefetch_size != 0 {
-            return Err(Refusal::not_implemented(format!("prefetch_size!=0 ({})", qos.prefetch_size)));
+            return Err(Refusal::not_implemented(format!(
+                "prefetch_size!=0 ({})",
+                qos.prefetch_size
+            )));
         }
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         if qos.global {
             channel.global_prefetch = qos.prefetch_count;
-            let limit = if qos.prefetch_count == 0 { usize::MAX } else { usize::from(qos.prefetch_count) };
+            let limit = if qos.prefetch_count == 0 {
+                usize::MAX
+            } else {
+                usize::from(qos.prefetch_count)
+            };
             if channel.gate.set_limit(limit) {
                 channel.poll_queues(now);
             }
@@ -51,7 +60,9 @@ impl Session {
     ) -> Result<(), Refusal> {
         let vhost = self.vhost()?;
         let name = self.queue_name(id, consume.queue)?;
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         let connection = self.core.registration.id();
         let is_reply_consumer = *name == *REPLY_TO;
         let queue = if is_reply_consumer {
@@ -67,15 +78,21 @@ impl Session {
             Arc::from(&*consume.consumer_tag)
         };
         if channel.tags.contains_key(&tag) {
-            return Err(Refusal::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
+            return Err(Refusal::not_allowed(format!(
+                "attempt to reuse consumer tag '{tag}'"
+            )));
         }
         if channel.global_prefetch > 0 && queue.is_quorum() {
             let phrase = vhost.queue_phrase(&name);
-            return Err(Refusal::not_implemented(format!("{phrase} does not support global qos")));
+            return Err(Refusal::not_implemented(format!(
+                "{phrase} does not support global qos"
+            )));
         }
         let source = channel.use_source(&queue);
         let entry = channel.consumers.vacant_entry();
-        let key = ConsumerKey(u32::try_from(entry.key()).expect("fewer than 2^32 consumers on one channel"));
+        let key = ConsumerKey(
+            u32::try_from(entry.key()).expect("fewer than 2^32 consumers on one channel"),
+        );
         let options = ConsumerOptions {
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
@@ -84,23 +101,39 @@ impl Session {
             window: Some(Arc::clone(self.core.outbox.window())),
             channel_prefetch: (!consume.no_ack).then(|| Arc::clone(&channel.gate)),
         };
-        let link = ConsumerLink { outbox: Arc::clone(&self.core.outbox), channel: id, key };
+        let link = ConsumerLink {
+            outbox: Arc::clone(&self.core.outbox),
+            channel: id,
+            key,
+        };
         match queue.consume(now, options, link) {
             Ok(consumer) => {
-                entry.insert(Consumer { tag: Arc::clone(&tag), source, id: consumer });
+                entry.insert(Consumer {
+                    tag: Arc::clone(&tag),
+                    source,
+                    id: consumer,
+                });
                 channel.tags.insert(Arc::clone(&tag), key);
                 if is_reply_consumer {
                     channel.reply_to = Some((key, Arc::clone(queue.name())));
                 }
-                reply_unless(consume.no_wait, out, id, &basic::ConsumeOk { consumer_tag: ShortStr::truncated(&tag) })
+                reply_unless(
+                    consume.no_wait,
+                    out,
+                    id,
+                    &basic::ConsumeOk {
+                        consumer_tag: ShortStr::truncated(&tag),
+                    },
+                )
             }
             Err(problem) => {
                 channel.release_source(source, 1);
                 Err(match problem {
                     CannotConsume::QueueGone => vhost.no_queue(&name),
-                    CannotConsume::Refused(_) => {
-                        Refusal::access_refused(format!("{} in exclusive use", vhost.queue_phrase(&name)))
-                    }
+                    CannotConsume::Refused(_) => Refusal::access_refused(format!(
+                        "{} in exclusive use",
+                        vhost.queue_phrase(&name)
+                    )),
                 })
             }
         }
@@ -113,7 +146,9 @@ impl Session {
         cancel: &basic::Cancel<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         if let Some(&key) = channel.tags.get(&*cancel.consumer_tag) {
             let consumer = &channel.consumers[key.0 as usize];
             let queue = Arc::clone(channel.queue_of(consumer));
@@ -124,7 +159,14 @@ impl Session {
                 channel.forget_consumer(key);
             }
         }
-        reply_unless(cancel.no_wait, out, id, &basic::CancelOk { consumer_tag: cancel.consumer_tag })
+        reply_unless(
+            cancel.no_wait,
+            out,
+            id,
+            &basic::CancelOk {
+                consumer_tag: cancel.consumer_tag,
+            },
+        )
     }
 
     pub(super) fn get(
@@ -136,11 +178,17 @@ impl Session {
     ) -> Result<(), Refusal> {
         let name = self.queue_name(id, get.queue)?;
         let queue = self.vhost()?.queue(&name, self.core.registration.id())?;
-        let mode = if get.no_ack { TakeMode::NoAck } else { TakeMode::Ack };
+        let mode = if get.no_ack {
+            TakeMode::NoAck
+        } else {
+            TakeMode::Ack
+        };
         let Some((delivery, remaining)) = queue.take(now, mode) else {
             return reply(out, id, &basic::GetEmpty {});
         };
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         let tag = channel.take_tag();
         if let Some(delivery) = delivery.id {
             let source = channel.use_source(&queue);
@@ -156,24 +204,44 @@ impl Session {
             message_count: to_u32(remaining),
         };
         let stamped = queue.stamped_properties(&delivery, true);
-        let properties = RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or_else(|| message.properties()));
+        let properties = RawProperties::from_validated_bytes(
+            stamped.as_deref().unwrap_or_else(|| message.properties()),
+        );
         let out = out.buffer();
         write_method(out, id, &ok);
-        write_content_header(out, id, basic::GetOk::CLASS_ID, message.body_len() as u64, properties);
+        write_content_header(
+            out,
+            id,
+            basic::GetOk::CLASS_ID,
+            message.body_len() as u64,
+            properties,
+        );
         write_body(out, id, message.body(), self.core.negotiated.frame_size_max);
         Ok(())
     }
 
     /// The hot path of settling: remembered here, told to the queues once per batch.
-    pub(super) fn ack(&mut self, now: Time, id: ChannelId, tag: u64, multiple: bool) -> Result<(), Refusal> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+    pub(super) fn ack(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        tag: u64,
+        multiple: bool,
+    ) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         if matches!(channel.mode, Mode::Transaction(_)) {
             return self.settle(now, id, tag, multiple, Settlement::Ack);
         }
         let first = if multiple {
             channel.ack_up_to(tag).ok()
         } else {
-            channel.unacked.take(tag).ok().map(|delivery| channel.ack(delivery))
+            channel
+                .unacked
+                .take(tag)
+                .ok()
+                .map(|delivery| channel.ack(delivery))
         };
         match first {
             None => Err(unknown_tag(tag)),
@@ -193,7 +261,11 @@ impl Session {
         multiple: bool,
         requeue: bool,
     ) -> Result<(), Refusal> {
-        let how = if requeue { Settlement::Requeue } else { Settlement::Discard };
+        let how = if requeue {
+            Settlement::Requeue
+        } else {
+            Settlement::Discard
+        };
         self.settle(now, id, tag, multiple, how)
     }
 
@@ -205,17 +277,31 @@ impl Session {
         multiple: bool,
         how: Settlement,
     ) -> Result<(), Refusal> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         let deliveries: Vec<(u64, Outstanding)> = if multiple {
-            channel.unacked.take_up_to(tag).map_err(|_| unknown_tag(tag))?.collect()
+            channel
+                .unacked
+                .take_up_to(tag)
+                .map_err(|_| unknown_tag(tag))?
+                .collect()
         } else {
-            vec![(tag, channel.unacked.take(tag).map_err(|_| unknown_tag(tag))?)]
+            vec![(
+                tag,
+                channel.unacked.take(tag).map_err(|_| unknown_tag(tag))?,
+            )]
         };
         if let Mode::Transaction(transaction) = &mut channel.mode {
-            transaction.settlements.push(HeldSettlement { deliveries, how });
+            transaction
+                .settlements
+                .push(HeldSettlement { deliveries, how });
             return Ok(());
         }
-        let deliveries: Vec<_> = deliveries.into_iter().map(|(_, delivery)| delivery).collect();
+        let deliveries: Vec<_> = deliveries
+            .into_iter()
+            .map(|(_, delivery)| delivery)
+            .collect();
         channel.settle(now, &deliveries, how);
         Ok(())
     }
@@ -231,7 +317,9 @@ impl Session {
         if !requeue {
             return Err(Refusal::not_implemented("requeue=false"));
         }
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         let deliveries: Vec<_> = channel.unacked.take_all().collect();
         channel.settle(now, &deliveries, Settlement::Requeue);
         reply_unless(!answer, out, id, &basic::RecoverOk {})
@@ -242,8 +330,14 @@ fn unknown_tag(tag: u64) -> Refusal {
     Refusal::precondition_failed(format!("unknown delivery tag {tag}"))
 }
 
-fn consumer_priority(vhost: &VirtualHost, queue: &str, arguments: RawTable<'_>) -> Result<i64, Refusal> {
-    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+fn consumer_priority(
+    vhost: &VirtualHost,
+    queue: &str,
+    arguments: RawTable<'_>,
+) -> Result<i64, Refusal> {
+    let Some(value) = arguments.get("x-priority") else {
+        return Ok(0);
+    };
     value.as_integer().ok_or_else(|| {
         Refusal::precondition_failed(format!(
             "invalid arg 'x-priority' for {}: \"expected integer, got {}\"",

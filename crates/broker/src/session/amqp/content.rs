@@ -19,9 +19,15 @@ const FIRST_BODY_CAPACITY: usize = 4096;
 
 impl Session {
     /// The method of a publish whose content is still to come.
-    pub(super) fn begin_content(&mut self, id: ChannelId, publish: &basic::Publish<'_>) -> Result<(), Refusal> {
+    pub(super) fn begin_content(
+        &mut self,
+        id: ChannelId,
+        publish: &basic::Publish<'_>,
+    ) -> Result<(), Refusal> {
         check_immediate(publish)?;
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         channel.content = Some(IncomingContent {
             exchange: (*publish.exchange).into(),
             routing_key: (*publish.routing_key).into(),
@@ -53,14 +59,23 @@ impl Session {
                 .and_then(|header| channel.accept_header(&header, size_max)),
             _ => channel.accept_body(frame.payload),
         };
-        let complete =
-            complete.map_err(|refusal| Failure { scope: frame.channel, method: PUBLISH, refusal })?;
+        let complete = complete.map_err(|refusal| Failure {
+            scope: frame.channel,
+            method: PUBLISH,
+            refusal,
+        })?;
         if !complete {
             return Ok(());
         }
-        let Some(content) = channel.content.take() else { return Ok(()) };
+        let Some(content) = channel.content.take() else {
+            return Ok(());
+        };
         self.publish_content(now, frame.channel, content, out)
-            .map_err(|refusal| Failure { scope: frame.channel, refusal, method: PUBLISH })
+            .map_err(|refusal| Failure {
+                scope: frame.channel,
+                refusal,
+                method: PUBLISH,
+            })
     }
 
     fn publish_content(
@@ -70,14 +85,20 @@ impl Session {
         content: IncomingContent,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let Some(body) = content.body else { return Ok(()) };
+        let Some(body) = content.body else {
+            return Ok(());
+        };
         let bytes = body.received.freeze();
         let publish = Publish {
             exchange: &content.exchange,
             routing_key: &content.routing_key,
             mandatory: content.mandatory,
             properties: RawProperties::from_validated_bytes(&body.properties),
-            body: if bytes.len() < FIRST_BODY_CAPACITY { Body::Borrowed(&bytes) } else { Body::Shared(&bytes) },
+            body: if bytes.len() < FIRST_BODY_CAPACITY {
+                Body::Borrowed(&bytes)
+            } else {
+                Body::Shared(&bytes)
+            },
         };
         self.publish(now, id, &publish, out)
     }
@@ -85,12 +106,21 @@ impl Session {
 
 impl Channel {
     /// True when the message is complete with its header, because it has no body.
-    fn accept_header(&mut self, header: &ContentHeader<'_>, size_max: usize) -> Result<bool, Refusal> {
-        let Some(content) = &mut self.content else { return Err(method_expected()) };
+    fn accept_header(
+        &mut self,
+        header: &ContentHeader<'_>,
+        size_max: usize,
+    ) -> Result<bool, Refusal> {
+        let Some(content) = &mut self.content else {
+            return Err(method_expected());
+        };
         if content.body.is_some() {
             return Err(body_expected());
         }
-        check_size(usize::try_from(header.body_size).unwrap_or(usize::MAX), size_max)?;
+        check_size(
+            usize::try_from(header.body_size).unwrap_or(usize::MAX),
+            size_max,
+        )?;
         content.body = Some(IncomingBody {
             properties: header.properties.as_bytes().into(),
             announced: header.body_size,
@@ -101,15 +131,22 @@ impl Channel {
 
     /// True when the message is complete.
     fn accept_body(&mut self, payload: &[u8]) -> Result<bool, Refusal> {
-        let Some(content) = &mut self.content else { return Err(method_expected()) };
-        let Some(body) = &mut content.body else { return Err(header_expected()) };
+        let Some(content) = &mut self.content else {
+            return Err(method_expected());
+        };
+        let Some(body) = &mut content.body else {
+            return Err(header_expected());
+        };
         if body.received.is_empty() {
-            body.received.reserve(FIRST_BODY_CAPACITY.max(payload.len()));
+            body.received
+                .reserve(FIRST_BODY_CAPACITY.max(payload.len()));
         }
         body.received.extend_from_slice(payload);
         let received = body.received.len() as u64;
         if received > body.announced {
-            return Err(Refusal::frame_error("content body frame exceeds remaining content size"));
+            return Err(Refusal::frame_error(
+                "content body frame exceeds remaining content size",
+            ));
         }
         Ok(received == body.announced)
     }
@@ -119,7 +156,11 @@ impl Channel {
         match &self.content {
             None => Ok(()),
             Some(content) => {
-                let refusal = if content.body.is_none() { header_expected() } else { body_expected() };
+                let refusal = if content.body.is_none() {
+                    header_expected()
+                } else {
+                    body_expected()
+                };
                 Err(refusal.of_method(PUBLISH.0, PUBLISH.1))
             }
         }
@@ -127,7 +168,9 @@ impl Channel {
 }
 
 fn header_expected() -> Refusal {
-    Refusal::unexpected_frame("expected content header for class 60, got non content header frame instead")
+    Refusal::unexpected_frame(
+        "expected content header for class 60, got non content header frame instead",
+    )
 }
 
 fn body_expected() -> Refusal {

@@ -1,8 +1,9 @@
 //! From the outbox to the wire.
 
 use leveret_amqp_codec::{
-    ChannelId, EncodeMethod, FRAME_OVERHEAD, RawProperties, ShortStr, method::basic, method::connection,
-    write_body_frame_header, write_content_header, write_delivery, write_frame_end, write_method,
+    ChannelId, EncodeMethod, FRAME_OVERHEAD, RawProperties, ShortStr, method::basic,
+    method::connection, write_body_frame_header, write_content_header, write_delivery,
+    write_frame_end, write_method,
 };
 use leveret_queue_store::{Delivery, Message, Time};
 
@@ -29,7 +30,9 @@ impl Session {
                 return;
             }
             while out.len() < enough {
-                let Some(item) = self.inbox.pop_front() else { break };
+                let Some(item) = self.inbox.pop_front() else {
+                    break;
+                };
                 self.send_one(now, item, out);
             }
             if !self.inbox.is_empty() {
@@ -40,11 +43,21 @@ impl Session {
 
     fn send_one(&mut self, now: Time, item: Outgoing, out: &mut Output) {
         match item {
-            Outgoing::Deliver { channel, consumer, delivery } => self.deliver(channel, consumer, delivery, out),
-            Outgoing::ConsumerCancelled { channel, consumer } => self.consumer_cancelled(channel, consumer, out),
+            Outgoing::Deliver {
+                channel,
+                consumer,
+                delivery,
+            } => self.deliver(channel, consumer, delivery, out),
+            Outgoing::ConsumerCancelled { channel, consumer } => {
+                self.consumer_cancelled(channel, consumer, out)
+            }
             Outgoing::Unblocked => {
                 if std::mem::take(&mut self.core.blocked) && self.core.client.connection_blocked {
-                    write_method(out.buffer(), ChannelId::CONNECTION, &connection::Unblocked {});
+                    write_method(
+                        out.buffer(),
+                        ChannelId::CONNECTION,
+                        &connection::Unblocked {},
+                    );
                 }
             }
             Outgoing::Close { code, text } => self.forced_close(now, code, &text, out),
@@ -54,8 +67,12 @@ impl Session {
     fn deliver(&mut self, id: ChannelId, key: ConsumerKey, delivery: Delivery, out: &mut Output) {
         self.core.unwritten += delivery.message.size_bytes();
         // A consumer stays until everything for it has been taken out of the outbox.
-        let Some(channel) = self.channels.get_mut(&id) else { return };
-        let Some(consumer) = channel.consumers.get(key.0 as usize) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        let Some(consumer) = channel.consumers.get(key.0 as usize) else {
+            return;
+        };
         let source = consumer.source;
         let tag = channel.take_tag();
         if channel.closing {
@@ -74,16 +91,33 @@ impl Session {
             exchange: ShortStr::truncated(message.exchange()),
             routing_key: ShortStr::truncated(message.routing_key()),
         };
-        let stamped = channel.queue_of(consumer).stamped_properties(&delivery, false);
-        let properties = RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or_else(|| message.properties()));
+        let stamped = channel
+            .queue_of(consumer)
+            .stamped_properties(&delivery, false);
+        let properties = RawProperties::from_validated_bytes(
+            stamped.as_deref().unwrap_or_else(|| message.properties()),
+        );
         let frame_size_max = self.core.negotiated.frame_size_max;
         match message.shared_body() {
             Some(body) if body.len() >= WRITE_IN_PLACE_MIN => {
                 write_method(out.buffer(), id, &deliver);
-                write_content_header(out.buffer(), id, basic::Deliver::CLASS_ID, body.len() as u64, properties);
+                write_content_header(
+                    out.buffer(),
+                    id,
+                    basic::Deliver::CLASS_ID,
+                    body.len() as u64,
+                    properties,
+                );
                 write_body_in_place(id, message, frame_size_max, out);
             }
-            _ => write_delivery(out.buffer(), id, &deliver, properties, message.body(), frame_size_max),
+            _ => write_delivery(
+                out.buffer(),
+                id,
+                &deliver,
+                properties,
+                message.body(),
+                frame_size_max,
+            ),
         }
         if let Some(delivery) = delivery.id {
             channel.add_unacked(tag, source, delivery);
@@ -91,10 +125,17 @@ impl Session {
     }
 
     fn consumer_cancelled(&mut self, id: ChannelId, key: ConsumerKey, out: &mut Output) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
-        let Some(consumer) = channel.consumers.get(key.0 as usize) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        let Some(consumer) = channel.consumers.get(key.0 as usize) else {
+            return;
+        };
         if self.core.client.consumer_cancel_notify && !channel.closing {
-            let cancel = basic::Cancel { consumer_tag: ShortStr::truncated(&consumer.tag), no_wait: true };
+            let cancel = basic::Cancel {
+                consumer_tag: ShortStr::truncated(&consumer.tag),
+                no_wait: true,
+            };
             write_method(out.buffer(), id, &cancel);
         }
         channel.forget_consumer(key);
@@ -102,9 +143,18 @@ impl Session {
 }
 
 /// Body frames whose payload is not copied.
-fn write_body_in_place(channel: ChannelId, message: &Message, frame_size_max: u32, out: &mut Output) {
-    let Some(body) = message.shared_body() else { return };
-    let payload_max = (frame_size_max as usize).saturating_sub(FRAME_OVERHEAD).max(1);
+fn write_body_in_place(
+    channel: ChannelId,
+    message: &Message,
+    frame_size_max: u32,
+    out: &mut Output,
+) {
+    let Some(body) = message.shared_body() else {
+        return;
+    };
+    let payload_max = (frame_size_max as usize)
+        .saturating_sub(FRAME_OVERHEAD)
+        .max(1);
     let mut start = 0;
     while start < body.len() {
         let end = body.len().min(start + payload_max);

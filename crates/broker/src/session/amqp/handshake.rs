@@ -1,8 +1,8 @@
 //! From the protocol header to connection.open-ok (behaviour reference, section 2).
 
 use leveret_amqp_codec::{
-    ChannelId, Method, ProtocolHeader, RawTable, ReplyCode, ShortStr, Table, Value, ValueRef, method::connection,
-    write_method,
+    ChannelId, Method, ProtocolHeader, RawTable, ReplyCode, ShortStr, Table, Value, ValueRef,
+    method::connection, write_method,
 };
 use leveret_queue_store::Time;
 
@@ -29,7 +29,11 @@ pub(super) struct Negotiated {
 
 impl Default for Negotiated {
     fn default() -> Self {
-        Self { channel_max: 0, frame_size_max: INITIAL_FRAME_SIZE_MAX, heartbeat_s: 0 }
+        Self {
+            channel_max: 0,
+            frame_size_max: INITIAL_FRAME_SIZE_MAX,
+            heartbeat_s: 0,
+        }
     }
 }
 
@@ -43,7 +47,9 @@ pub(super) struct ClientCapabilities {
 
 impl ClientCapabilities {
     fn from_properties(properties: RawTable<'_>) -> Self {
-        let Some(ValueRef::Table(capabilities)) = properties.get("capabilities") else { return Self::default() };
+        let Some(ValueRef::Table(capabilities)) = properties.get("capabilities") else {
+            return Self::default();
+        };
         let claims = |name| matches!(capabilities.get(name), Some(ValueRef::Bool(true)));
         Self {
             consumer_cancel_notify: claims("consumer_cancel_notify"),
@@ -67,8 +73,15 @@ const CAPABILITIES: [&str; 9] = [
 ];
 
 impl Session {
-    pub(super) fn handle_protocol_header(&mut self, input: &[u8], deadline: Time, out: &mut Output) -> Progress {
-        let Some(header) = ProtocolHeader::parse(input) else { return Progress::Wait };
+    pub(super) fn handle_protocol_header(
+        &mut self,
+        input: &[u8],
+        deadline: Time,
+        out: &mut Output,
+    ) -> Progress {
+        let Some(header) = ProtocolHeader::parse(input) else {
+            return Progress::Wait;
+        };
         match header {
             ProtocolHeader::Amqp091 | ProtocolHeader::Amqp09 => {
                 let properties = self.server_properties().to_bytes();
@@ -93,19 +106,30 @@ impl Session {
 
     fn server_properties(&self) -> Table {
         let config = &self.core.shared.config;
-        let capabilities: Table = CAPABILITIES.iter().map(|name| ((*name).to_owned(), Value::Bool(true))).collect();
+        let capabilities: Table = CAPABILITIES
+            .iter()
+            .map(|name| ((*name).to_owned(), Value::Bool(true)))
+            .collect();
         let mut properties = Table::default();
         properties.insert("capabilities", Value::Table(capabilities));
         properties.insert("cluster_name", Value::from(config.cluster_name()));
         properties.insert("copyright", Value::from("The leveret developers"));
-        properties.insert("information", Value::from("Licensed under MIT or Apache-2.0"));
+        properties.insert(
+            "information",
+            Value::from("Licensed under MIT or Apache-2.0"),
+        );
         properties.insert("platform", Value::from("Rust"));
         properties.insert("product", Value::from(config.product()));
         properties.insert("version", Value::from(config.version()));
         properties
     }
 
-    pub(super) fn handle_handshake(&mut self, now: Time, method: &Method<'_>, out: &mut Output) -> Result<(), Refusal> {
+    pub(super) fn handle_handshake(
+        &mut self,
+        now: Time,
+        method: &Method<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
         match (&self.phase, method) {
             (Phase::StartOk { deadline }, Method::ConnectionStartOk(start_ok)) => {
                 let deadline = *deadline;
@@ -122,7 +146,10 @@ impl Session {
                 self.phase = Phase::Closed;
                 Ok(())
             }
-            _ => Err(Refusal::channel_error(format!("unexpected method {} in connection handshake", method.name()))),
+            _ => Err(Refusal::channel_error(format!(
+                "unexpected method {} in connection handshake",
+                method.name()
+            ))),
         }
     }
 
@@ -133,7 +160,11 @@ impl Session {
                 let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
                 let mechanism = credentials.mechanism;
                 let login = Login::new(credentials.username, credentials.password, mechanism, peer);
-                self.phase = Phase::Login { deadline, asked: Some(login), mechanism };
+                self.phase = Phase::Login {
+                    deadline,
+                    asked: Some(login),
+                    mechanism,
+                };
             }
             Err(error) => {
                 tracing::warn!(connection = %self.core.name(), mechanism = %start_ok.mechanism, ?error, "login refused");
@@ -151,8 +182,20 @@ impl Session {
     }
 
     /// The login that [`Session::take_login`] gave has been checked.
-    pub(crate) fn handle_login(&mut self, now: Time, result: Result<Identity, LoginRefused>, out: &mut Output) {
-        let Phase::Login { deadline, mechanism, .. } = self.phase else { return };
+    pub(crate) fn handle_login(
+        &mut self,
+        now: Time,
+        result: Result<Identity, LoginRefused>,
+        out: &mut Output,
+    ) {
+        let Phase::Login {
+            deadline,
+            mechanism,
+            ..
+        } = self.phase
+        else {
+            return;
+        };
         match result {
             Ok(identity) => {
                 self.core.identity = Some(identity);
@@ -192,11 +235,29 @@ impl Session {
         self.drop_silently(now);
     }
 
-    fn handle_tune_ok(&mut self, deadline: Time, tune_ok: &connection::TuneOk) -> Result<(), Refusal> {
+    fn handle_tune_ok(
+        &mut self,
+        deadline: Time,
+        tune_ok: &connection::TuneOk,
+    ) -> Result<(), Refusal> {
         let config = &self.core.shared.config;
-        check_negotiated("channel_max", u32::from(tune_ok.channel_max), u32::from(config.channel_max()), 1)?;
-        check_negotiated("frame_max", tune_ok.frame_max, config.frame_size_max(), FRAME_SIZE_MIN)?;
-        let frame_size_max = if tune_ok.frame_max == 0 { u32::MAX } else { tune_ok.frame_max };
+        check_negotiated(
+            "channel_max",
+            u32::from(tune_ok.channel_max),
+            u32::from(config.channel_max()),
+            1,
+        )?;
+        check_negotiated(
+            "frame_max",
+            tune_ok.frame_max,
+            config.frame_size_max(),
+            FRAME_SIZE_MIN,
+        )?;
+        let frame_size_max = if tune_ok.frame_max == 0 {
+            u32::MAX
+        } else {
+            tune_ok.frame_max
+        };
         self.core.negotiated = Negotiated {
             channel_max: tune_ok.channel_max,
             frame_size_max,
@@ -207,7 +268,12 @@ impl Session {
         Ok(())
     }
 
-    fn handle_open(&mut self, now: Time, open: &connection::Open<'_>, out: &mut Output) -> Result<(), Refusal> {
+    fn handle_open(
+        &mut self,
+        now: Time,
+        open: &connection::Open<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
         let name = &*open.virtual_host;
         let Some(vhost) = self.core.shared.vhost(name) else {
             return Err(Refusal::not_allowed(format!("vhost {name} not found")));
@@ -216,7 +282,11 @@ impl Session {
         self.core.sent_at = now;
         self.phase = Phase::Running;
         write_method(out.buffer(), ChannelId::CONNECTION, &connection::OpenOk {});
-        let user = self.core.identity.as_ref().map(|identity| &**identity.username());
+        let user = self
+            .core
+            .identity
+            .as_ref()
+            .map(|identity| &**identity.username());
         tracing::debug!(connection = %self.core.name(), user, vhost = name, "connection opened");
         Ok(())
     }

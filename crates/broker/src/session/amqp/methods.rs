@@ -14,7 +14,10 @@ use super::confirms::Confirms;
 use super::{Phase, Session};
 use crate::error::Refusal;
 use crate::session::Output;
-use crate::vhost::{BindingRequest, ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete, REPLY_TO, VirtualHost};
+use crate::vhost::{
+    BindingRequest, ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete, REPLY_TO,
+    VirtualHost,
+};
 
 /// A method sent by the server, where a client sent it.
 fn unimplemented_method() -> Refusal {
@@ -38,12 +41,18 @@ impl Session {
             }
             // Users whose credentials do not expire have nothing to refresh; RabbitMQ agrees all the same.
             Method::ConnectionUpdateSecret(_) => {
-                write_method(out.buffer(), ChannelId::CONNECTION, &connection::UpdateSecretOk {});
+                write_method(
+                    out.buffer(),
+                    ChannelId::CONNECTION,
+                    &connection::UpdateSecretOk {},
+                );
                 Ok(())
             }
             // An answer to nothing.
             Method::ConnectionCloseOk(_) => Ok(()),
-            _ => Err(Refusal::channel_error("unexpected method in connection state running")),
+            _ => Err(Refusal::channel_error(
+                "unexpected method in connection state running",
+            )),
         }
     }
 
@@ -94,16 +103,20 @@ impl Session {
                 write_method(out.buffer(), id, &channel::CloseOk {});
                 Ok(())
             }
-            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
-            Method::ChannelFlow(flow) if flow.active => reply(out, id, &channel::FlowOk { active: true }),
+            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => {
+                Ok(())
+            }
+            Method::ChannelFlow(flow) if flow.active => {
+                reply(out, id, &channel::FlowOk { active: true })
+            }
             Method::ChannelFlow(_) => Err(Refusal::not_implemented("active=false")),
             Method::AccessRequest(_) => reply(out, id, &access::RequestOk { ticket: 1 }),
             Method::ExchangeDeclare(declare) => self.declare_exchange(id, declare, out),
             Method::ExchangeDelete(delete) => self.delete_exchange(id, delete, out),
-            Method::ExchangeBind(bind) => self.bind_exchange(id, bind, out),
+            Method::ExchangeBind(bind) => self.bind_exchange(now, id, bind, out),
             Method::ExchangeUnbind(unbind) => self.unbind_exchange(id, unbind, out),
             Method::QueueDeclare(declare) => self.declare_queue(now, id, declare, out),
-            Method::QueueBind(bind) => self.bind_queue(id, bind, out),
+            Method::QueueBind(bind) => self.bind_queue(now, id, bind, out),
             Method::QueueUnbind(unbind) => self.unbind_queue(id, unbind, out),
             Method::QueuePurge(purge) => self.purge_queue(now, id, purge, out),
             Method::QueueDelete(delete) => self.delete_queue(now, id, delete, out),
@@ -111,10 +124,16 @@ impl Session {
             Method::BasicConsume(consume) => self.consume(now, id, consume, out),
             Method::BasicCancel(cancel) => self.cancel(now, id, cancel, out),
             Method::BasicGet(get) => self.get(now, id, get, out),
-            Method::BasicNack(nack) => self.nack(now, id, nack.delivery_tag, nack.multiple, nack.requeue),
-            Method::BasicReject(reject) => self.nack(now, id, reject.delivery_tag, false, reject.requeue),
+            Method::BasicNack(nack) => {
+                self.nack(now, id, nack.delivery_tag, nack.multiple, nack.requeue)
+            }
+            Method::BasicReject(reject) => {
+                self.nack(now, id, reject.delivery_tag, false, reject.requeue)
+            }
             Method::BasicRecover(recover) => self.recover(now, id, recover.requeue, true, out),
-            Method::BasicRecoverAsync(recover) => self.recover(now, id, recover.requeue, false, out),
+            Method::BasicRecoverAsync(recover) => {
+                self.recover(now, id, recover.requeue, false, out)
+            }
             Method::ConfirmSelect(select) => self.select_confirms(id, select, out),
             Method::TxSelect(_) => self.tx_select(id, out),
             Method::TxCommit(_) => self.tx_commit(now, id, out),
@@ -149,7 +168,10 @@ impl Session {
 
     pub(super) fn vhost(&self) -> Result<Arc<VirtualHost>, Refusal> {
         // Channels exist only once connection.open has chosen a virtual host.
-        self.core.vhost.clone().ok_or_else(|| Refusal::channel_error("no virtual host is open"))
+        self.core
+            .vhost
+            .clone()
+            .ok_or_else(|| Refusal::channel_error("no virtual host is open"))
     }
 
     fn declare_exchange(
@@ -180,17 +202,25 @@ impl Session {
         delete: &exchange::Delete<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        self.vhost()?.delete_exchange(&delete.exchange, delete.if_unused)?;
+        self.vhost()?
+            .delete_exchange(&delete.exchange, delete.if_unused)?;
         reply_unless(delete.no_wait, out, id, &exchange::DeleteOk {})
     }
 
-    fn bind_exchange(&mut self, id: ChannelId, bind: &exchange::Bind<'_>, out: &mut Output) -> Result<(), Refusal> {
-        self.vhost()?.bind_exchange(&BindingRequest {
+    fn bind_exchange(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        bind: &exchange::Bind<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let request = BindingRequest {
             destination: &bind.destination,
             source: &bind.source,
             routing_key: &bind.routing_key,
             arguments: bind.arguments,
-        })?;
+        };
+        self.vhost()?.bind_exchange(now, &request)?;
         reply_unless(bind.no_wait, out, id, &exchange::BindOk {})
     }
 
@@ -219,7 +249,11 @@ impl Session {
         let vhost = self.vhost()?;
         let connection = self.core.registration.id();
         if *declare.queue == *REPLY_TO {
-            let ok = queue::DeclareOk { queue: declare.queue, message_count: 0, consumer_count: 1 };
+            let ok = queue::DeclareOk {
+                queue: declare.queue,
+                message_count: 0,
+                consumer_count: 1,
+            };
             return reply_unless(declare.no_wait, out, id, &ok);
         }
         let declared = if declare.passive {
@@ -258,7 +292,13 @@ impl Session {
         }
     }
 
-    fn bind_queue(&mut self, id: ChannelId, bind: &queue::Bind<'_>, out: &mut Output) -> Result<(), Refusal> {
+    fn bind_queue(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        bind: &queue::Bind<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
         let name = self.queue_name(id, bind.queue)?;
         // Neither a queue nor a key: the queue declared last, by its name.
         let by_name = bind.queue.is_empty() && bind.routing_key.is_empty();
@@ -268,11 +308,17 @@ impl Session {
             routing_key: if by_name { &name } else { &bind.routing_key },
             arguments: bind.arguments,
         };
-        self.vhost()?.bind_queue(self.core.registration.id(), &request)?;
+        self.vhost()?
+            .bind_queue(now, self.core.registration.id(), &request)?;
         reply_unless(bind.no_wait, out, id, &queue::BindOk {})
     }
 
-    fn unbind_queue(&mut self, id: ChannelId, unbind: &queue::Unbind<'_>, out: &mut Output) -> Result<(), Refusal> {
+    fn unbind_queue(
+        &mut self,
+        id: ChannelId,
+        unbind: &queue::Unbind<'_>,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
         let name = self.queue_name(id, unbind.queue)?;
         let by_name = unbind.queue.is_empty() && unbind.routing_key.is_empty();
         let request = BindingRequest {
@@ -281,7 +327,8 @@ impl Session {
             routing_key: if by_name { &name } else { &unbind.routing_key },
             arguments: unbind.arguments,
         };
-        self.vhost()?.unbind_queue(self.core.registration.id(), &request)?;
+        self.vhost()?
+            .unbind_queue(self.core.registration.id(), &request)?;
         reply(out, id, &queue::UnbindOk {})
     }
 
@@ -293,8 +340,18 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let name = self.queue_name(id, purge.queue)?;
-        let purged = self.vhost()?.queue(&name, self.core.registration.id())?.purge(now);
-        reply_unless(purge.no_wait, out, id, &queue::PurgeOk { message_count: to_u32(purged) })
+        let purged = self
+            .vhost()?
+            .queue(&name, self.core.registration.id())?
+            .purge(now);
+        reply_unless(
+            purge.no_wait,
+            out,
+            id,
+            &queue::PurgeOk {
+                message_count: to_u32(purged),
+            },
+        )
     }
 
     fn delete_queue(
@@ -305,23 +362,51 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let name = self.queue_name(id, delete.queue)?;
-        let request = QueueDelete { name: &name, if_unused: delete.if_unused, if_empty: delete.if_empty };
-        let deleted = self.vhost()?.delete_queue(now, self.core.registration.id(), &request)?;
-        reply_unless(delete.no_wait, out, id, &queue::DeleteOk { message_count: to_u32(deleted) })
+        let request = QueueDelete {
+            name: &name,
+            if_unused: delete.if_unused,
+            if_empty: delete.if_empty,
+        };
+        let deleted = self
+            .vhost()?
+            .delete_queue(now, self.core.registration.id(), &request)?;
+        reply_unless(
+            delete.no_wait,
+            out,
+            id,
+            &queue::DeleteOk {
+                message_count: to_u32(deleted),
+            },
+        )
     }
 
-    fn select_confirms(&mut self, id: ChannelId, select: &confirm::Select, out: &mut Output) -> Result<(), Refusal> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+    fn select_confirms(
+        &mut self,
+        id: ChannelId,
+        select: &confirm::Select,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         match channel.mode {
             Mode::Plain => channel.mode = Mode::Confirm(Confirms::new()),
             Mode::Confirm(_) => {}
-            Mode::Transaction(_) => return Err(Refusal::precondition_failed("cannot switch from tx to confirm mode")),
+            Mode::Transaction(_) => {
+                return Err(Refusal::precondition_failed(
+                    "cannot switch from tx to confirm mode",
+                ));
+            }
         }
         reply_unless(select.no_wait, out, id, &confirm::SelectOk {})
     }
 
     /// The queue a method names; an empty name stands for the one that was declared last on the channel.
-    pub(super) fn queue_name(&self, id: ChannelId, name: ShortStr<'_>) -> Result<Arc<str>, Refusal> {
+    pub(super) fn queue_name(
+        &self,
+        id: ChannelId,
+        name: ShortStr<'_>,
+    ) -> Result<Arc<str>, Refusal> {
         if !name.is_empty() {
             return Ok(Arc::from(&*name));
         }
@@ -332,7 +417,11 @@ impl Session {
     }
 }
 
-pub(super) fn reply<M: EncodeMethod>(out: &mut Output, id: ChannelId, method: &M) -> Result<(), Refusal> {
+pub(super) fn reply<M: EncodeMethod>(
+    out: &mut Output,
+    id: ChannelId,
+    method: &M,
+) -> Result<(), Refusal> {
     write_method(out.buffer(), id, method);
     Ok(())
 }
@@ -343,7 +432,11 @@ pub(super) fn reply_unless<M: EncodeMethod>(
     id: ChannelId,
     method: &M,
 ) -> Result<(), Refusal> {
-    if no_wait { Ok(()) } else { reply(out, id, method) }
+    if no_wait {
+        Ok(())
+    } else {
+        reply(out, id, method)
+    }
 }
 
 /// Counts on the wire have 32 bits; more than that is reported as that.

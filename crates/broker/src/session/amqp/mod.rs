@@ -26,7 +26,8 @@ use std::sync::{Arc, Weak};
 
 use bytes::{Buf, BytesMut};
 use leveret_amqp_codec::{
-    ChannelId, Excerpt, FrameKind, Limits, Method, MethodError, RawFrame, ReplyCode, ShortStr, method, write_heartbeat, write_method,
+    ChannelId, Excerpt, FrameKind, Limits, Method, MethodError, RawFrame, ReplyCode, ShortStr,
+    method, write_heartbeat, write_method,
 };
 use leveret_queue_store::{Settlement, Time};
 
@@ -96,17 +97,33 @@ struct Publisher {
 
 #[derive(Debug)]
 enum Phase {
-    Header { deadline: Time },
-    StartOk { deadline: Time },
+    Header {
+        deadline: Time,
+    },
+    StartOk {
+        deadline: Time,
+    },
     /// Waits for [`Session::handle_login`].
-    Login { deadline: Time, asked: Option<Login>, mechanism: &'static str },
-    TuneOk { deadline: Time },
-    Open { deadline: Time },
+    Login {
+        deadline: Time,
+        asked: Option<Login>,
+        mechanism: &'static str,
+    },
+    TuneOk {
+        deadline: Time,
+    },
+    Open {
+        deadline: Time,
+    },
     Running,
     /// We sent connection.close; the client has until the deadline to answer.
-    Closing { deadline: Time },
+    Closing {
+        deadline: Time,
+    },
     /// The client is not told why; the socket stays open for a while so that guessing passwords is slow.
-    Dropping { until: Time },
+    Dropping {
+        until: Time,
+    },
     Closed,
 }
 
@@ -131,7 +148,10 @@ impl Session {
         now: Time,
     ) -> Self {
         let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
-        let limits = Limits { frame_size_max: handshake::INITIAL_FRAME_SIZE_MAX, ..Limits::default() };
+        let limits = Limits {
+            frame_size_max: handshake::INITIAL_FRAME_SIZE_MAX,
+            ..Limits::default()
+        };
         Self {
             core: Core {
                 shared,
@@ -195,8 +215,16 @@ impl Session {
     ) -> Result<Progress, Failure> {
         let rest = &input[*consumed..];
         match self.phase {
-            Phase::Header { deadline } => return Ok(self.handle_protocol_header(rest, deadline, out)),
-            Phase::Dropping { .. } => return Ok(if rest.is_empty() { Progress::Wait } else { Progress::Consumed(rest.len()) }),
+            Phase::Header { deadline } => {
+                return Ok(self.handle_protocol_header(rest, deadline, out));
+            }
+            Phase::Dropping { .. } => {
+                return Ok(if rest.is_empty() {
+                    Progress::Wait
+                } else {
+                    Progress::Consumed(rest.len())
+                });
+            }
             _ => {}
         }
         if matches!(self.phase, Phase::Running)
@@ -210,36 +238,55 @@ impl Session {
             refusal: Refusal::new(error.reply_code(), error.to_string()),
             method: (0, 0),
         })?;
-        let Some((frame, size)) = decoded else { return Ok(Progress::Wait) };
+        let Some((frame, size)) = decoded else {
+            return Ok(Progress::Wait);
+        };
         self.handle_frame(now, frame, out)?;
         Ok(Progress::Consumed(size))
     }
 
-    fn handle_frame(&mut self, now: Time, frame: RawFrame<'_>, out: &mut Output) -> Result<(), Failure> {
+    fn handle_frame(
+        &mut self,
+        now: Time,
+        frame: RawFrame<'_>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         if let Phase::Closing { .. } = self.phase {
             self.handle_frame_while_closing(&frame, out);
             return Ok(());
         }
         match frame.kind {
             FrameKind::Heartbeat if frame.channel == ChannelId::CONNECTION => Ok(()),
-            FrameKind::Heartbeat => {
-                Err(Failure::connection(Refusal::unexpected_frame("type 8, all octets = <<>>")))
-            }
+            FrameKind::Heartbeat => Err(Failure::connection(Refusal::unexpected_frame(
+                "type 8, all octets = <<>>",
+            ))),
             FrameKind::Method => {
                 let decoded = Method::decode(frame.payload, &self.core.limits)
                     .map_err(|error| undecodable(frame.payload, &error))?;
                 let ids = (decoded.class_id(), decoded.method_id());
                 let result = match (&self.phase, frame.channel) {
-                    (Phase::Running, ChannelId::CONNECTION) => self.handle_connection_method(now, &decoded, out),
-                    (Phase::Running, channel) => self.handle_channel_method(now, channel, &decoded, out),
+                    (Phase::Running, ChannelId::CONNECTION) => {
+                        self.handle_connection_method(now, &decoded, out)
+                    }
+                    (Phase::Running, channel) => {
+                        self.handle_channel_method(now, channel, &decoded, out)
+                    }
                     (_, ChannelId::CONNECTION) => self.handle_handshake(now, &decoded, out),
                     _ => Err(Refusal::channel_error("expected 'channel.open'")),
                 };
-                result.map_err(|refusal| Failure { scope: frame.channel, method: refusal.method.unwrap_or(ids), refusal })
+                result.map_err(|refusal| Failure {
+                    scope: frame.channel,
+                    method: refusal.method.unwrap_or(ids),
+                    refusal,
+                })
             }
             FrameKind::Header | FrameKind::Body => {
                 if !matches!(self.phase, Phase::Running) || frame.channel == ChannelId::CONNECTION {
-                    let kind = if frame.kind == FrameKind::Header { 2 } else { 3 };
+                    let kind = if frame.kind == FrameKind::Header {
+                        2
+                    } else {
+                        3
+                    };
                     let text = format!("type {kind}, {}", Excerpt::of(frame.payload));
                     return Err(Failure::connection(Refusal::unexpected_frame(text)));
                 }
@@ -255,7 +302,11 @@ impl Session {
         match Method::decode(frame.payload, &self.core.limits) {
             Ok(Method::ConnectionCloseOk(_)) => self.phase = Phase::Closed,
             Ok(Method::ConnectionClose(_)) => {
-                write_method(out.buffer(), ChannelId::CONNECTION, &method::connection::CloseOk {});
+                write_method(
+                    out.buffer(),
+                    ChannelId::CONNECTION,
+                    &method::connection::CloseOk {},
+                );
             }
             _ => {}
         }
@@ -279,7 +330,9 @@ impl Session {
         }
         publisher.tickets.clear();
         while let Some(id) = self.unsettled.pop() {
-            let Some(channel) = self.channels.get_mut(&id) else { continue };
+            let Some(channel) = self.channels.get_mut(&id) else {
+                continue;
+            };
             if let Mode::Confirm(confirms) = &mut channel.mode
                 && !channel.closing
             {
@@ -322,7 +375,14 @@ impl Session {
     }
 
     /// Ends all channels, then sends connection.close.
-    fn close_connection(&mut self, now: Time, code: ReplyCode, text: &str, method: (u16, u16), out: &mut Output) {
+    fn close_connection(
+        &mut self,
+        now: Time,
+        code: ReplyCode,
+        text: &str,
+        method: (u16, u16),
+        out: &mut Output,
+    ) {
         self.release_everything(now, out);
         let close = method::connection::Close {
             reply_code: code.code(),
@@ -335,7 +395,9 @@ impl Session {
             0 => CLOSE_TIMEOUT_MS,
             seconds => u64::from(seconds) * 1000,
         };
-        self.phase = Phase::Closing { deadline: now.saturating_add(patience) };
+        self.phase = Phase::Closing {
+            deadline: now.saturating_add(patience),
+        };
     }
 
     /// The broker or its operator wants the connection closed.
@@ -373,7 +435,9 @@ impl Session {
     /// Takes everything away from a channel, so that another can have its number: consumers, unacknowledged deliveries,
     /// the message it was receiving. The channel itself stays.
     fn discard_channel(&mut self, now: Time, id: ChannelId, out: &mut Output) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         channel.flush_acks(now);
         channel.closing = true;
         let consumers: Vec<_> = channel
@@ -391,7 +455,9 @@ impl Session {
             if let Mode::Transaction(transaction) = &mut channel.mode {
                 // What was acknowledged but not committed is outstanding.
                 let held = std::mem::take(&mut transaction.settlements);
-                channel.unacked.put_back(held.into_iter().flat_map(|held| held.deliveries));
+                channel
+                    .unacked
+                    .put_back(held.into_iter().flat_map(|held| held.deliveries));
             }
             let unacked: Vec<_> = channel.unacked.take_all().collect();
             channel.settle(now, &unacked, Settlement::Requeue);
@@ -431,7 +497,9 @@ impl Session {
         }
         match &self.phase {
             Phase::Running => self.handle_heartbeat(now, out),
-            Phase::Closing { .. } | Phase::Dropping { .. } | Phase::Closed => self.phase = Phase::Closed,
+            Phase::Closing { .. } | Phase::Dropping { .. } | Phase::Closed => {
+                self.phase = Phase::Closed
+            }
             _ => {
                 tracing::info!(connection = %self.core.name(), "handshake took too long");
                 self.phase = Phase::Closed;
@@ -450,7 +518,8 @@ impl Session {
             write_heartbeat(out.buffer());
             self.core.sent_at = now;
         }
-        if !std::mem::take(&mut self.core.publisher.active) && self.core.publisher.batch.is_empty() {
+        if !std::mem::take(&mut self.core.publisher.active) && self.core.publisher.batch.is_empty()
+        {
             self.core.publisher = Publisher::default();
         }
     }
@@ -469,7 +538,10 @@ impl Session {
 
 impl Core {
     fn name(&self) -> String {
-        self.endpoints.map_or_else(|| "in-process".to_owned(), |endpoints| endpoints.to_string())
+        self.endpoints.map_or_else(
+            || "in-process".to_owned(),
+            |endpoints| endpoints.to_string(),
+        )
     }
 
     /// Half the interval after the last thing was sent, or the end of the second interval in which nothing came.
@@ -478,7 +550,11 @@ impl Core {
         (interval > 0).then(|| {
             let send = self.sent_at.saturating_add(interval / 2);
             let give_up = self.received_at.saturating_add(2 * interval);
-            if self.blocked { send } else { send.min(give_up) }
+            if self.blocked {
+                send
+            } else {
+                send.min(give_up)
+            }
         })
     }
 
@@ -497,19 +573,27 @@ impl Core {
 /// What is wrong with a method that cannot be read. RabbitMQ answers what ends too early with its own words.
 fn undecodable(payload: &[u8], error: &MethodError) -> Failure {
     let method = match payload {
-        [class_0, class_1, method_0, method_1, ..] => {
-            (u16::from_be_bytes([*class_0, *class_1]), u16::from_be_bytes([*method_0, *method_1]))
-        }
+        [class_0, class_1, method_0, method_1, ..] => (
+            u16::from_be_bytes([*class_0, *class_1]),
+            u16::from_be_bytes([*method_0, *method_1]),
+        ),
         _ => (0, 0),
     };
     let refusal = match error {
         MethodError::Truncated { .. } | MethodError::TrailingBytes { .. } => {
             let arguments = Excerpt::of(payload.get(4..).unwrap_or_default()).to_string();
-            Refusal::frame_error(format!("cannot decode {}", arguments.trim_start_matches("all octets = ")))
+            Refusal::frame_error(format!(
+                "cannot decode {}",
+                arguments.trim_start_matches("all octets = ")
+            ))
         }
         _ => Refusal::new(error.reply_code(), error.to_string()),
     };
-    Failure { scope: ChannelId::CONNECTION, refusal, method }
+    Failure {
+        scope: ChannelId::CONNECTION,
+        refusal,
+        method,
+    }
 }
 
 /// An error with its place: what the client did wrong, on which channel, with which method.
@@ -523,7 +607,11 @@ struct Failure {
 impl Failure {
     /// An error that concerns no method.
     fn connection(refusal: Refusal) -> Self {
-        Self { scope: ChannelId::CONNECTION, refusal, method: (0, 0) }
+        Self {
+            scope: ChannelId::CONNECTION,
+            refusal,
+            method: (0, 0),
+        }
     }
 
     /// Errors of the connection, and all errors on channel 0, end the connection.

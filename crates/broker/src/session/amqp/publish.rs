@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use leveret_amqp_codec::{
-    ChannelId, ContentHeader, DecodeMethod, EncodeMethod, FrameKind, Peek, Properties, RawFrame, RawProperties,
-    ReplyCode, ShortStr, method::basic, write_body, write_content_header, write_method,
+    ChannelId, ContentHeader, DecodeMethod, EncodeMethod, FrameKind, Peek, Properties, RawFrame,
+    RawProperties, ReplyCode, ShortStr, method::basic, write_body, write_content_header,
+    write_method,
 };
 use leveret_queue_store::{Message, MessageParts, Time};
 
@@ -60,11 +61,17 @@ impl Session {
         out: &mut Output,
     ) -> Result<Option<Progress>, Failure> {
         let rest = &input[*consumed..];
-        let Some(whole) = self.core.decode_whole(rest) else { return Ok(None) };
+        let Some(whole) = self.core.decode_whole(rest) else {
+            return Ok(None);
+        };
         if self.must_block(out) {
             return Ok(Some(Progress::Wait));
         }
-        if !self.channels.get(&whole.channel).is_some_and(|channel| !channel.closing && channel.content.is_none()) {
+        if !self
+            .channels
+            .get(&whole.channel)
+            .is_some_and(|channel| !channel.closing && channel.content.is_none())
+        {
             return Ok(None);
         }
         let size = whole.size;
@@ -77,7 +84,9 @@ impl Session {
         let body_end = body_start + whole.body.len();
         let chunk = input.split_to(*consumed + size).freeze();
         let start = std::mem::take(consumed);
-        let Some(whole) = self.core.decode_whole(&chunk[start..]) else { return Ok(None) };
+        let Some(whole) = self.core.decode_whole(&chunk[start..]) else {
+            return Ok(None);
+        };
         let body = chunk.slice(body_start..body_end);
         self.publish_decoded(now, &whole, Body::Shared(&body), out)?;
         Ok(Some(Progress::Consumed(0)))
@@ -114,8 +123,9 @@ impl Session {
         }
         self.core.blocked = true;
         if self.core.client.connection_blocked {
-            let blocked =
-                leveret_amqp_codec::method::connection::Blocked { reason: ShortStr::from_static("low on memory") };
+            let blocked = leveret_amqp_codec::method::connection::Blocked {
+                reason: ShortStr::from_static("low on memory"),
+            };
             write_method(out.buffer(), ChannelId::CONNECTION, &blocked);
         }
         true
@@ -124,24 +134,53 @@ impl Session {
     /// Routes a message and adds it to the batch, or to the channel's transaction.
     pub(super) fn publish(
         &mut self,
-        _now: Time,
+        now: Time,
         id: ChannelId,
         publish: &Publish<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
-        let Some(vhost) = &self.core.vhost else { return Ok(()) };
-        check_size(publish.body_len(), self.core.shared.config.message_size_max())?;
-        let peek = if publish.properties.is_empty() { Peek::default() } else { publish.properties.peek() };
-        let route = vhost.route(&mut self.core.publisher.cache, publish.exchange, publish.routing_key, peek.headers)?;
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
+        let Some(vhost) = &self.core.vhost else {
+            return Ok(());
+        };
+        check_size(
+            publish.body_len(),
+            self.core.shared.config.message_size_max(),
+        )?;
+        let peek = if publish.properties.is_empty() {
+            Peek::default()
+        } else {
+            publish.properties.peek()
+        };
+        let Publish {
+            exchange,
+            routing_key,
+            properties,
+            ..
+        } = *publish;
+        let route = vhost.route(
+            &mut self.core.publisher.cache,
+            exchange,
+            routing_key,
+            properties,
+            peek.headers,
+        )?;
         let expiration_ms = expiration::of(&peek)?;
         self.core.check_user_id(&peek)?;
         let reply_to = channel.reply_address(&peek)?;
-        let message = self.core.make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
+        let message = self
+            .core
+            .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
         self.core.publisher.active = true;
         match &mut channel.mode {
             Mode::Transaction(transaction) => {
-                transaction.publishes.push(HeldPublish { route, message, mandatory: publish.mandatory });
+                transaction.publishes.push(HeldPublish {
+                    route,
+                    message,
+                    mandatory: publish.mandatory,
+                });
             }
             mode => {
                 let number = match mode {
@@ -151,7 +190,8 @@ impl Session {
                 if number.is_some() && !self.unsettled.contains(&id) {
                     self.unsettled.push(id);
                 }
-                self.core.send(id, &route, message, publish.mandatory, number, out);
+                self.core
+                    .send(now, id, &route, message, publish.mandatory, number, out);
             }
         }
         Ok(())
@@ -167,7 +207,8 @@ impl Core {
             return None;
         }
         let (method, method_size) = RawFrame::decode(input, &self.limits).ok()??;
-        let publish = basic::Publish::decode_arguments(method.payload.get(4..)?, &self.limits).ok()?;
+        let publish =
+            basic::Publish::decode_arguments(method.payload.get(4..)?, &self.limits).ok()?;
         let input = input.get(method_size..)?;
         let (header, header_size) = RawFrame::decode(input, &self.limits).ok()??;
         if header.kind != FrameKind::Header || header.channel != method.channel {
@@ -180,7 +221,8 @@ impl Core {
         let mut size = method_size + header_size;
         let mut body: &[u8] = &[];
         if content.body_size > 0 {
-            let (frame, body_size) = RawFrame::decode(input.get(header_size..)?, &self.limits).ok()??;
+            let (frame, body_size) =
+                RawFrame::decode(input.get(header_size..)?, &self.limits).ok()??;
             let is_all = frame.payload.len() as u64 == content.body_size;
             if frame.kind != FrameKind::Body || frame.channel != method.channel || !is_all {
                 return None;
@@ -188,7 +230,13 @@ impl Core {
             body = frame.payload;
             size += body_size;
         }
-        Some(Whole { channel: method.channel, publish, properties: content.properties, body, size })
+        Some(Whole {
+            channel: method.channel,
+            publish,
+            properties: content.properties,
+            body,
+            size,
+        })
     }
 
     /// One allocation that holds all that the queues and their consumers need.
@@ -199,12 +247,17 @@ impl Core {
         reply_to: Option<&str>,
         expiration_ms: Option<u64>,
     ) -> Message {
-        let has_bcc = peek.headers.is_some_and(|headers| headers.get("BCC").is_some());
-        let rewritten = (has_bcc || reply_to.is_some()).then(|| rewrite(publish.properties, reply_to));
+        let has_bcc = peek
+            .headers
+            .is_some_and(|headers| headers.get("BCC").is_some());
+        let rewritten =
+            (has_bcc || reply_to.is_some()).then(|| rewrite(publish.properties, reply_to));
         let mut parts = MessageParts {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
-            properties: rewritten.as_deref().unwrap_or_else(|| publish.properties.as_bytes()),
+            properties: rewritten
+                .as_deref()
+                .unwrap_or_else(|| publish.properties.as_bytes()),
             body: &[],
             persistent: peek.delivery_mode == Some(2),
             priority: peek.priority.unwrap_or(0),
@@ -222,6 +275,7 @@ impl Core {
     /// Adds a message to the batch, or returns it when nobody is there to take it.
     pub(super) fn send(
         &mut self,
+        now: Time,
         channel: ChannelId,
         route: &Arc<Route>,
         message: Message,
@@ -229,6 +283,11 @@ impl Core {
         number: Option<u64>,
         out: &mut Output,
     ) {
+        if !route.captures.is_empty()
+            && let Some(vhost) = &self.vhost
+        {
+            vhost.capture(now, route, &message);
+        }
         if route.queues.is_empty() {
             if mandatory {
                 self.write_return(channel, &message, out);
@@ -257,12 +316,20 @@ impl Core {
         let properties = RawProperties::from_validated_bytes(message.properties());
         let body = message.body();
         write_method(out, channel, &returned);
-        write_content_header(out, channel, basic::Return::CLASS_ID, body.len() as u64, properties);
+        write_content_header(
+            out,
+            channel,
+            basic::Return::CLASS_ID,
+            body.len() as u64,
+            properties,
+        );
         write_body(out, channel, body, self.negotiated.frame_size_max);
     }
 
     fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
-        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else { return Ok(()) };
+        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else {
+            return Ok(());
+        };
         if *claimed == **identity.username() {
             return Ok(());
         }
@@ -290,7 +357,9 @@ impl Channel {
         }
         match &self.reply_to {
             Some((_, token)) => Ok(Some(Arc::clone(token))),
-            None => Err(Refusal::precondition_failed("fast reply consumer does not exist")),
+            None => Err(Refusal::precondition_failed(
+                "fast reply consumer does not exist",
+            )),
         }
     }
 }

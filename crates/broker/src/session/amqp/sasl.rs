@@ -48,9 +48,17 @@ fn amqplain(response: &[u8]) -> Result<Credentials, SaslError> {
     credentials("AMQPLAIN", text("LOGIN")?, text("PASSWORD")?)
 }
 
-fn credentials(mechanism: &'static str, username: &[u8], password: &[u8]) -> Result<Credentials, SaslError> {
+fn credentials(
+    mechanism: &'static str,
+    username: &[u8],
+    password: &[u8],
+) -> Result<Credentials, SaslError> {
     let username = std::str::from_utf8(username).map_err(|_| SaslError::Malformed)?;
-    Ok(Credentials { mechanism, username: username.to_owned(), password: password.to_vec() })
+    Ok(Credentials {
+        mechanism,
+        username: username.to_owned(),
+        password: password.to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +67,8 @@ mod tests {
 
     #[track_caller]
     fn check(mechanism: &str, response: &[u8], want: Result<(&str, &str), SaslError>) {
-        let got = parse(mechanism, response).map(|got| (got.username, String::from_utf8(got.password).unwrap()));
+        let got = parse(mechanism, response)
+            .map(|got| (got.username, String::from_utf8(got.password).unwrap()));
         let want = want.map(|(username, password)| (username.to_owned(), password.to_owned()));
         assert_eq!(got, want);
     }
@@ -76,9 +85,21 @@ mod tests {
 
     #[test]
     fn amqplain_is_a_table_without_length() {
-        check("AMQPLAIN", b"\x05LOGINS\0\0\0\x03ann\x08PASSWORDS\0\0\0\x06secret", Ok(("ann", "secret")));
-        check("AMQPLAIN", b"\x05LOGINS\0\0\0\x03ann", Err(SaslError::Malformed));
-        check("AMQPLAIN", b"\x05LOGINS\0\0\0\xffann", Err(SaslError::Malformed));
+        check(
+            "AMQPLAIN",
+            b"\x05LOGINS\0\0\0\x03ann\x08PASSWORDS\0\0\0\x06secret",
+            Ok(("ann", "secret")),
+        );
+        check(
+            "AMQPLAIN",
+            b"\x05LOGINS\0\0\0\x03ann",
+            Err(SaslError::Malformed),
+        );
+        check(
+            "AMQPLAIN",
+            b"\x05LOGINS\0\0\0\xffann",
+            Err(SaslError::Malformed),
+        );
     }
 
     #[test]

@@ -35,21 +35,40 @@ pub(super) struct HeldSettlement {
 
 impl Session {
     pub(super) fn tx_select(&mut self, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         match channel.mode {
             Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
             Mode::Transaction(_) => {}
-            Mode::Confirm(_) => return Err(Refusal::precondition_failed("cannot switch from confirm to tx mode")),
+            Mode::Confirm(_) => {
+                return Err(Refusal::precondition_failed(
+                    "cannot switch from confirm to tx mode",
+                ));
+            }
         }
         write_method(out.buffer(), id, &tx::SelectOk {});
         Ok(())
     }
 
-    pub(super) fn tx_commit(&mut self, now: Time, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
+    pub(super) fn tx_commit(
+        &mut self,
+        now: Time,
+        id: ChannelId,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
         let transaction = self.take_transaction(id)?;
         for held in transaction.publishes {
             // The number is only there to learn of a refusal.
-            self.core.send(id, &held.route, held.message, held.mandatory, Some(0), out);
+            self.core.send(
+                now,
+                id,
+                &held.route,
+                held.message,
+                held.mandatory,
+                Some(0),
+                out,
+            );
         }
         let publisher = &mut self.core.publisher;
         publisher.batch.flush(now, &mut publisher.refused);
@@ -58,7 +77,11 @@ impl Session {
         publisher.refused.clear();
         if let Some(channel) = self.channels.get_mut(&id) {
             for held in transaction.settlements {
-                let deliveries: Vec<_> = held.deliveries.iter().map(|(_, delivery)| *delivery).collect();
+                let deliveries: Vec<_> = held
+                    .deliveries
+                    .iter()
+                    .map(|(_, delivery)| *delivery)
+                    .collect();
                 channel.settle(now, &deliveries, held.how);
             }
         }
@@ -72,7 +95,10 @@ impl Session {
     pub(super) fn tx_rollback(&mut self, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
         let transaction = self.take_transaction(id)?;
         if let Some(channel) = self.channels.get_mut(&id) {
-            let deliveries = transaction.settlements.into_iter().flat_map(|held| held.deliveries);
+            let deliveries = transaction
+                .settlements
+                .into_iter()
+                .flat_map(|held| held.deliveries);
             channel.unacked.put_back(deliveries);
         }
         write_method(out.buffer(), id, &tx::RollbackOk {});

@@ -42,14 +42,23 @@ const SWEEP_MIN: usize = 64;
 impl Unacked {
     /// Adds a delivery; tags only grow.
     pub(super) fn push(&mut self, tag: u64, delivery: Outstanding) {
-        debug_assert!(self.entries.back().is_none_or(|last| last.tag < tag), "tags only grow");
-        self.entries.push_back(Entry { tag, delivery: Some(delivery) });
+        debug_assert!(
+            self.entries.back().is_none_or(|last| last.tag < tag),
+            "tags only grow"
+        );
+        self.entries.push_back(Entry {
+            tag,
+            delivery: Some(delivery),
+        });
         self.outstanding += 1;
     }
 
     /// Takes the delivery with this tag.
     pub(super) fn take(&mut self, tag: u64) -> Result<Outstanding, UnknownTag> {
-        let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).map_err(|_| UnknownTag)?;
+        let at = self
+            .entries
+            .binary_search_by_key(&tag, |entry| entry.tag)
+            .map_err(|_| UnknownTag)?;
         let delivery = self.entries[at].delivery.take().ok_or(UnknownTag)?;
         self.outstanding -= 1;
         self.trim();
@@ -60,7 +69,10 @@ impl Unacked {
     pub(super) fn put_back(&mut self, deliveries: impl Iterator<Item = (u64, Outstanding)>) {
         let mut entries: Vec<_> = std::mem::take(&mut self.entries).into();
         entries.retain(|entry| entry.delivery.is_some());
-        entries.extend(deliveries.map(|(tag, delivery)| Entry { tag, delivery: Some(delivery) }));
+        entries.extend(deliveries.map(|(tag, delivery)| Entry {
+            tag,
+            delivery: Some(delivery),
+        }));
         entries.sort_unstable_by_key(|entry| entry.tag);
         self.outstanding = entries.len();
         self.entries = entries.into();
@@ -68,29 +80,48 @@ impl Unacked {
 
     /// Takes everything up to and including this tag, which must be outstanding itself; tag 0 takes everything, however
     /// little that is.
-    pub(super) fn take_up_to(&mut self, tag: u64) -> Result<impl Iterator<Item = (u64, Outstanding)> + '_, UnknownTag> {
+    pub(super) fn take_up_to(
+        &mut self,
+        tag: u64,
+    ) -> Result<impl Iterator<Item = (u64, Outstanding)> + '_, UnknownTag> {
         let end = if tag == 0 {
             self.entries.len()
         } else {
-            let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).map_err(|_| UnknownTag)?;
+            let at = self
+                .entries
+                .binary_search_by_key(&tag, |entry| entry.tag)
+                .map_err(|_| UnknownTag)?;
             if self.entries[at].delivery.is_none() {
                 return Err(UnknownTag);
             }
             at + 1
         };
-        let outstanding = self.entries.range(..end).filter(|entry| entry.delivery.is_some()).count();
+        let outstanding = self
+            .entries
+            .range(..end)
+            .filter(|entry| entry.delivery.is_some())
+            .count();
         self.outstanding -= outstanding;
-        Ok(self.entries.drain(..end).filter_map(|entry| Some((entry.tag, entry.delivery?))))
+        Ok(self
+            .entries
+            .drain(..end)
+            .filter_map(|entry| Some((entry.tag, entry.delivery?))))
     }
 
     /// Takes everything.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Outstanding> + use<> {
         self.outstanding = 0;
-        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.delivery)
+        std::mem::take(&mut self.entries)
+            .into_iter()
+            .filter_map(|entry| entry.delivery)
     }
 
     fn trim(&mut self) {
-        while self.entries.front().is_some_and(|entry| entry.delivery.is_none()) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.delivery.is_none())
+        {
             self.entries.pop_front();
         }
         if self.entries.len() > SWEEP_MIN.max(2 * self.outstanding) {
@@ -102,19 +133,35 @@ impl Unacked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leveret_queue_store::{ConsumerOptions, Effect, Message, MessageParts, Queue, QueueOptions, Time};
+    use leveret_queue_store::{
+        ConsumerOptions, Effect, Message, MessageParts, Queue, QueueOptions, Time,
+    };
 
     /// Deliveries of a real queue, with the tags 1 to `count`.
     fn list(count: u64) -> Unacked {
         let (now, mut effects) = (Time::from_millis(0), Vec::new());
         let mut queue = Queue::new(QueueOptions::default(), now);
-        queue.consume(now, ConsumerOptions::default(), &mut effects).unwrap();
+        queue
+            .consume(now, ConsumerOptions::default(), &mut effects)
+            .unwrap();
         let message = Message::new(&MessageParts::default(), &mut Vec::new());
         let mut unacked = Unacked::default();
         for tag in 1..=count {
-            assert!(queue.publish(now, message.clone(), &mut effects).is_accepted());
-            let Some(Effect::Deliver { delivery, .. }) = effects.pop() else { panic!("a consumer waits") };
-            unacked.push(tag, Outstanding { source: SourceKey(0), id: delivery.id.unwrap() });
+            assert!(
+                queue
+                    .publish(now, message.clone(), &mut effects)
+                    .is_accepted()
+            );
+            let Some(Effect::Deliver { delivery, .. }) = effects.pop() else {
+                panic!("a consumer waits")
+            };
+            unacked.push(
+                tag,
+                Outstanding {
+                    source: SourceKey(0),
+                    id: delivery.id.unwrap(),
+                },
+            );
         }
         unacked
     }
