@@ -185,7 +185,8 @@ impl Topology {
         if bindings.is_empty() {
             self.incoming.remove(&destination);
         }
-        self.forget_outgoing(destination, binding);
+        let unused = self.forget_outgoing(destination, binding);
+        self.remove_exchanges(unused.into_iter().collect());
         true
     }
 
@@ -193,11 +194,25 @@ impl Topology {
     pub(crate) fn remove_queue(&mut self, id: QueueId) {
         let queue = self.queues.remove(id.0 as usize);
         self.queue_names.remove(queue.name());
-        self.remove_incoming(Destination::Queue(id));
+        let mut unused = Vec::new();
+        self.remove_incoming(Destination::Queue(id), &mut unused);
+        self.remove_exchanges(unused);
     }
 
     /// Removes an exchange with all its bindings, and auto-delete exchanges that thereby lose their last one.
     pub(crate) fn remove_exchange(&mut self, id: ExchangeId) {
+        self.remove_exchanges(vec![id]);
+    }
+
+    /// Removes these exchanges and those that go with them, one after the other: clients nest exchanges as deeply as
+    /// they like, and the stack must not follow.
+    fn remove_exchanges(&mut self, mut doomed: Vec<ExchangeId>) {
+        while let Some(id) = doomed.pop() {
+            self.remove_one_exchange(id, &mut doomed);
+        }
+    }
+
+    fn remove_one_exchange(&mut self, id: ExchangeId, unused: &mut Vec<ExchangeId>) {
         let exchange = self.exchanges.remove(id.0 as usize);
         self.exchange_names.remove(&exchange.name);
         for destination in exchange.router.destinations() {
@@ -209,7 +224,7 @@ impl Topology {
             }
         }
         self.removed.push(exchange);
-        self.remove_incoming(Destination::Exchange(id));
+        self.remove_incoming(Destination::Exchange(id), unused);
     }
 
     /// What has been removed since the last call, to be dropped without a lock.
@@ -217,26 +232,28 @@ impl Topology {
         std::mem::take(&mut self.removed)
     }
 
-    fn remove_incoming(&mut self, destination: Destination) {
+    /// Removes the bindings that lead to a destination, and adds the auto-delete exchanges that thereby lose their last
+    /// one to `unused`.
+    fn remove_incoming(&mut self, destination: Destination, unused: &mut Vec<ExchangeId>) {
         for binding in self.incoming.remove(&destination).into_iter().flatten() {
-            self.forget_outgoing(destination, &binding);
+            unused.extend(self.forget_outgoing(destination, &binding));
         }
     }
 
-    /// The source's half of removing a binding. An exchange that goes with it may take others along; a chain of them is
-    /// as deep as the exchanges are nested, and each call removes one for good.
-    fn forget_outgoing(&mut self, destination: Destination, binding: &Binding) {
+    /// The source's half of removing a binding. Returns the source when it is an auto-delete exchange without bindings
+    /// now; that happens once, because it is removed before anything can be bound again.
+    fn forget_outgoing(
+        &mut self,
+        destination: Destination,
+        binding: &Binding,
+    ) -> Option<ExchangeId> {
         // The source may have gone in the same sweep, when two exchanges were bound to each other.
-        let Some(source) = self.exchanges.get_mut(binding.source.0 as usize) else {
-            return;
-        };
+        let source = self.exchanges.get_mut(binding.source.0 as usize)?;
         source
             .router
             .remove(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing -= 1;
-        if source.auto_delete && source.outgoing == 0 {
-            self.remove_exchange(binding.source);
-        }
+        (source.auto_delete && source.outgoing == 0).then_some(binding.source)
     }
 
     /// The name of a binding's destination.
