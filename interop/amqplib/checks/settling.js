@@ -1,12 +1,16 @@
 // Reject, nack, requeue and recover.
 
 import { Inbox, drain, numbers, ready, send } from '../broker.js';
-import { check, same } from '../harness.js';
+import { check, holds, same } from '../harness.js';
 
 /** Get `count` messages and keep them unacknowledged. */
 async function hold(channel, queue, count) {
   const held = [];
-  for (let index = 0; index < count; index += 1) held.push(await channel.get(queue));
+  while (held.length < count) {
+    const message = await channel.get(queue);
+    holds(message, `the queue has message ${held.length + 1} of ${count}`);
+    held.push(message);
+  }
   return held;
 }
 

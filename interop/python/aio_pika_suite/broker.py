@@ -6,7 +6,7 @@ import contextlib
 import aio_pika
 from aiormq import exceptions
 
-from harness import QUIET, SOON, broker_url, fails_with, fresh_name
+from harness import QUIET, SOON, broker_url, fails_with, fresh_name, holds
 
 #: The exception by which aio-pika tells a channel error.
 CHANNEL_ERRORS = {
@@ -93,17 +93,19 @@ class Inbox(list):
         await self._queue.cancel(self.tag)
 
     async def wait_for(self, count):
-        """Wait until `count` messages are there in all. The limit of the check is the deadline."""
+        """Wait until `count` messages are there in all."""
         while len(self) < count:
             self._arrived.clear()
-            await self._arrived.wait()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), SOON)
+            except TimeoutError:
+                holds(False, f"{count} deliveries, none {SOON} s after the last; there are {len(self)}")
 
     async def stays_at(self, count):
         """Fail unless there are `count` messages, and still are a little later."""
         await self.wait_for(count)
         await asyncio.sleep(QUIET)
-        if len(self) != count:
-            raise AssertionError(f"{len(self)} deliveries, want {count}")
+        holds(len(self) == count, f"{count} deliveries; there are {len(self)}")
 
     def bodies(self):
         """The bodies in the order of their arrival."""

@@ -18,17 +18,17 @@ def on_alarm(_signal, _frame):
 def run(function):
     """Run one check, then clean up after it. Returns the error that ended it, if any."""
     broker = Broker()
-    # pika's blocking calls have no deadline of their own; the alarm ends them from outside.
-    try:
-        signal.alarm(CHECK_LIMIT)
-        function(broker)
-        signal.alarm(SOON)
-        broker.clean_up()
-    except Exception as error:  # whatever it is, it is this check's failure and the next one goes on
-        return error
-    finally:
-        signal.alarm(0)
-    return None
+    failures = []
+    for limit, step in ((CHECK_LIMIT, lambda: function(broker)), (SOON, broker.clean_up)):
+        # pika's blocking calls have no deadline of their own; the alarm ends them from outside.
+        signal.alarm(limit)
+        try:
+            step()
+        except Exception as error:  # whatever it is, it is this check's failure and the next one goes on
+            failures.append(error)
+        finally:
+            signal.alarm(0)
+    return failures[0] if failures else None
 
 
 def main():

@@ -2,7 +2,7 @@
 
 from harness import check, holds, same
 
-from .broker import Inbox, channel_closes, drain, ready
+from .broker import Inbox, channel_closes, drain, hold, ready
 
 
 @check
@@ -113,9 +113,9 @@ def purge_removes_ready_messages_and_counts_them(broker):
     name = broker.queue(channel)
     for body in (b"1", b"2", b"3"):
         channel.basic_publish("", name, body)
-    held, _, _ = channel.basic_get(name)
+    (held,) = hold(channel, name)
     same(channel.queue_purge(name).method.message_count, 2, "messages purged")
-    channel.basic_reject(held.delivery_tag, requeue=True)
+    channel.basic_reject(held, requeue=True)
     same(drain(channel, name), [b"1"], "what was not ready stays")
 
 

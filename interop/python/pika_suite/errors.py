@@ -4,7 +4,7 @@ from pika.exceptions import ConnectionClosedByBroker
 
 from harness import check, fails_with, holds
 
-from .broker import channel_closes
+from .broker import channel_closes, hold
 
 
 @check
@@ -89,7 +89,7 @@ def a_delivery_is_settled_only_once(broker):
         channel.confirm_delivery()
         name = broker.queue(channel)
         channel.basic_publish("", name, b"x")
-        tag = channel.basic_get(name)[0].delivery_tag
+        (tag,) = hold(channel, name)
         channel.basic_ack(tag)
         with channel_closes(406, "PRECONDITION_FAILED - unknown delivery tag", str(tag)):
             getattr(channel, settle)(tag)

@@ -2,7 +2,7 @@
 
 from harness import check, same
 
-from .broker import Inbox, drain, ready
+from .broker import Inbox, drain, hold, ready
 
 
 def filled_queue(broker, channel, bodies):
@@ -18,7 +18,7 @@ def filled_queue(broker, channel, bodies):
 def a_requeued_message_keeps_its_place(broker):
     channel = broker.channel()
     name = filled_queue(broker, channel, [b"0", b"1", b"2", b"3", b"4"])
-    held = [channel.basic_get(name)[0].delivery_tag for _ in range(3)]
+    held = hold(channel, name, 3)
     channel.basic_reject(held[1], requeue=True)
     channel.basic_nack(held[0], requeue=True)
     channel.basic_reject(held[2], requeue=True)
@@ -32,7 +32,7 @@ def a_requeued_message_keeps_its_place(broker):
 def nack_of_several_requeues_them_in_order(broker):
     channel = broker.channel()
     name = filled_queue(broker, channel, [b"0", b"1", b"2", b"3"])
-    held = [channel.basic_get(name)[0].delivery_tag for _ in range(3)]
+    held = hold(channel, name, 3)
     channel.basic_nack(held[1], multiple=True, requeue=True)
     same(drain(channel, name), [b"0", b"1", b"3"])
     channel.basic_ack(held[2])
@@ -42,7 +42,7 @@ def nack_of_several_requeues_them_in_order(broker):
 def a_message_rejected_without_requeue_is_gone(broker):
     channel = broker.channel()
     name = filled_queue(broker, channel, [b"0", b"1", b"2", b"3"])
-    held = [channel.basic_get(name)[0].delivery_tag for _ in range(3)]
+    held = hold(channel, name, 3)
     channel.basic_reject(held[0], requeue=False)
     channel.basic_nack(0, multiple=True, requeue=False)
     same(drain(channel, name), [b"3"])
@@ -58,8 +58,7 @@ def a_rejected_message_is_dead_lettered(broker):
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": grave}
     name = broker.queue(channel, arguments=arguments)
     channel.basic_publish("", name, b"unwanted")
-    method, _, _ = channel.basic_get(name)
-    channel.basic_reject(method.delivery_tag, requeue=False)
+    channel.basic_reject(hold(channel, name)[0], requeue=False)
     inbox = Inbox(channel, grave)
     inbox.wait_for(1)
     method, properties, body = inbox[0]
