@@ -1,1 +1,38 @@
-fn main() {}
+//! `leveret`: the broker as a program of its own.
+//!
+//! This crate turns flags, environment variables and a configuration file into the settings of a
+//! [`leveret_broker::Broker`], runs it until it is told to stop, and says in one line why it could not. Everything that
+//! a client may observe is decided by the broker; nothing here speaks a protocol.
+
+mod address;
+mod args;
+mod config;
+mod data_dir;
+mod error;
+mod logging;
+mod memory;
+mod serve;
+mod settings;
+mod signals;
+mod size;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Args;
+use crate::error::Error;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(exit_code) => exit_code,
+        Err(error) => error.report(),
+    }
+}
+
+fn run(args: Args) -> Result<ExitCode, Error> {
+    let settings = Settings::load(args)?;
+    logging::start(&settings.log_level, settings.log_format);
+    serve::run(&settings)
+}

@@ -1,0 +1,124 @@
+//! What may be said on the command line and in the environment.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::address::ListenAddress;
+use crate::logging::{LogFilter, LogFormat};
+use crate::size::MemorySize;
+
+/// Follows the options in `--help`.
+const NOTES: &str = "\
+An option on the command line goes before its environment variable, that before the
+configuration file, and that before the default.
+
+  --amqp        Port 0 takes a free one; in the environment, commas separate addresses.
+                Default: 127.0.0.1:5672 and, on machines with IPv6, [::1]:5672
+  --memory      Beyond it, publishers have to wait. Shares are of the memory that the
+                machine or its container has. Default: 40%
+  --data-dir    Created if missing, and locked while the server runs. Messages are kept in
+                memory in this version; the directory is reserved and locked. Default: none
+  --log-level   off, error, warn, info, debug, trace, or for example
+                info,leveret_broker=debug. Default: info
+  --log-format  Default: text
+
+The one user is guest with password guest, who may log in from this machine only.
+
+SIGTERM and Ctrl-C tell clients to go and then stop the server; a second one stops it at
+once.";
+
+/// Flags and environment variables, not yet mixed with the configuration file: what was not given is none or empty.
+//
+// The comments on the fields are the lines of `--help`, which stay short enough for a terminal.
+#[derive(Debug, Default, Parser)]
+#[command(name = "leveret", version, about, long_about = None, after_help = NOTES)]
+pub(crate) struct Args {
+    /// Where to listen for AMQP 0-9-1; may be repeated
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "LEVERET_AMQP",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) amqp: Vec<ListenAddress>,
+
+    /// Memory for messages: bytes, 512MiB, 2GB or 40%
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "LEVERET_MEMORY",
+        hide_env_values = true
+    )]
+    pub(crate) memory: Option<MemorySize>,
+
+    /// Directory to reserve and lock; see below
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "LEVERET_DATA_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// TOML file with the same settings
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LEVERET_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Level of the log, or a filter of tracing
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "LEVERET_LOG_LEVEL",
+        hide_env_values = true
+    )]
+    pub(crate) log_level: Option<LogFilter>,
+
+    /// Form of the log on stderr: text or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "LEVERET_LOG_FORMAT",
+        hide_env_values = true,
+        hide_possible_values = true
+    )]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_readme_names_every_option_and_variable() {
+        let readme = include_str!("../README.md");
+        let command = Args::command();
+        let mut options = 0;
+        for option in command.get_arguments() {
+            let flag = format!("`--{}", option.get_long().unwrap());
+            assert!(readme.contains(&flag), "{flag}` is not in the README");
+            if let Some(variable) = option.get_env() {
+                let variable = format!("`{}`", variable.to_str().unwrap());
+                assert!(
+                    readme.contains(&variable),
+                    "{variable} is not in the README"
+                );
+                options += 1;
+            }
+        }
+        assert_eq!(options, 6);
+    }
+}

@@ -1,0 +1,242 @@
+//! The configuration file.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+
+use crate::address::ListenAddress;
+use crate::error::Error;
+use crate::logging::{LogFilter, LogFormat};
+use crate::size::MemorySize;
+
+/// What a configuration file says; keys are named as the flags are. What it does not mention is `None`.
+///
+/// A key that we do not know is an error: it is more likely a typing mistake than something to be passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ConfigFile {
+    /// Where to listen for AMQP; at least one address.
+    #[serde(default, deserialize_with = "addresses")]
+    pub(crate) amqp: Option<Vec<ListenAddress>>,
+    /// How much memory messages may take; a whole number of bytes, or a text as on the command line.
+    pub(crate) memory: Option<MemorySize>,
+    /// A relative path counts from the directory in which the server was started.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// What is logged.
+    pub(crate) log_level: Option<LogFilter>,
+    /// How log lines look.
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not UTF-8, and when it is not what we expect; the error then says where.
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|source| Error::ConfigUnreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// `path` is only named in errors.
+    fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let (line, column) = line_and_column(text, offset);
+            // One line, whatever the parser has to say.
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            Error::ConfigInvalid {
+                path: path.to_owned(),
+                line,
+                column,
+                message,
+            }
+        })
+    }
+}
+
+/// The place of a byte in a text, counted from 1; columns count characters. An offset that is past the end or within a
+/// character means the character before.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+/// The place of an error here is that of the whole list, so the message names the address.
+fn addresses<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<ListenAddress>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.is_empty() {
+        return Err(D::Error::custom(
+            "at least one address is needed; leave the key out for the default",
+        ));
+    }
+    let parse = |text: &String| {
+        text.parse()
+            .map_err(|error| D::Error::custom(format!("'{text}': {error}")))
+    };
+    texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+impl<'de> Deserialize<'de> for MemorySize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MemorySizeVisitor)
+    }
+}
+
+struct MemorySizeVisitor;
+
+impl Visitor<'_> for MemorySizeVisitor {
+    type Value = MemorySize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of bytes, or a text such as \"512MiB\" or \"40%\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<MemorySize, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    /// TOML's whole numbers have 64 bits and a sign. As text they are checked as all others are.
+    fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<MemorySize, E> {
+        self.visit_str(&bytes.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../leveret.example.toml");
+
+    fn parse(text: &str) -> Result<ConfigFile, String> {
+        ConfigFile::parse(text, Path::new("test.toml")).map_err(|error| error.to_string())
+    }
+
+    /// The start of the message, because the rest is up to the TOML parser.
+    #[track_caller]
+    fn check_refused(text: &str, want: &str) {
+        let message = parse(text).unwrap_err();
+        assert!(
+            message.starts_with(want),
+            "{message:?} does not start with {want:?}"
+        );
+        assert!(!message.contains('\n'), "{message:?} has several lines");
+    }
+
+    #[test]
+    fn every_key_can_be_set() {
+        let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndata-dir = '/var/lib/leveret'\n\
+            log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n";
+        let want = ConfigFile {
+            amqp: Some(vec![
+                "127.0.0.1:5672".parse().unwrap(),
+                "[::1]:5672".parse().unwrap(),
+            ]),
+            memory: Some(MemorySize::Bytes(2 << 30)),
+            data_dir: Some("/var/lib/leveret".into()),
+            log_level: Some("warn,leveret_broker=debug".parse().unwrap()),
+            log_format: Some(LogFormat::Json),
+        };
+        assert_eq!(parse(text), Ok(want));
+    }
+
+    #[test]
+    fn an_empty_file_sets_nothing() {
+        assert_eq!(parse(""), Ok(ConfigFile::default()));
+        assert_eq!(parse("# nothing\n"), Ok(ConfigFile::default()));
+    }
+
+    #[test]
+    fn memory_may_be_a_number() {
+        let config = parse("memory = 536870912").unwrap();
+        assert_eq!(config.memory, Some(MemorySize::Bytes(536_870_912)));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_place() {
+        check_refused(
+            "memory = 1\n\n  amqpp = []\n",
+            "test.toml:3:3: unknown field `amqpp`",
+        );
+        check_refused("[amqp]\nport = 5672\n", "test.toml:1:1: ");
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_their_place() {
+        check_refused(
+            "amqp = ['127.0.0.1:1', 'localhost']",
+            "test.toml:1:8: 'localhost': an address is written HOST:PORT",
+        );
+        check_refused("amqp = []", "test.toml:1:8: at least one address is needed");
+        check_refused("memory = '5XB'", "test.toml:1:10: unknown unit 'XB'");
+        check_refused("memory = -1", "test.toml:1:10: a size is a whole number");
+        check_refused("memory = 0", "test.toml:1:10: a size of zero");
+        check_refused("memory = 0.5", "test.toml:1:10: invalid type");
+        check_refused(
+            "\nlog-level = 'loud'",
+            "test.toml:2:13: 'loud' is not a level",
+        );
+        check_refused(
+            "\nlog-format = 'xml'",
+            "test.toml:2:14: unknown variant `xml`",
+        );
+        check_refused("data-dir = 7", "test.toml:1:12: invalid type");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused_with_its_place() {
+        check_refused("memory = 1\nmemory = 2\n", "test.toml:2:1: ");
+        check_refused("memory = 1\namqp = [\n", "test.toml:");
+        check_refused("hello world\n", "test.toml:1:7: ");
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        assert_eq!(line_and_column("a\nüb", 4), (2, 2));
+        assert_eq!(line_and_column("a\nüb", 3), (2, 1));
+        assert_eq!(line_and_column("ab", 99), (1, 3));
+        assert_eq!(line_and_column("", 0), (1, 1));
+    }
+
+    #[test]
+    fn the_example_changes_nothing_until_it_is_edited() {
+        assert_eq!(parse(EXAMPLE), Ok(ConfigFile::default()));
+    }
+
+    #[test]
+    fn the_example_shows_every_key() {
+        // Sentences have a space after their `#`, settings have none.
+        let is_setting =
+            |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+        let settings: String = EXAMPLE
+            .lines()
+            .filter(|line| is_setting(line))
+            .map(|line| format!("{}\n", &line[1..]))
+            .collect();
+        let config = parse(&settings).unwrap();
+        let ConfigFile {
+            amqp,
+            memory,
+            data_dir,
+            log_level,
+            log_format,
+        } = config;
+        assert_eq!(memory, Some(MemorySize::DEFAULT));
+        assert_eq!(log_level, Some(LogFilter::default()));
+        assert_eq!(log_format, Some(LogFormat::default()));
+        assert!(amqp.is_some_and(|addresses| addresses.len() == 2));
+        assert!(data_dir.is_some());
+    }
+}

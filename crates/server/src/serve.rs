@@ -1,0 +1,94 @@
+//! Running the broker from start to stop.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use leveret_broker::Broker;
+
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::settings::Settings;
+use crate::signals::Signals;
+
+/// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
+const REFUSAL_DELAY: Duration = Duration::from_secs(3);
+
+/// Serves until a signal says stop, and returns the code to exit with: success after an orderly end, that of the signal
+/// when a second one came before it.
+///
+/// # Errors
+/// When the server cannot start. Then nothing is left running, and nothing was announced.
+pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
+    // Held until the broker has stopped.
+    let _data_dir = settings
+        .data_dir
+        .as_deref()
+        .map(DataDir::open)
+        .transpose()?;
+    // As many worker threads as the process may use cores, which is tokio's default.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("leveret")
+        .build()
+        .map_err(Error::System)?;
+    let outcome = runtime.block_on(serve(settings));
+    // Whatever still runs was given its time; dropping the runtime would wait for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(settings: &Settings) -> Result<ExitCode, Error> {
+    let mut signals = Signals::catch().map_err(Error::System)?;
+    let broker = start(settings).await?;
+    if let Err(error) = announce(&broker) {
+        tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
+    }
+
+    let signal = signals.stop().await;
+    tracing::info!(%signal, connections = broker.connection_count(), "stopping; once more to stop at once");
+    tokio::select! {
+        () = broker.shutdown() => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = signals.stop() => {
+            tracing::warn!(%signal, "stopped before all clients were gone");
+            Ok(signal.exit_code())
+        }
+    }
+}
+
+async fn start(settings: &Settings) -> Result<Broker, Error> {
+    let memory_limit = settings.memory_limit();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        memory_limit,
+        "starting"
+    );
+    if let Some(data_dir) = &settings.data_dir {
+        let data_dir = data_dir.display();
+        tracing::warn!(%data_dir, "the data directory is only reserved: this version keeps messages in memory");
+    }
+    let mut builder = Broker::builder()
+        .memory_limit(memory_limit)
+        .refusal_delay(REFUSAL_DELAY);
+    for address in settings.amqp_addresses()? {
+        builder = builder.amqp(address);
+    }
+    builder.start().await.map_err(Error::Broker)
+}
+
+/// Says on stdout where clients are served, a line for each address, and who may log in. Programs that start the server
+/// may wait for these lines: connections are accepted from now on.
+fn announce(broker: &Broker) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for address in broker.amqp_addresses() {
+        writeln!(stdout, "leveret: listening for AMQP on {address}")?;
+    }
+    writeln!(
+        stdout,
+        "leveret: log in as guest with password guest, from this machine only"
+    )?;
+    stdout.flush()
+}

@@ -1,0 +1,200 @@
+//! The settings of a server, from all the places in which they can stand.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use crate::address::ListenAddress;
+use crate::args::Args;
+use crate::config::ConfigFile;
+use crate::error::Error;
+use crate::logging::{LogFilter, LogFormat};
+use crate::memory;
+use crate::size::MemorySize;
+
+/// The port that IANA has assigned to AMQP.
+const AMQP_PORT: u16 = 5672;
+
+/// How the server is to run.
+///
+/// For each setting alone, the command line goes before the environment, that before the configuration file, and that
+/// before the default. Lists are not joined: addresses on the command line replace those of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Where to listen; `None` for the default, which may do without IPv6.
+    pub(crate) amqp: Option<Vec<ListenAddress>>,
+    /// How much memory messages may take; `None` for the default.
+    pub(crate) memory: Option<MemorySize>,
+    /// The directory to lock; without one no directory is touched.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// What is logged.
+    pub(crate) log_level: LogFilter,
+    /// How log lines look.
+    pub(crate) log_format: LogFormat,
+}
+
+impl Settings {
+    /// Completes what was said on the command line and in the environment with the configuration file, if there is to be
+    /// one.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub(crate) fn load(args: Args) -> Result<Self, Error> {
+        let file = args.config.as_deref().map(ConfigFile::read).transpose()?;
+        Ok(Self::merge(args, file.unwrap_or_default()))
+    }
+
+    fn merge(args: Args, file: ConfigFile) -> Self {
+        Self {
+            amqp: if args.amqp.is_empty() {
+                file.amqp
+            } else {
+                Some(args.amqp)
+            },
+            memory: args.memory.or(file.memory),
+            data_dir: args.data_dir.or(file.data_dir),
+            log_level: args.log_level.or(file.log_level).unwrap_or_default(),
+            log_format: args.log_format.or(file.log_format).unwrap_or_default(),
+        }
+    }
+
+    /// The addresses to open. Looks up names, and logs what has to be left out.
+    ///
+    /// # Errors
+    /// When a name has no address.
+    pub(crate) fn amqp_addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let Some(asked) = &self.amqp else {
+            return Ok(default_addresses(|probe| {
+                TcpListener::bind(probe).map(drop)
+            }));
+        };
+        let mut addresses = Vec::new();
+        for address in asked {
+            let found = address.resolve();
+            addresses.extend(found.map_err(|source| Error::UnknownHost {
+                address: address.clone(),
+                source,
+            })?);
+        }
+        Ok(addresses)
+    }
+
+    /// How many bytes messages may take. Asks the system how much memory there is, when a share of it is meant.
+    pub(crate) fn memory_limit(&self) -> usize {
+        let size = self.memory.unwrap_or(MemorySize::DEFAULT);
+        let machine_bytes = memory::machine_bytes().unwrap_or_else(|| {
+            if let MemorySize::Percent(_) = size {
+                tracing::warn!("cannot tell how much memory this machine has; 1 GiB is assumed");
+            }
+            memory::ASSUMED_BYTES
+        });
+        // More than can be addressed is no limit.
+        usize::try_from(size.of_machine(machine_bytes)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Loopback of both families. Nobody asked for IPv6, so a machine without it is served without it; a port that is taken
+/// is an error all the same, which is why the family is tried with a port of the system's choice.
+fn default_addresses(can_bind: impl Fn(SocketAddr) -> io::Result<()>) -> Vec<SocketAddr> {
+    let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, AMQP_PORT))];
+    match can_bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))) {
+        Ok(()) => addresses.push(SocketAddr::from((Ipv6Addr::LOCALHOST, AMQP_PORT))),
+        Err(error) => {
+            tracing::info!(%error, "no IPv6 on this machine; [::1]:{AMQP_PORT} is left out")
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const FILE: &str = "amqp = ['127.0.0.1:1', '127.0.0.1:2']\nmemory = '10%'\ndata-dir = 'from-file'\n\
+        log-level = 'warn'\nlog-format = 'json'\n";
+
+    fn merge(flags: &[&str], file: &str) -> Settings {
+        let args = Args::parse_from(["leveret"].iter().chain(flags));
+        Settings::merge(args, toml::from_str(file).unwrap())
+    }
+
+    #[test]
+    fn without_anything_the_defaults_hold() {
+        let settings = merge(&[], "");
+        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.log_level, "info".parse().unwrap());
+        assert_eq!(settings.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn the_file_goes_before_the_defaults() {
+        let settings = merge(&[], FILE);
+        assert_eq!(
+            settings.amqp,
+            Some(vec![
+                "127.0.0.1:1".parse().unwrap(),
+                "127.0.0.1:2".parse().unwrap()
+            ])
+        );
+        assert_eq!(settings.memory, Some(MemorySize::Percent(10)));
+        assert_eq!(settings.data_dir, Some("from-file".into()));
+        assert_eq!(settings.log_level, "warn".parse().unwrap());
+        assert_eq!(settings.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn flags_go_before_the_file_each_for_itself() {
+        let settings = merge(&["--amqp", "127.0.0.1:3", "--memory=1GB"], FILE);
+        assert_eq!(settings.amqp, Some(vec!["127.0.0.1:3".parse().unwrap()]));
+        assert_eq!(settings.memory, Some(MemorySize::Bytes(1_000_000_000)));
+        assert_eq!(settings.data_dir, Some("from-file".into()));
+
+        let settings = merge(
+            &[
+                "--data-dir",
+                "flag",
+                "--log-level",
+                "debug",
+                "--log-format",
+                "text",
+            ],
+            FILE,
+        );
+        assert_eq!(settings.memory, Some(MemorySize::Percent(10)));
+        assert_eq!(settings.data_dir, Some("flag".into()));
+        assert_eq!(settings.log_level, "debug".parse().unwrap());
+        assert_eq!(settings.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn the_default_is_loopback_of_both_families() {
+        let want: Vec<SocketAddr> = vec![
+            "127.0.0.1:5672".parse().unwrap(),
+            "[::1]:5672".parse().unwrap(),
+        ];
+        assert_eq!(default_addresses(|_| Ok(())), want);
+    }
+
+    #[test]
+    fn the_default_does_without_ipv6_where_there_is_none() {
+        let no_ipv6 = |_| Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
+        assert_eq!(
+            default_addresses(no_ipv6),
+            ["127.0.0.1:5672".parse().unwrap()]
+        );
+    }
+
+    #[test]
+    fn a_limit_in_bytes_is_taken_as_it_is() {
+        assert_eq!(merge(&["--memory", "12345"], "").memory_limit(), 12345);
+    }
+
+    #[test]
+    fn a_larger_share_is_more() {
+        let default = merge(&[], "").memory_limit();
+        assert_eq!(merge(&["--memory", "40%"], "").memory_limit(), default);
+        assert!(merge(&["--memory", "80%"], "").memory_limit() > default);
+    }
+}
