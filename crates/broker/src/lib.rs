@@ -1,6 +1,120 @@
-//! A message broker that runs inside your own process.
+//! A message broker that runs inside your own process, with RabbitMQ's semantics.
 //!
-//! (being written)
+//! An application starts a [`Broker`], declares exchanges and queues, publishes and consumes, without a second process
+//! to install, start or look after. The same broker serves AMQP 0-9-1 clients of any language over TCP, as RabbitMQ
+//! does, if it is given an address to listen on.
+//!
+//! - [`Broker`] is the running broker: where it listens, how it stands, how it is stopped. [`Builder`] sets it up.
+//! - [`Client`] is a client in the same process. What it does, a client with a socket can do, and under the same rules.
+//! - [`Consumer`] receives the messages of a queue, and [`Delivery`] is one of them, to be acknowledged.
+//!
+//! ```
+//! use leveret_broker::{Broker, ConsumeOptions, ExchangeOptions, ExchangeType, Publish, QueueOptions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), leveret_broker::Error> {
+//! // Without a listener; with one, clients in other programs meet the same queues.
+//! let broker = Broker::builder().start().await?;
+//! let client = broker.client()?;
+//!
+//! client.declare_exchange("events", ExchangeType::Topic, ExchangeOptions::default()).await?;
+//! let queue = client.declare_queue("audit", QueueOptions::default()).await?;
+//! client.bind_queue(&queue.name, "events", "user.#").await?;
+//!
+//! // Published when it is called; awaited, it tells what became of the message.
+//! client.publish(Publish::to_exchange("events", "user.login", b"ann")).await?;
+//!
+//! let mut consumer = client.consume("audit", ConsumeOptions::default()).await?;
+//! if let Some(delivery) = consumer.recv().await {
+//!     assert_eq!((delivery.routing_key(), delivery.body()), ("user.login", &b"ann"[..]));
+//!     delivery.ack();
+//! }
+//! assert_eq!(client.queue_info("audit").await?.unacked, 0);
+//!
+//! broker.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where messages are
+//!
+//! A message that was published is in all queues that it was routed to when [`Client::publish`] returns, and before an
+//! AMQP client gets its confirm. It stays in a queue until a consumer has acknowledged it, it expires, is rejected or
+//! has to make room, or the queue goes. The order in which one publisher sends is the order of each queue, and what
+//! comes back to a queue comes back to its old place.
+//!
+//! Everything is kept in memory in this version: durable queues and persistent messages are what they are to a client,
+//! but a broker that stops forgets them.
+//!
+//! # At the edges
+//!
+//! | What happens | What comes of it |
+//! | --- | --- |
+//! | Nobody is bound | The message is dropped. Published as [mandatory](Publish::mandatory), it comes back in the [`Error`]. |
+//! | A queue is full | As its [`Overflow`] says: the oldest make room, or the new one is refused. Without a length limit a queue is never full. |
+//! | The [memory limit](Builder::memory_limit) is reached | Publishers wait until a tenth of it is free: in this process in the [`Confirm`], with a socket because it is no longer read from. Consumers go on. |
+//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. |
+//! | A [`Delivery`] is dropped | It goes back to its old place and is marked as redelivered, so a worker that panics loses nothing. |
+//! | A [`Consumer`] is dropped | What it was given and has not taken goes back. What was taken remains to be settled. |
+//! | A future is dropped | [`Consumer::recv`] has taken nothing; a message handed to [`Client::publish`] is published nonetheless. |
+//! | The last clone of a [`Client`] is dropped | Its exclusive queues go, once its consumers have gone too. |
+//! | A queue is deleted | Its consumers see the end of their streams. |
+//! | [`Broker::shutdown`] | Nobody is let in any more; consumers see the end of their streams; AMQP clients are asked to close, and are waited for. |
+//! | The [`Broker`] is dropped | The same, without the wait. |
+//!
+//! # Time in tests
+//!
+//! On a [`VirtualClock`] every TTL, lease and heartbeat waits until the test moves the clock, and
+//! [`Broker::wait_idle`] until whatever has become due has been carried out. Nothing sleeps.
+//!
+//! ```
+//! use std::time::Duration;
+//! use leveret_broker::{Broker, Publish, QueueOptions, VirtualClock};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), leveret_broker::Error> {
+//! let clock = VirtualClock::new();
+//! let broker = Broker::builder().virtual_clock(clock.clone()).start().await?;
+//! let client = broker.client()?;
+//! let hour = Duration::from_secs(3600);
+//! client.declare_queue("offers", QueueOptions { message_ttl: Some(hour), ..Default::default() }).await?;
+//! client.publish(Publish::to_queue("offers", b"half price")).await?;
+//!
+//! clock.advance(hour - Duration::from_millis(1));
+//! broker.wait_idle().await;
+//! assert_eq!(client.queue_info("offers").await?.ready, 1);
+//!
+//! clock.advance(Duration::from_millis(1));
+//! broker.wait_idle().await;
+//! assert_eq!(client.queue_info("offers").await?.ready, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Several brokers may run in one process, one for each test: they have nothing in common, and those that listen on
+//! port 0 never meet.
+//!
+//! # Who may log in
+//!
+//! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
+//! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
+//! lets in whom your application knows already. Who is in may do everything: there are no permissions yet. Nothing is
+//! encrypted, so a listener on a network that you do not trust needs a tunnel or a TLS proxy before it.
+//!
+//! # Runtime
+//!
+//! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for each listener, and one for
+//! each connection. Either flavour will do. There are no features to choose from.
+//!
+//! # What it is not
+//!
+//! - Not a log or a database: a message that has been acknowledged is gone, and in this version everything is gone when
+//!   the process ends. RabbitMQ's streams are refused; a quorum queue follows the rules of one, and has no replicas.
+//! - Not a cluster. One broker is one process.
+//! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
+//!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
+//! - Not finished: STOMP, WebSocket, TLS, accounts, permissions, further virtual hosts than `/` and the management API
+//!   are not there yet.
 
 mod arguments;
 mod auth;
@@ -32,4 +146,4 @@ pub use clock::VirtualClock;
 pub use error::Error;
 pub use leveret_amqp_codec::{Properties, Table, Value};
 pub use leveret_queue_store::{Message, Time};
-pub use vhost::Scheduled;
+pub use vhost::{ExplainedBinding, Explanation, Scheduled, Step, Unacked, Unroutable};
