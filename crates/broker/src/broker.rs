@@ -213,6 +213,26 @@ impl Broker {
         Client::new(Arc::clone(&self.shared), vhost).ok_or_else(Error::closed)
     }
 
+    /// Makes a virtual host: a world of exchanges, queues and bindings of its own, with the predeclared exchanges and
+    /// nothing else. False when there is one of this name already, which is left as it is.
+    pub fn create_vhost(&self, name: &str) -> bool {
+        self.shared.create_vhost(name)
+    }
+
+    /// Deletes a virtual host with its queues, their messages and its exchanges. Connections that have opened it are
+    /// closed with `CONNECTION_FORCED`; clients of this process get errors. False when there is none of this name.
+    ///
+    /// `/` can be deleted like any other.
+    pub fn delete_vhost(&self, name: &str) -> bool {
+        self.shared.delete_vhost(name)
+    }
+
+    /// The names of all virtual hosts, sorted.
+    #[must_use]
+    pub fn vhosts(&self) -> Vec<Arc<str>> {
+        self.shared.vhost_names()
+    }
+
     /// How many clients there are, with and without a socket.
     #[must_use]
     pub fn connection_count(&self) -> usize {

@@ -52,12 +52,19 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct State {
-    outboxes: Slab<Arc<Outbox>>,
+    entries: Slab<Entry>,
     next_id: u64,
     sockets: usize,
     clients: usize,
     /// Set when the broker shuts down: who comes late is turned away.
     closing: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: ConnectionId,
+    outbox: Arc<Outbox>,
+    endpoints: Option<Endpoints>,
 }
 
 impl State {
@@ -88,7 +95,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.registry.state.lock();
-        state.outboxes.remove(self.key);
+        state.entries.remove(self.key);
         if let Some(count) = state.count(self.kind) {
             *count -= 1;
         }
@@ -106,6 +113,7 @@ impl Registry {
         self: &Arc<Self>,
         outbox: &Arc<Outbox>,
         kind: Kind,
+        endpoints: Option<Endpoints>,
     ) -> Option<Registration> {
         let mut state = self.state.lock();
         if state.closing {
@@ -116,13 +124,24 @@ impl Registry {
         if let Some(count) = state.count(kind) {
             *count += 1;
         }
-        let key = state.outboxes.insert(Arc::clone(outbox));
+        let key = state.entries.insert(Entry {
+            id,
+            outbox: Arc::clone(outbox),
+            endpoints,
+        });
         Some(Registration {
             registry: Arc::clone(self),
             key,
             id,
             kind,
         })
+    }
+
+    /// The two ends of a connection's socket. Looks through all connections: for people, not for programs.
+    pub(crate) fn endpoints(&self, id: ConnectionId) -> Option<Endpoints> {
+        let state = self.state.lock();
+        let found = state.entries.iter().find(|(_, entry)| entry.id == id);
+        found.and_then(|(_, entry)| entry.endpoints)
     }
 
     /// How many clients have a socket.
@@ -154,9 +173,9 @@ impl Registry {
             let mut state = self.state.lock();
             state.closing = true;
             state
-                .outboxes
+                .entries
                 .iter()
-                .map(|(_, outbox)| Arc::clone(outbox))
+                .map(|(_, entry)| Arc::clone(&entry.outbox))
                 .collect()
         };
         for outbox in outboxes {

@@ -67,6 +67,33 @@ impl Shared {
         self.vhosts.read().get(name).cloned()
     }
 
+    /// Makes a virtual host; false when there is one of this name.
+    pub(crate) fn create_vhost(&self, name: &str) -> bool {
+        let mut vhosts = self.vhosts.write();
+        if vhosts.contains_key(name) {
+            return false;
+        }
+        let name: Arc<str> = Arc::from(name);
+        let vhost = VirtualHost::new(Arc::clone(&name), Arc::clone(&self.services));
+        vhosts.insert(name, vhost);
+        true
+    }
+
+    /// Deletes a virtual host with all that is in it; false when there is none of this name.
+    pub(crate) fn delete_vhost(&self, name: &str) -> bool {
+        let Some(vhost) = self.vhosts.write().remove(name) else {
+            return false;
+        };
+        vhost.delete(self.now());
+        true
+    }
+
+    pub(crate) fn vhost_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.vhosts.read().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
     }

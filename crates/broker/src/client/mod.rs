@@ -16,8 +16,8 @@ use crate::error::{Error, Refusal};
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
 use crate::vhost::{
-    BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, QueueCell, QueueDeclare,
-    QueueDelete, RouteCache, Scheduled, VirtualHost,
+    BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, Explanation, QueueCell,
+    QueueDeclare, QueueDelete, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
 };
 
 pub use confirm::Confirm;
@@ -66,7 +66,7 @@ impl Client {
     /// None when the broker is shut down.
     pub(crate) fn new(shared: Arc<Shared>, vhost: Arc<VirtualHost>) -> Option<Self> {
         let outbox = Outbox::new(Default::default());
-        let registration = shared.registry.register(&outbox, Kind::Client)?;
+        let registration = shared.registry.register(&outbox, Kind::Client, None)?;
         let inner = Inner {
             shared,
             vhost,
@@ -313,6 +313,9 @@ impl Client {
         let now = self.inner.shared.now();
         self.inner.vhost.capture(now, &route, &message);
         if route.queues.is_empty() {
+            if route.captures.is_empty() {
+                self.inner.vhost.note_unroutable(now, &message);
+            }
             return if publish.mandatory {
                 Err(Error::unroutable(message))
             } else {
@@ -342,12 +345,14 @@ impl Client {
             .inner
             .shared
             .registry
-            .register(&outbox, Kind::Consumer)
+            .register(&outbox, Kind::Consumer, None)
             .ok_or_else(Error::closed)?;
         let link = ConsumerLink {
             outbox: Arc::clone(&outbox),
             channel: Default::default(),
             key: ConsumerKey(0),
+            holder: registration.id(),
+            tag: None,
         };
         let consumer_options = ConsumerOptions {
             no_ack: options.no_ack,
@@ -416,6 +421,46 @@ impl Client {
         id: u64,
     ) -> Result<Option<Message>, Error> {
         Ok(self.inner.vhost.delayed(exchange)?.cancel(id))
+    }
+
+    /// How a message with this key and these properties would be routed at this moment, binding by binding, with those
+    /// that nearly matched. Nothing is published.
+    ///
+    /// # Errors
+    /// When the exchange does not exist or may not be published to.
+    pub async fn explain(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties,
+    ) -> Result<Explanation, Error> {
+        Ok(self
+            .inner
+            .vhost
+            .explain(exchange, routing_key, properties)?)
+    }
+
+    /// The latest messages of this virtual host that reached no queue, oldest first: 64 of them, and one MiB, at most.
+    /// [`Client::explain`] tells why.
+    pub async fn unroutable(&self) -> Vec<Unroutable> {
+        self.inner.vhost.unroutable()
+    }
+
+    /// Who holds messages of a queue without having settled them, and since when, oldest first.
+    ///
+    /// # Errors
+    /// When the queue does not exist, or is exclusive to another client.
+    pub async fn unacked(&self, queue: &str) -> Result<Vec<Unacked>, Error> {
+        let mut held = self.queue(queue)?.unacked();
+        held.sort_by_key(|held| held.since);
+        let registry = &self.inner.shared.registry;
+        for held in &mut held {
+            held.connection = held
+                .holder
+                .and_then(|id| registry.endpoints(id))
+                .map(|ends| ends.to_string());
+        }
+        Ok(held)
     }
 
     fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Refusal> {

@@ -128,22 +128,61 @@ impl HeadersRouter {
 
 impl Binding {
     fn matches(&self, headers: RawTable<'_>) -> bool {
-        let mut compared = self
+        let arguments = self
             .arguments
-            .iter()
-            .flat_map(|arguments| arguments.table().iter())
-            .filter(|(name, _)| self.mode.looks_at(name))
-            .map(|(name, wanted)| has(headers, name, wanted));
-        match self.mode {
-            Mode::All { .. } => compared.all(|matches| matches),
-            Mode::Any { .. } => compared.any(|matches| matches),
-        }
+            .as_ref()
+            .map_or(RawTable::EMPTY, |arguments| arguments.table());
+        let comparison = Comparison {
+            arguments,
+            headers,
+            mode: self.mode,
+        };
+        comparison.matches()
     }
 }
 
-fn has(headers: RawTable<'_>, name: &[u8], wanted: ValueRef<'_>) -> bool {
-    match (headers.get(name), wanted) {
-        (None, _) => false,
-        (Some(value), wanted) => wanted.matches(value),
+/// A binding's arguments beside a message's headers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Comparison<'a> {
+    arguments: RawTable<'a>,
+    headers: RawTable<'a>,
+    mode: Mode,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(arguments: RawTable<'a>, headers: RawTable<'a>) -> Self {
+        Self {
+            arguments,
+            headers,
+            mode: Mode::of(arguments),
+        }
+    }
+
+    pub(super) fn matches(&self) -> bool {
+        let mut compared = self.compared();
+        match self.mode {
+            Mode::All { .. } => compared.all(|(name, wanted)| self.has(name, wanted)),
+            Mode::Any { .. } => compared.any(|(name, wanted)| self.has(name, wanted)),
+        }
+    }
+
+    /// The arguments that the headers do not satisfy.
+    pub(super) fn differing(&self) -> Vec<(&'a [u8], ValueRef<'a>)> {
+        self.compared()
+            .filter(|(name, wanted)| !self.has(name, *wanted))
+            .collect()
+    }
+
+    fn compared(&self) -> impl Iterator<Item = (&'a [u8], ValueRef<'a>)> + use<'a> {
+        let mode = self.mode;
+        self.arguments
+            .iter()
+            .filter(move |(name, _)| mode.looks_at(name))
+    }
+
+    fn has(&self, name: &[u8], wanted: ValueRef<'_>) -> bool {
+        self.headers
+            .get(name)
+            .is_some_and(|value| wanted.matches(value))
     }
 }

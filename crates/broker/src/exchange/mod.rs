@@ -7,6 +7,7 @@ mod direct;
 mod fanout;
 mod hash;
 mod headers;
+mod near_miss;
 mod random;
 mod topic;
 
@@ -23,6 +24,8 @@ use fanout::FanoutRouter;
 use hash::{ConsistentHashRouter, HashedBy, ModulusHashRouter};
 use headers::HeadersRouter;
 use random::RandomRouter;
+
+pub(crate) use near_miss::near_miss;
 use topic::TopicRouter;
 
 /// A queue within its virtual host. Ids are reused after deletion, by which time no binding names them.

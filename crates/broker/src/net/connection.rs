@@ -77,8 +77,10 @@ impl Connection<TcpStream> {
         shared: &Arc<Shared>,
     ) -> Option<Self> {
         let outbox = Outbox::new(shared.busy.clone());
-        let registration = shared.registry.register(&outbox, Kind::Socket)?;
         let endpoints = Endpoints { peer, local };
+        let registration = shared
+            .registry
+            .register(&outbox, Kind::Socket, Some(endpoints))?;
         tracing::debug!(connection = %endpoints, "accepted");
         let session = Session::new(
             Arc::clone(shared),

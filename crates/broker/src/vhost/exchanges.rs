@@ -37,6 +37,7 @@ impl VirtualHost {
         let name = without_line_breaks(declare.name);
         refuse_default_exchange(&name)?;
         let mut topology = self.topology.write();
+        self.check_open(&topology)?;
         if let Some(exchange) = topology.exchange_by_name(&name) {
             return self.check_equivalent(exchange, kind, declare);
         }

@@ -5,38 +5,45 @@ mod bindings;
 mod dead_letter;
 mod delayed;
 mod exchanges;
+mod explain;
 mod history;
 mod publish;
 mod queue;
 mod queues;
 mod reply;
 mod topology;
+mod unroutable;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use leveret_amqp_codec::RawTable;
-use leveret_queue_store::Time;
+use leveret_amqp_codec::{RawTable, ReplyCode};
+use leveret_queue_store::{Message, Time};
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind, Router};
 use crate::memory::MemoryGauge;
+use crate::outbox::{Outbox, Outgoing};
 use crate::random::RandomNames;
 use crate::timers::Timers;
 
 pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
+pub use explain::{ExplainedBinding, Explanation, Step};
 pub(crate) use publish::{PublishBatch, RouteCache};
+pub use queue::Unacked;
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
 pub(crate) use queues::{QueueDeclare, QueueDeclared, QueueDelete};
 pub(crate) use reply::REPLY_TO;
 pub(crate) use topology::Route;
+pub use unroutable::Unroutable;
 
 use topology::{Exchange, Topology};
+use unroutable::UnroutableRing;
 
 /// What all virtual hosts of a broker share.
 #[derive(Debug)]
@@ -57,6 +64,9 @@ pub(crate) struct VirtualHost {
     topology: RwLock<Topology>,
     generation: AtomicU64,
     dying: Mutex<Dying>,
+    unroutable: UnroutableRing,
+    /// The connections that have opened it, to be told when it is deleted.
+    members: Mutex<Members>,
     /// To hand to the queues, which must not keep the virtual host alive.
     myself: Weak<Self>,
 }
@@ -67,6 +77,14 @@ struct Dying {
     letters: VecDeque<DeadLetter>,
     /// Somebody carries letters at the moment and will take what is added.
     carried: bool,
+}
+
+/// Who is in a virtual host.
+#[derive(Debug, Default)]
+struct Members {
+    outboxes: Vec<Weak<Outbox>>,
+    /// It has been deleted: nobody comes in any more.
+    deleted: bool,
 }
 
 /// The exchanges of every virtual host (behaviour reference, section 5.1).
@@ -97,8 +115,70 @@ impl VirtualHost {
             topology: RwLock::new(topology),
             generation: AtomicU64::new(0),
             dying: Mutex::default(),
+            unroutable: UnroutableRing::default(),
+            members: Mutex::default(),
             myself: Weak::clone(myself),
         })
+    }
+
+    /// Lets a connection in, which will be asked to close when the virtual host is deleted. False when it is already.
+    pub(crate) fn enter(&self, outbox: &Arc<Outbox>) -> bool {
+        let mut members = self.members.lock();
+        if members.deleted {
+            return false;
+        }
+        if members.outboxes.len() == members.outboxes.capacity() {
+            members.outboxes.retain(|outbox| outbox.strong_count() > 0);
+        }
+        members.outboxes.push(Arc::downgrade(outbox));
+        true
+    }
+
+    /// Empties it for good: its connections are asked to close, its queues and exchanges removed with all they hold.
+    pub(crate) fn delete(&self, now: Time) {
+        let outboxes = {
+            let mut members = self.members.lock();
+            members.deleted = true;
+            std::mem::take(&mut members.outboxes)
+        };
+        for outbox in outboxes.iter().filter_map(Weak::upgrade) {
+            let close = Outgoing::Close {
+                code: ReplyCode::ConnectionForced,
+                text: format!("vhost '{}' is deleted", self.name),
+            };
+            if let Some(waker) = outbox.push([close]) {
+                waker.wake();
+            }
+        }
+        let queues: Vec<_> = self.topology.read().queues().cloned().collect();
+        for queue in queues {
+            self.remove_queue_if(&queue, now, |_| true);
+        }
+        let mut topology = self.topology.write();
+        topology.close();
+        self.topology_changed(topology);
+    }
+
+    /// # Errors
+    /// 404 when it has been deleted under a client of this process, which is not asked to close.
+    fn check_open(&self, topology: &Topology) -> Result<(), Refusal> {
+        if topology.is_closed() {
+            return Err(Refusal::not_found(format!(
+                "vhost '{}' is deleted",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// A message that reached no queue is remembered for a while.
+    pub(crate) fn note_unroutable(&self, now: Time, message: &Message) {
+        self.unroutable.push(now, message);
+    }
+
+    /// The latest messages that reached no queue, oldest first.
+    pub(crate) fn unroutable(&self) -> Vec<Unroutable> {
+        self.unroutable.list()
     }
 
     pub(crate) fn services(&self) -> &Services {

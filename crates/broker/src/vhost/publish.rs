@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 
 use super::VirtualHost;
 use super::queue::{QueueCell, Ticket};
-use super::topology::{Addressing, Capture, Route};
+use super::topology::{Addressing, Capture, Route, Topology};
 use crate::error::Refusal;
+use crate::exchange::ExchangeId;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -174,13 +175,7 @@ impl VirtualHost {
             return Ok(route);
         }
         let topology = self.topology.read();
-        let id = self.require_exchange(&topology, exchange)?;
-        if topology.exchange(id).internal {
-            let phrase = self.exchange_phrase(exchange);
-            return Err(Refusal::access_refused(format!(
-                "cannot publish to internal {phrase}"
-            )));
-        }
+        let id = self.require_publishable(&topology, exchange)?;
         let headers = headers.unwrap_or(RawTable::EMPTY);
         let mut keys = SmallVec::from_buf([routing_key]);
         if has_further_keys {
@@ -203,6 +198,22 @@ impl VirtualHost {
 }
 
 impl VirtualHost {
+    /// The exchange of this name, for a client that publishes to it.
+    pub(super) fn require_publishable(
+        &self,
+        topology: &Topology,
+        name: &str,
+    ) -> Result<ExchangeId, Refusal> {
+        let id = self.require_exchange(topology, name)?;
+        if topology.exchange(id).internal {
+            let phrase = self.exchange_phrase(name);
+            return Err(Refusal::access_refused(format!(
+                "cannot publish to internal {phrase}"
+            )));
+        }
+        Ok(id)
+    }
+
     /// Hands a message to the exchanges on its way that keep it.
     pub(crate) fn capture(&self, now: Time, route: &Route, message: &Message) {
         for (capture, delay_ms) in &route.captures {

@@ -57,6 +57,29 @@ pub(crate) struct ConsumerLink {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) channel: ChannelId,
     pub(crate) key: ConsumerKey,
+    pub(crate) holder: ConnectionId,
+    /// The consumer's tag, where it has one.
+    pub(crate) tag: Option<Arc<str>>,
+}
+
+/// A message that somebody holds and has not settled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unacked {
+    /// The consumer's tag. None for a message that was got without a consumer, for one whose consumer has been cancelled,
+    /// and for consumers in this process.
+    pub consumer_tag: Option<Arc<str>>,
+    /// The channel of the consumer on its connection.
+    pub channel: Option<u16>,
+    /// The connection's name, `PEER_IP:PEER_PORT -> LOCAL_IP:LOCAL_PORT`, where the consumer has a socket.
+    pub connection: Option<String>,
+    /// When it was delivered.
+    pub since: Time,
+    /// How often it had come back before.
+    pub delivery_count: u32,
+    /// The message.
+    pub message: Message,
+    pub(crate) holder: Option<ConnectionId>,
 }
 
 /// Which publish of a batch a message came from, so that its refusal can be told; `u32::MAX` when nobody wants to know.
@@ -333,6 +356,29 @@ impl QueueCell {
                 break;
             }
         }
+    }
+
+    /// What is delivered and not settled, and who has it. The connections' names are left out.
+    pub(crate) fn unacked(&self) -> Vec<Unacked> {
+        let state = self.state.lock();
+        let held = state.queue.unacked().map(|held| {
+            let link = held
+                .consumer
+                .and_then(|consumer| state.links.get(consumer.index())?.as_ref());
+            let link = link.map(|(_, link)| link);
+            Unacked {
+                consumer_tag: link.and_then(|link| link.tag.clone()),
+                channel: link
+                    .filter(|link| link.tag.is_some())
+                    .map(|link| link.channel.0),
+                connection: None,
+                since: held.since,
+                delivery_count: held.delivery_count,
+                message: held.message.clone(),
+                holder: link.map(|link| link.holder),
+            }
+        });
+        held.collect()
     }
 
     /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold

@@ -63,6 +63,7 @@ impl VirtualHost {
             )));
         }
         let mut topology = self.topology.write();
+        self.check_open(&topology)?;
         if let Some(queue) = topology.queue(&name).cloned() {
             drop(topology);
             self.check_equivalent_queue(&queue, connection, declare)?;

@@ -111,6 +111,7 @@ pub(crate) struct Addressing<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     exchanges: Slab<Exchange>,
+    closed: bool,
     queues: Slab<Arc<QueueCell>>,
     exchange_names: HashMap<Arc<str>, ExchangeId, Hasher>,
     queue_names: HashMap<Arc<str>, QueueId, Hasher>,
@@ -122,6 +123,24 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<QueueCell>> {
+        self.queues.iter().map(|(_, queue)| queue)
+    }
+
+    /// Nothing is added from now on; all exchanges go.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.exchange_names.clear();
+        self.incoming.clear();
+        let exchanges = std::mem::take(&mut self.exchanges);
+        self.removed
+            .extend(exchanges.into_iter().map(|(_, exchange)| exchange));
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn exchange_id(&self, name: &str) -> Option<ExchangeId> {
         self.exchange_names.get(name).copied()
     }
@@ -254,6 +273,52 @@ impl Topology {
             .remove(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing -= 1;
         (source.auto_delete && source.outgoing == 0).then_some(binding.source)
+    }
+
+    /// Every binding with its destination, in no particular order.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = (Destination, &Binding)> {
+        let of_each = |(destination, bindings): (&Destination, _)| (*destination, bindings);
+        self.incoming
+            .iter()
+            .map(of_each)
+            .flat_map(|(to, bindings): (_, &HashSet<_, _>)| {
+                bindings.iter().map(move |binding| (to, binding))
+            })
+    }
+
+    /// Where one exchange alone sends a message, whatever lies behind; nothing is known of the default exchange.
+    pub(crate) fn destinations(
+        &self,
+        id: ExchangeId,
+        addressing: &Addressing<'_>,
+    ) -> Vec<Destination> {
+        let Addressing {
+            headers,
+            properties,
+            ..
+        } = *addressing;
+        let mut found = Vec::new();
+        for routing_key in &addressing.keys {
+            let subject = Subject {
+                routing_key,
+                headers,
+                properties,
+            };
+            self.exchange(id)
+                .router
+                .route(&subject, &mut |destination| found.push(destination));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// For how long an exchange keeps a message before it routes it.
+    pub(crate) fn delay_ms(&self, id: ExchangeId, addressing: &Addressing<'_>) -> Option<u64> {
+        match self.exchange(id).capture {
+            Some(Capture::Delay(_)) => delay_ms(addressing.headers),
+            _ => None,
+        }
     }
 
     /// The name of a binding's destination.

@@ -105,6 +105,8 @@ impl Session {
             outbox: Arc::clone(&self.core.outbox),
             channel: id,
             key,
+            holder: connection,
+            tag: Some(Arc::clone(&tag)),
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {

@@ -275,7 +275,8 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let name = &*open.virtual_host;
-        let Some(vhost) = self.core.shared.vhost(name) else {
+        let found = self.core.shared.vhost(name);
+        let Some(vhost) = found.filter(|vhost| vhost.enter(&self.core.outbox)) else {
             return Err(Refusal::not_allowed(format!("vhost {name} not found")));
         };
         self.core.vhost = Some(vhost);

@@ -289,6 +289,11 @@ impl Core {
             vhost.capture(now, route, &message);
         }
         if route.queues.is_empty() {
+            if route.captures.is_empty()
+                && let Some(vhost) = &self.vhost
+            {
+                vhost.note_unroutable(now, &message);
+            }
             if mandatory {
                 self.write_return(channel, &message, out);
             }
