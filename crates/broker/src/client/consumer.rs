@@ -60,13 +60,13 @@ impl Consumer {
 
     /// Takes the next message if one is there.
     pub fn try_recv(&mut self) -> Option<Delivery> {
-        match self.poll_recv(&mut Context::from_waker(std::task::Waker::noop())) {
+        match self.poll_recv(&Context::from_waker(std::task::Waker::noop())) {
             Poll::Ready(delivery) => delivery,
             Poll::Pending => None,
         }
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
         loop {
             if self.over {
                 return Poll::Ready(None);

@@ -150,7 +150,7 @@ pub(crate) struct Subject<'a> {
 pub(crate) enum Router {
     Direct(DirectRouter),
     Fanout(FanoutRouter),
-    Topic(TopicRouter),
+    Topic(Box<TopicRouter>),
     Headers(HeadersRouter),
     ConsistentHash(ConsistentHashRouter),
     ModulusHash(ModulusHashRouter),
@@ -172,7 +172,7 @@ impl Router {
             ExchangeKind::Fanout | ExchangeKind::RecentHistory => {
                 Self::Fanout(FanoutRouter::default())
             }
-            ExchangeKind::Topic => Self::Topic(TopicRouter::default()),
+            ExchangeKind::Topic => Self::Topic(Box::default()),
             ExchangeKind::Headers => Self::Headers(HeadersRouter::default()),
             ExchangeKind::ConsistentHash => Self::ConsistentHash(ConsistentHashRouter::new(
                 HashedBy::from_arguments(arguments)?,

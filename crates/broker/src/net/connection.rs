@@ -49,11 +49,14 @@ pub(super) struct Connection<S> {
     unread: BytesMut,
     /// Encoded but not written: the peer is slow.
     unwritten: Output,
-    login: Option<Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>>,
+    login: Option<LoginCheck>,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
 }
+
+/// An authenticator at work.
+type LoginCheck = Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>;
 
 /// The buffers of a thread, lent to the connection that is at work on it.
 #[derive(Default)]

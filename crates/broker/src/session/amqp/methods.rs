@@ -175,7 +175,7 @@ impl Session {
     }
 
     fn declare_exchange(
-        &mut self,
+        &self,
         id: ChannelId,
         declare: &exchange::Declare<'_>,
         out: &mut Output,
@@ -197,7 +197,7 @@ impl Session {
     }
 
     fn delete_exchange(
-        &mut self,
+        &self,
         id: ChannelId,
         delete: &exchange::Delete<'_>,
         out: &mut Output,
@@ -208,7 +208,7 @@ impl Session {
     }
 
     fn bind_exchange(
-        &mut self,
+        &self,
         now: Time,
         id: ChannelId,
         bind: &exchange::Bind<'_>,
@@ -225,7 +225,7 @@ impl Session {
     }
 
     fn unbind_exchange(
-        &mut self,
+        &self,
         id: ChannelId,
         unbind: &exchange::Unbind<'_>,
         out: &mut Output,
@@ -293,7 +293,7 @@ impl Session {
     }
 
     fn bind_queue(
-        &mut self,
+        &self,
         now: Time,
         id: ChannelId,
         bind: &queue::Bind<'_>,
@@ -314,7 +314,7 @@ impl Session {
     }
 
     fn unbind_queue(
-        &mut self,
+        &self,
         id: ChannelId,
         unbind: &queue::Unbind<'_>,
         out: &mut Output,
@@ -333,7 +333,7 @@ impl Session {
     }
 
     fn purge_queue(
-        &mut self,
+        &self,
         now: Time,
         id: ChannelId,
         purge: &queue::Purge<'_>,
@@ -355,7 +355,7 @@ impl Session {
     }
 
     fn delete_queue(
-        &mut self,
+        &self,
         now: Time,
         id: ChannelId,
         delete: &queue::Delete<'_>,

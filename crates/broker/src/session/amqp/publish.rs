@@ -11,7 +11,6 @@ use leveret_amqp_codec::{
 use leveret_queue_store::{Message, MessageParts, Time};
 
 use super::channel::{Channel, Mode};
-use super::tx::HeldPublish;
 use super::{Core, Failure, Progress, Session};
 use crate::error::Refusal;
 use crate::expiration;
@@ -30,6 +29,14 @@ pub(super) struct Publish<'a> {
     pub(super) mandatory: bool,
     pub(super) properties: RawProperties<'a>,
     pub(super) body: Body<'a>,
+}
+
+/// A message that knows its way.
+#[derive(Debug)]
+pub(super) struct RoutedPublish {
+    pub(super) route: Arc<Route>,
+    pub(super) message: Message,
+    pub(super) mandatory: bool,
 }
 
 /// Where the bytes of a body are.
@@ -174,26 +181,23 @@ impl Session {
             .core
             .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
         self.core.publisher.active = true;
-        match &mut channel.mode {
+        let publish = RoutedPublish {
+            route,
+            message,
+            mandatory: publish.mandatory,
+        };
+        let number = match &mut channel.mode {
             Mode::Transaction(transaction) => {
-                transaction.publishes.push(HeldPublish {
-                    route,
-                    message,
-                    mandatory: publish.mandatory,
-                });
+                transaction.publishes.push(publish);
+                return Ok(());
             }
-            mode => {
-                let number = match mode {
-                    Mode::Confirm(confirms) => Some(confirms.count()),
-                    _ => None,
-                };
-                if number.is_some() && !self.unsettled.contains(&id) {
-                    self.unsettled.push(id);
-                }
-                self.core
-                    .send(now, id, &route, message, publish.mandatory, number, out);
-            }
+            Mode::Confirm(confirms) => Some(confirms.count()),
+            Mode::Plain => None,
+        };
+        if number.is_some() && !self.unsettled.contains(&id) {
+            self.unsettled.push(id);
         }
+        self.core.send(now, id, publish, number, out);
         Ok(())
     }
 }
@@ -277,16 +281,19 @@ impl Core {
         &mut self,
         now: Time,
         channel: ChannelId,
-        route: &Arc<Route>,
-        message: Message,
-        mandatory: bool,
+        publish: RoutedPublish,
         number: Option<u64>,
         out: &mut Output,
     ) {
+        let RoutedPublish {
+            route,
+            message,
+            mandatory,
+        } = publish;
         if !route.captures.is_empty()
             && let Some(vhost) = &self.vhost
         {
-            vhost.capture(now, route, &message);
+            vhost.capture(now, &route, &message);
         }
         if route.queues.is_empty() {
             if route.captures.is_empty()
@@ -307,7 +314,7 @@ impl Core {
                 u32::try_from(self.publisher.tickets.len() - 1).unwrap_or(u32::MAX)
             }
         };
-        self.publisher.batch.push(route, message, ticket);
+        self.publisher.batch.push(&route, message, ticket);
     }
 
     fn write_return(&self, channel: ChannelId, message: &Message, out: &mut Output) {

@@ -1,29 +1,20 @@
 //! Transactions: publishes and acknowledgements held until commit (behaviour reference, section 10).
 
-use std::sync::Arc;
-
 use leveret_amqp_codec::{ChannelId, method::tx, write_method};
-use leveret_queue_store::{Message, Settlement, Time};
+use leveret_queue_store::{Settlement, Time};
 
 use super::channel::Mode;
+use super::publish::RoutedPublish;
 use super::unacked::Outstanding;
 use super::{Refusal, Session};
 use crate::session::Output;
-use crate::vhost::Route;
 
 /// What one transaction holds.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    pub(super) publishes: Vec<HeldPublish>,
+    /// Routed when they were published, and delivered at commit.
+    pub(super) publishes: Vec<RoutedPublish>,
     pub(super) settlements: Vec<HeldSettlement>,
-}
-
-/// A message that was routed when it was published and is delivered at commit.
-#[derive(Debug)]
-pub(super) struct HeldPublish {
-    pub(super) route: Arc<Route>,
-    pub(super) message: Message,
-    pub(super) mandatory: bool,
 }
 
 /// An acknowledgement; the delivery counts as settled meanwhile, and is outstanding again after a rollback.
@@ -60,15 +51,7 @@ impl Session {
         let transaction = self.take_transaction(id)?;
         for held in transaction.publishes {
             // The number is only there to learn of a refusal.
-            self.core.send(
-                now,
-                id,
-                &held.route,
-                held.message,
-                held.mandatory,
-                Some(0),
-                out,
-            );
+            self.core.send(now, id, held, Some(0), out);
         }
         let publisher = &mut self.core.publisher;
         publisher.batch.flush(now, &mut publisher.refused);

@@ -1,0 +1,53 @@
+//! Heartbeats both ways (behaviour reference, section 2.6).
+
+use leveret_amqp_codec::write_heartbeat;
+use leveret_queue_store::Time;
+
+use super::{Core, Phase, Publisher, Session};
+use crate::session::Output;
+
+impl Session {
+    pub(super) fn handle_heartbeat(&mut self, now: Time, out: &mut Output) {
+        if self.core.peer_is_silent(now) {
+            let seconds = self.core.negotiated.heartbeat_s;
+            tracing::warn!(connection = %self.core.name(), "missed heartbeats from client, timeout: {seconds}s");
+            self.phase = Phase::Closed;
+            return;
+        }
+        if self.core.must_send_heartbeat(now) {
+            write_heartbeat(out.buffer());
+            self.core.sent_at = now;
+        }
+        if !std::mem::take(&mut self.core.publisher.active) && self.core.publisher.batch.is_empty()
+        {
+            self.core.publisher = Publisher::default();
+        }
+    }
+}
+
+impl Core {
+    /// Half the interval after the last thing was sent, or the end of the second interval in which nothing came.
+    pub(super) fn heartbeat_deadline(&self) -> Option<Time> {
+        let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
+        (interval > 0).then(|| {
+            let send = self.sent_at.saturating_add(interval / 2);
+            let give_up = self.received_at.saturating_add(2 * interval);
+            if self.blocked {
+                send
+            } else {
+                send.min(give_up)
+            }
+        })
+    }
+
+    fn must_send_heartbeat(&self, now: Time) -> bool {
+        let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
+        self.sent_at.saturating_add(interval / 2) <= now
+    }
+
+    /// A connection that we do not read from cannot be blamed for silence.
+    fn peer_is_silent(&self, now: Time) -> bool {
+        let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
+        !self.blocked && self.received_at.saturating_add(2 * interval) <= now
+    }
+}
