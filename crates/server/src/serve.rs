@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use leveret_broker::Broker;
+use leveret_broker::{Broker, Builder};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -13,6 +13,9 @@ use crate::signals::Signals;
 
 /// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
 const REFUSAL_DELAY: Duration = Duration::from_secs(3);
+
+/// How long clients have to say goodbye when the server stops: half of the ten seconds after which `docker stop` kills.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal says stop, and returns the code to exit with: success after an orderly end, that of the signal
 /// when a second one came before it.
@@ -26,21 +29,44 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
         .as_deref()
         .map(DataDir::open)
         .transpose()?;
+    // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
+    let builder = builder(settings)?;
     // As many worker threads as the process may use cores, which is tokio's default.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(settings));
+    let outcome = runtime.block_on(serve(builder));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(settings: &Settings) -> Result<ExitCode, Error> {
+fn builder(settings: &Settings) -> Result<Builder, Error> {
+    let memory_limit = settings.memory_limit();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        memory_limit,
+        "starting"
+    );
+    if let Some(data_dir) = &settings.data_dir {
+        let data_dir = data_dir.display();
+        tracing::warn!(%data_dir, "the data directory is only reserved: this version keeps messages in memory");
+    }
+    let mut builder = Broker::builder()
+        .memory_limit(memory_limit)
+        .refusal_delay(REFUSAL_DELAY)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    for address in settings.amqp_addresses()? {
+        builder = builder.amqp(address);
+    }
+    Ok(builder)
+}
+
+async fn serve(builder: Builder) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
-    let broker = start(settings).await?;
+    let broker = builder.start().await.map_err(Error::Broker)?;
     if let Err(error) = announce(&broker) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
     }
@@ -57,26 +83,6 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Error> {
             Ok(signal.exit_code())
         }
     }
-}
-
-async fn start(settings: &Settings) -> Result<Broker, Error> {
-    let memory_limit = settings.memory_limit();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        memory_limit,
-        "starting"
-    );
-    if let Some(data_dir) = &settings.data_dir {
-        let data_dir = data_dir.display();
-        tracing::warn!(%data_dir, "the data directory is only reserved: this version keeps messages in memory");
-    }
-    let mut builder = Broker::builder()
-        .memory_limit(memory_limit)
-        .refusal_delay(REFUSAL_DELAY);
-    for address in settings.amqp_addresses()? {
-        builder = builder.amqp(address);
-    }
-    builder.start().await.map_err(Error::Broker)
 }
 
 /// Says on stdout where clients are served, a line for each address, and who may log in. Programs that start the server

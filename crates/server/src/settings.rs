@@ -187,6 +187,33 @@ mod tests {
     }
 
     #[test]
+    fn a_host_without_an_address_is_an_error() {
+        // Refused before any resolver is asked, so that the test needs no network.
+        let refused = merge(&["--amqp", "no\0body:1"], "")
+            .amqp_addresses()
+            .unwrap_err();
+        assert_eq!(refused.exit_code(), 68);
+        assert!(
+            refused
+                .to_string()
+                .starts_with("cannot find the address of no\0body:1: "),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn addresses_that_were_asked_for_are_all_opened() {
+        let settings = merge(
+            &["--amqp", "127.0.0.1:0,127.0.0.1:0", "--amqp", "[::1]:7"],
+            "",
+        );
+        let want: Vec<SocketAddr> = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:7"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        assert_eq!(settings.amqp_addresses().unwrap(), want);
+    }
+
+    #[test]
     fn a_limit_in_bytes_is_taken_as_it_is() {
         assert_eq!(merge(&["--memory", "12345"], "").memory_limit(), 12345);
     }

@@ -8,29 +8,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use support::amqp::{CLOSE, Client, START};
-use support::{Outcome, Server, fresh_path, leveret};
+use support::{Server, fresh_path, leveret};
 
-/// The server did not start: this code, nothing on stdout, and this as the only line on stderr that is not logged.
+/// The server does not start: it exits with this code and says this line on stderr, and nothing else anywhere. Without a
+/// log, so that stderr holds the reason alone.
 #[track_caller]
-fn check_refused(outcome: &Outcome, code: i32, line: &str) {
-    assert_eq!(outcome.code, Some(code), "{outcome:?}");
-    assert_eq!(outcome.stdout, [""; 0], "{outcome:?}");
-    let said: Vec<&String> = outcome
-        .stderr
-        .iter()
-        .filter(|line| line.starts_with("leveret: "))
-        .collect();
-    assert_eq!(said, [line]);
-}
-
-/// Runs a server that must not start, without any log, so that stderr holds the reason alone.
-#[track_caller]
-fn check_start_refused(flags: &[&str], code: i32, line: &str) {
+fn check_refused(flags: &[&str], code: i32, line: &str) {
     let mut command = leveret(flags);
     command.args(["--log-level", "off"]);
     let outcome = Server::start(command).outcome();
-    check_refused(&outcome, code, line);
-    assert_eq!(outcome.stderr.len(), 1, "{outcome:?}");
+    assert_eq!(outcome.code, Some(code), "{outcome:?}");
+    assert_eq!(outcome.stdout, [""; 0]);
+    assert_eq!(outcome.stderr, [line]);
 }
 
 #[test]
@@ -116,19 +105,23 @@ fn a_taken_port_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let line = format!("leveret: cannot listen on {address}: address already in use");
-    check_start_refused(&["--amqp", &address], 69, &line);
+    check_refused(&["--amqp", &address], 69, &line);
     // Also when it is the second of two: the first is not left open.
-    check_start_refused(&["--amqp", "127.0.0.1:0", "--amqp", &address], 69, &line);
+    check_refused(&["--amqp", "127.0.0.1:0", "--amqp", &address], 69, &line);
 }
 
 #[test]
 fn an_address_that_this_machine_does_not_have_is_an_error() {
-    // 192.0.2.0/24 is for documentation (RFC 5737), 2001:db8::/32 likewise (RFC 3849).
+    // Reserved for documentation (RFC 5737), so nobody has it. The reason is worded by the system.
     let outcome = Server::start(leveret(&["--amqp", "192.0.2.1:0"])).outcome();
-    check_refused(
-        &outcome,
-        69,
-        "leveret: cannot listen on 192.0.2.1:0: cannot assign requested address",
+    assert_eq!(outcome.code, Some(69), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .last()
+            .unwrap()
+            .starts_with("leveret: cannot listen on 192.0.2.1:0: "),
+        "{outcome:?}"
     );
 }
 
@@ -186,7 +179,7 @@ fn a_missing_configuration_file_is_an_error() {
         "leveret: cannot read configuration file {}: no such file or directory",
         file.display()
     );
-    check_start_refused(&["--config", file.to_str().unwrap()], 66, &line);
+    check_refused(&["--config", file.to_str().unwrap()], 66, &line);
 }
 
 #[test]
@@ -268,7 +261,7 @@ fn a_data_directory_is_created_and_serves_one_process_at_a_time() {
         "leveret: cannot use data directory {}: it is in use by another process",
         dir.display()
     );
-    check_start_refused(&["--amqp", "127.0.0.1:0", flags[0], flags[1]], 75, &line);
+    check_refused(&["--amqp", "127.0.0.1:0", flags[0], flags[1]], 75, &line);
 
     // However the first one ends, its lock ends with it.
     server.signal("KILL");
@@ -286,7 +279,7 @@ fn a_data_directory_that_cannot_be_one_is_an_error() {
         "leveret: cannot use data directory {}: file exists",
         file.display()
     );
-    check_start_refused(&["--data-dir", file.to_str().unwrap()], 73, &line);
+    check_refused(&["--data-dir", file.to_str().unwrap()], 73, &line);
 }
 
 #[test]
