@@ -94,12 +94,19 @@
 //! Several brokers may run in one process, one for each test: they have nothing in common, and those that listen on
 //! port 0 never meet.
 //!
+//! # Seeing what happens
+//!
+//! [`Client::queue_info`] counts, [`Client::browse`] looks at what is ready, and [`Client::unacked`] tells who holds what
+//! is not. [`Client::explain`] tells binding by binding where a message would go, and which bindings it would just miss;
+//! [`Client::unroutable`] keeps the latest messages that went nowhere.
+//!
 //! # Who may log in
 //!
 //! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
 //! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
-//! lets in whom your application knows already. Who is in may do everything: there are no permissions yet. Nothing is
-//! encrypted, so a listener on a network that you do not trust needs a tunnel or a TLS proxy before it.
+//! lets in whom your application knows already. Who is in may do everything in every virtual host: there are no
+//! permissions yet. Nothing is encrypted, so a listener on a network that you do not trust needs a tunnel or a TLS proxy
+//! before it.
 //!
 //! # Runtime
 //!
@@ -113,8 +120,7 @@
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
-//! - Not finished: STOMP, WebSocket, TLS, accounts, permissions, further virtual hosts than `/` and the management API
-//!   are not there yet.
+//! - Not finished: STOMP, WebSocket, TLS, accounts, permissions and the management API are not there yet.
 
 mod arguments;
 mod auth;
