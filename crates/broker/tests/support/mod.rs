@@ -5,6 +5,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "every test file is a crate of its own and uses a part of this"
 )]
 
@@ -18,10 +19,6 @@ use leveret_amqp_codec::ShortStr;
 use leveret_broker::{Broker, Builder, Properties, Table, Value, VirtualClock};
 
 pub(crate) use greeting::Greeting;
-#[allow(
-    unused_imports,
-    reason = "every test file is a crate of its own and uses a part of this"
-)]
 pub(crate) use heard::{Closed, Confirmed, Declared, Delivered, Heard};
 pub(crate) use wire::Wire;
 

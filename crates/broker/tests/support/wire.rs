@@ -371,6 +371,12 @@ impl Wire {
         .await
     }
 
+    /// As [`Wire::look`], on a channel that was closed and answered.
+    pub(crate) async fn look_after_reopening(&mut self, name: &str) -> Declared {
+        self.open_channel(self.channel).await;
+        self.look(name).await
+    }
+
     /// Asks for a queue that is not there; the channel that this costs is opened anew.
     pub(crate) async fn expect_no_queue(&mut self, name: &str) {
         let declare = queue::Declare {
