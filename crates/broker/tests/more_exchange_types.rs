@@ -1,0 +1,136 @@
+//! The exchange types that RabbitMQ has from plugins (behaviour reference, section 5.10).
+
+use leveret_broker::{
+    Broker, Client, ExchangeOptions, ExchangeType, Properties, Publish, QueueOptions, Table,
+};
+
+async fn start(kind: ExchangeType, queues: &[(&str, &str)]) -> (Broker, Client) {
+    let broker = Broker::builder().seed(7).start().await.unwrap();
+    let client = broker.client().unwrap();
+    client
+        .declare_exchange("x", kind, ExchangeOptions::default())
+        .await
+        .unwrap();
+    for (queue, key) in queues {
+        client
+            .declare_queue(queue, QueueOptions::default())
+            .await
+            .unwrap();
+        client.bind_queue(queue, "x", key).await.unwrap();
+    }
+    (broker, client)
+}
+
+async fn ready(client: &Client, queue: &str) -> u64 {
+    client.queue_info(queue).await.unwrap().ready
+}
+
+#[tokio::test]
+async fn consistent_hash_sends_a_key_to_one_queue_and_always_the_same() {
+    let queues = [("a", "1"), ("b", "1"), ("c", "2")];
+    let (_broker, client) = start(ExchangeType::ConsistentHash, &queues).await;
+    for round in 0..2 {
+        for user in 0..400 {
+            let key = format!("user-{user}");
+            client
+                .publish(Publish::to_exchange("x", &key, b""))
+                .await
+                .unwrap();
+        }
+        let (a, b, c) = (
+            ready(&client, "a").await,
+            ready(&client, "b").await,
+            ready(&client, "c").await,
+        );
+        assert_eq!(a + b + c, 400 * (round + 1), "each message in one queue");
+        assert!(c > a && c > b, "the heavier queue gets more: {a} {b} {c}");
+    }
+    let first = ready(&client, "a").await;
+    assert_eq!(first % 2, 0, "the second round went where the first did");
+}
+
+#[tokio::test]
+async fn consistent_hash_wants_a_weight() {
+    let (_broker, client) = start(ExchangeType::ConsistentHash, &[]).await;
+    client
+        .declare_queue("a", QueueOptions::default())
+        .await
+        .unwrap();
+    for key in ["", "0", "-3", "10001", "much"] {
+        let error = client.bind_queue("a", "x", key).await.unwrap_err();
+        assert!(error.is_precondition_failed(), "{key:?}: {error}");
+    }
+    client.bind_queue("a", "x", "10000").await.unwrap();
+}
+
+#[tokio::test]
+async fn modulus_hash_sends_each_message_to_one_queue() {
+    let (_broker, client) = start(ExchangeType::ModulusHash, &[("a", ""), ("b", "")]).await;
+    for n in 0..100 {
+        let key = n.to_string();
+        client
+            .publish(Publish::to_exchange("x", &key, b""))
+            .await
+            .unwrap();
+    }
+    let (a, b) = (ready(&client, "a").await, ready(&client, "b").await);
+    assert_eq!(a + b, 100);
+    assert!(a > 20 && b > 20, "{a} and {b}");
+}
+
+#[tokio::test]
+async fn random_spreads_one_key_over_all_queues() {
+    let (_broker, client) = start(ExchangeType::Random, &[("a", ""), ("b", ""), ("c", "")]).await;
+    for _ in 0..300 {
+        client
+            .publish(Publish::to_exchange("x", "same", b""))
+            .await
+            .unwrap();
+    }
+    let counts = [
+        ready(&client, "a").await,
+        ready(&client, "b").await,
+        ready(&client, "c").await,
+    ];
+    assert_eq!(counts.iter().sum::<u64>(), 300);
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+}
+
+#[tokio::test]
+async fn recent_history_tells_a_new_binding_what_it_missed() {
+    let (_broker, client) = start(ExchangeType::RecentHistory, &[]).await;
+    for n in 0..25 {
+        let body = n.to_string();
+        client
+            .publish(Publish::to_exchange("x", "k", body.as_bytes()))
+            .await
+            .unwrap();
+    }
+    let headers = Table::from_iter([("x-recent-history-no-store", true)]);
+    let unstored = Publish {
+        properties: Some(Properties {
+            headers: Some(headers),
+            ..Properties::default()
+        }),
+        ..Publish::to_exchange("x", "k", b"secret")
+    };
+    client.publish(unstored).await.unwrap();
+    client
+        .declare_queue("late", QueueOptions::default())
+        .await
+        .unwrap();
+    client.bind_queue("late", "x", "").await.unwrap();
+    client.bind_queue("late", "x", "").await.unwrap();
+    let waiting = client.browse("late", 100).await.unwrap();
+    let bodies: Vec<_> = waiting
+        .iter()
+        .map(|message| String::from_utf8_lossy(message.body()))
+        .collect();
+    let want: Vec<_> = (5..25).map(|n| n.to_string()).collect();
+    assert_eq!(bodies, want, "the latest twenty, once");
+    client
+        .publish(Publish::to_exchange("x", "k", b"live"))
+        .await
+        .unwrap();
+    assert_eq!(ready(&client, "late").await, 21);
+}
