@@ -146,7 +146,7 @@ pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTa
 pub use broker::{Broker, Builder};
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
-    Publish, QueueInfo, QueueOptions,
+    Publish, QueueInfo, QueueOptions, QueueType,
 };
 pub use clock::VirtualClock;
 pub use error::Error;

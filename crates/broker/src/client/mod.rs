@@ -25,6 +25,7 @@ pub use consumer::Consumer;
 pub use delivery::Delivery;
 pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
+    QueueType,
 };
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one

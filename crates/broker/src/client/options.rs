@@ -123,6 +123,24 @@ pub struct QueueOptions {
     pub max_priority: Option<u8>,
     /// Of all consumers only the first gets messages; the next takes over when it goes.
     pub single_active_consumer: bool,
+    /// Which family of rules the queue follows.
+    pub queue_type: QueueType,
+    /// How often a message may come back before it is dead; for [quorum](QueueType::Quorum) queues.
+    pub delivery_limit: Option<u32>,
+    /// Dead messages are kept until they have arrived; for [quorum](QueueType::Quorum) queues that
+    /// [refuse](Overflow::RejectPublish) what is too much. A letter may arrive more than once.
+    pub dead_letter_at_least_once: bool,
+}
+
+/// The families of rules that queues follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueType {
+    /// Requeued messages go to their old place; everything can be combined.
+    #[default]
+    Classic,
+    /// Durable, shared and named; counts deliveries. Requeued messages wait behind those that came back before.
+    Quorum,
 }
 
 impl QueueOptions {
@@ -152,6 +170,15 @@ impl QueueOptions {
         }
         if let Some(key) = &self.dead_letter_routing_key {
             arguments.insert("x-dead-letter-routing-key", key.as_str());
+        }
+        if self.queue_type == QueueType::Quorum {
+            arguments.insert("x-queue-type", "quorum");
+        }
+        if let Some(limit) = self.delivery_limit {
+            arguments.insert("x-delivery-limit", Value::I64(i64::from(limit)));
+        }
+        if self.dead_letter_at_least_once {
+            arguments.insert("x-dead-letter-strategy", "at-least-once");
         }
         if self.single_active_consumer {
             arguments.insert("x-single-active-consumer", true);

@@ -148,7 +148,13 @@ pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArgum
     {
         return Err(invalid("x-overflow", phrase, "invalid_overflow"));
     }
-    let dead_letter = dead_letter(arguments, phrase)?;
+    let mut dead_letter = dead_letter(arguments, phrase)?;
+    if let Some(target) = &mut dead_letter {
+        // Any other combination falls back to at most once without a word, as in RabbitMQ.
+        target.at_least_once = queue_type == QueueType::Quorum
+            && text(arguments, "x-dead-letter-strategy").as_deref() == Some("at-least-once")
+            && text(arguments, "x-overflow").as_deref() == Some("reject-publish");
+    }
     Ok(ParsedArguments {
         queue_type,
         options: options(arguments, queue_type),
@@ -261,6 +267,7 @@ fn dead_letter(arguments: RawTable<'_>, phrase: &str) -> Result<Option<DeadLette
         Some(exchange) => Ok(Some(DeadLetterTarget {
             exchange: Arc::from(exchange),
             routing_key,
+            at_least_once: false,
         })),
         None if routing_key.is_some() => Err(invalid(
             "x-dead-letter-routing-key",

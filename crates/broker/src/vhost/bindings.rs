@@ -46,7 +46,8 @@ impl VirtualHost {
     /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not.
     ///
     /// # Errors
-    /// 403 for the default exchange, 405 for another connection's exclusive queue.
+    /// 403 for the default exchange, 405 for a binding of another connection's exclusive queue; RabbitMQ looks at the
+    /// owner only when there is something to remove.
     pub(crate) fn unbind_queue(
         &self,
         connection: ConnectionId,
@@ -54,11 +55,17 @@ impl VirtualHost {
     ) -> Result<(), Refusal> {
         refuse_default_exchange(request.source)?;
         let topology = self.topology.write();
-        if topology.queue(request.destination).is_none() {
+        let (Some(queue), Some(source)) = (
+            topology.queue(request.destination),
+            topology.exchange_id(request.source),
+        ) else {
             return Ok(());
+        };
+        let destination = Destination::Queue(queue.id());
+        if topology.is_bound(destination, &binding(source, request)) {
+            self.check_owner(queue, connection)?;
+            self.unbind(topology, destination, request);
         }
-        let destination = self.queue_destination(&topology, connection, request)?;
-        self.unbind(topology, destination, request);
         Ok(())
     }
 

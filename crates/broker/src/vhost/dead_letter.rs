@@ -28,28 +28,32 @@ impl VirtualHost {
                 letter
             };
             let Some(letter) = letter else { return };
-            self.carry(now, &letter);
+            if !self.carry(now, &letter) && letter.queue.keeps_undelivered() {
+                self.undelivered.keep(now, letter);
+            }
         }
     }
 
-    fn carry(&self, now: Time, letter: &DeadLetter) {
+    /// False when the message has not arrived wherever it should.
+    fn carry(&self, now: Time, letter: &DeadLetter) -> bool {
         let Some(target) = &letter.queue.definition().dead_letter else {
-            return;
+            return true;
         };
         let message = died(letter, target, now);
-        // An exchange that is missing at this moment means the end, as in RabbitMQ.
+        // For most queues an exchange that is missing at this moment means the end, as in RabbitMQ.
         let Some(route) = self.route_internally(&target.exchange, &message) else {
-            return;
+            return false;
         };
         self.capture(now, &route, &message);
+        let mut refused = Vec::new();
         for queue in route
             .queues
             .iter()
             .filter(|queue| !is_cycle(&message, queue.name()))
         {
-            // Nobody waits for a confirm of a dead letter, so a refusal has no consequence.
-            queue.publish(now, std::iter::once((message.clone(), 0)), &mut Vec::new());
+            queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
         }
+        refused.is_empty() && (!route.queues.is_empty() || !route.captures.is_empty())
     }
 }
 

@@ -12,6 +12,7 @@ mod queue;
 mod queues;
 mod reply;
 mod topology;
+mod undelivered;
 mod unroutable;
 
 use std::collections::VecDeque;
@@ -43,6 +44,7 @@ pub(crate) use topology::Route;
 pub use unroutable::Unroutable;
 
 use topology::{Exchange, Topology};
+use undelivered::Undelivered;
 use unroutable::UnroutableRing;
 
 /// What all virtual hosts of a broker share.
@@ -64,6 +66,7 @@ pub(crate) struct VirtualHost {
     topology: RwLock<Topology>,
     generation: AtomicU64,
     dying: Mutex<Dying>,
+    undelivered: Arc<Undelivered>,
     unroutable: UnroutableRing,
     /// The connections that have opened it, to be told when it is deleted.
     members: Mutex<Members>,
@@ -115,6 +118,7 @@ impl VirtualHost {
             topology: RwLock::new(topology),
             generation: AtomicU64::new(0),
             dying: Mutex::default(),
+            undelivered: Undelivered::new(Weak::clone(myself)),
             unroutable: UnroutableRing::default(),
             members: Mutex::default(),
             myself: Weak::clone(myself),

@@ -41,6 +41,8 @@ pub(crate) struct DeadLetterTarget {
     pub(crate) exchange: Arc<str>,
     /// Instead of the message's own keys.
     pub(crate) routing_key: Option<Arc<str>>,
+    /// They are kept until they have arrived there.
+    pub(crate) at_least_once: bool,
 }
 
 /// A message that died here, on its way to the dead letter exchange.
@@ -188,6 +190,16 @@ impl QueueCell {
 
     pub(crate) fn is_quorum(&self) -> bool {
         self.definition.queue_type == QueueType::Quorum
+    }
+
+    /// Whether its dead letters are kept until they have arrived.
+    pub(crate) fn keeps_undelivered(&self) -> bool {
+        let target = self.definition.dead_letter.as_ref();
+        target.is_some_and(|target| target.at_least_once)
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
     }
 
     /// The properties a delivery goes out with when they are not the message's own: a quorum queue adds the header

@@ -193,6 +193,12 @@ impl Topology {
         true
     }
 
+    pub(crate) fn is_bound(&self, destination: Destination, binding: &Binding) -> bool {
+        self.incoming
+            .get(&destination)
+            .is_some_and(|bindings| bindings.contains(binding))
+    }
+
     /// Removes a binding, and auto-delete exchanges that thereby lose their last one; false when it was not there.
     pub(crate) fn unbind(&mut self, destination: Destination, binding: &Binding) -> bool {
         let Some(bindings) = self.incoming.get_mut(&destination) else {

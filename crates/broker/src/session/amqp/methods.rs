@@ -257,8 +257,8 @@ impl Session {
             return reply_unless(declare.no_wait, out, id, &ok);
         }
         let declared = if declare.passive {
-            let name = self.queue_name(id, declare.queue)?;
-            vhost.declare_queue_passively(now, connection, &name)?
+            // RabbitMQ looks for a queue of no name here, not for the last declared one.
+            vhost.declare_queue_passively(now, connection, &declare.queue)?
         } else {
             let request = QueueDeclare {
                 name: &declare.queue,

@@ -1,0 +1,85 @@
+//! Dead letters that found no taker, of queues that promise not to lose them (behaviour reference, section 13.1).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use leveret_queue_store::Time;
+use parking_lot::Mutex;
+
+use super::VirtualHost;
+use super::queue::DeadLetter;
+use crate::memory::MemoryGauge;
+use crate::timers::Due;
+
+/// How long to wait before trying again. A target appears or makes room by somebody's doing, which takes its time.
+const RETRY_MS: u64 = 1_000;
+
+/// What a virtual host's quorum queues with `x-dead-letter-strategy: at-least-once` could not get rid of: the dead letter
+/// exchange is missing, routes to no queue, or a queue behind it is full.
+///
+/// The letters count against the memory limit, and go when their queue is deleted. Its lock is innermost.
+#[derive(Debug)]
+pub(super) struct Undelivered {
+    vhost: Weak<VirtualHost>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    letters: VecDeque<DeadLetter>,
+    is_timed: bool,
+}
+
+impl Undelivered {
+    pub(super) fn new(vhost: Weak<VirtualHost>) -> Arc<Self> {
+        Arc::new(Self {
+            vhost,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Keeps a letter to be tried again.
+    pub(super) fn keep(self: &Arc<Self>, now: Time, letter: DeadLetter) {
+        let Some(vhost) = self.vhost.upgrade() else {
+            return;
+        };
+        vhost.services().memory.account(0, cost(&letter));
+        let must_be_timed = {
+            let mut state = self.state.lock();
+            state.letters.push_back(letter);
+            !std::mem::replace(&mut state.is_timed, true)
+        };
+        if must_be_timed {
+            let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
+            vhost
+                .services()
+                .timers
+                .schedule(now.saturating_add(RETRY_MS), due);
+        }
+    }
+}
+
+impl Due for Undelivered {
+    fn run(self: Arc<Self>, now: Time) {
+        let Some(vhost) = self.vhost.upgrade() else {
+            return;
+        };
+        let letters = {
+            let mut state = self.state.lock();
+            state.is_timed = false;
+            std::mem::take(&mut state.letters)
+        };
+        let held = letters.iter().map(cost).sum();
+        vhost.services().memory.account(held, 0);
+        vhost.dead_letter(
+            now,
+            letters
+                .into_iter()
+                .filter(|letter| !letter.queue.is_deleted()),
+        );
+    }
+}
+
+fn cost(letter: &DeadLetter) -> usize {
+    MemoryGauge::cost(1, letter.message.body_len() as u64)
+}
