@@ -46,6 +46,13 @@ impl Builder {
         self
     }
 
+    /// Lets clients in that use the mechanism ANONYMOUS, as this user and without asking the authenticator. Off unless
+    /// set.
+    pub fn anonymous_user(mut self, name: impl Into<String>) -> Self {
+        self.config.anonymous_user = Some(name.into());
+        self
+    }
+
     /// Runs the broker on a clock that is moved by hand. Every TTL, lease and heartbeat follows it.
     pub fn virtual_clock(mut self, clock: VirtualClock) -> Self {
         self.virtual_clock = Some(clock);

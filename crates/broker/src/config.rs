@@ -20,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) product: String,
     pub(crate) version: String,
     pub(crate) name_seed: Option<u64>,
+    pub(crate) anonymous_user: Option<String>,
 }
 
 impl Default for Config {
@@ -39,6 +40,7 @@ impl Default for Config {
             product: "leveret".to_owned(),
             version: "3.13.7".to_owned(),
             name_seed: None,
+            anonymous_user: None,
         }
     }
 }

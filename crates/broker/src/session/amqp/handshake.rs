@@ -89,7 +89,8 @@ impl Session {
                     version_major: 0,
                     version_minor: 9,
                     server_properties: RawTable::from_validated_bytes(&properties),
-                    mechanisms: sasl::MECHANISMS.as_bytes(),
+                    mechanisms: sasl::offered(self.core.shared.config.anonymous_user.is_some())
+                        .as_bytes(),
                     locales: b"en_US",
                 };
                 write_method(out.buffer(), ChannelId::CONNECTION, &start);
@@ -133,7 +134,7 @@ impl Session {
         match (&self.phase, method) {
             (Phase::StartOk { deadline }, Method::ConnectionStartOk(start_ok)) => {
                 let deadline = *deadline;
-                self.handle_start_ok(now, deadline, start_ok);
+                self.handle_start_ok(now, deadline, start_ok, out);
                 Ok(())
             }
             (Phase::TuneOk { deadline }, Method::ConnectionTuneOk(tune_ok)) => {
@@ -153,8 +154,26 @@ impl Session {
         }
     }
 
-    fn handle_start_ok(&mut self, now: Time, deadline: Time, start_ok: &connection::StartOk<'_>) {
+    fn handle_start_ok(
+        &mut self,
+        now: Time,
+        deadline: Time,
+        start_ok: &connection::StartOk<'_>,
+        out: &mut Output,
+    ) {
         self.core.client = ClientCapabilities::from_properties(start_ok.client_properties);
+        if *start_ok.mechanism == *sasl::ANONYMOUS
+            && let Some(user) = &self.core.shared.config.anonymous_user
+        {
+            let identity = Identity::new(user.as_str());
+            self.phase = Phase::Login {
+                deadline,
+                asked: None,
+                mechanism: sasl::ANONYMOUS,
+            };
+            self.handle_login(now, Ok(identity), out);
+            return;
+        }
         match sasl::parse(&start_ok.mechanism, start_ok.response) {
             Ok(credentials) => {
                 let peer = self.core.endpoints.map(|endpoints| endpoints.peer);

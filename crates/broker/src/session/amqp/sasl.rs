@@ -2,8 +2,18 @@
 
 use leveret_amqp_codec::{Limits, RawTable, ValueRef};
 
-/// The mechanisms that are offered, in order of preference, as connection.start lists them.
-pub(super) const MECHANISMS: &str = "PLAIN AMQPLAIN";
+/// The mechanism of clients that do not say who they are. Off unless the embedding program turns it on.
+pub(super) const ANONYMOUS: &str = "ANONYMOUS";
+
+/// The mechanisms that are offered, in order of preference, as connection.start lists them. EXTERNAL will join them
+/// where TLS shows a client's certificate.
+pub(super) fn offered(anonymous: bool) -> &'static str {
+    if anonymous {
+        "PLAIN AMQPLAIN ANONYMOUS"
+    } else {
+        "PLAIN AMQPLAIN"
+    }
+}
 
 /// A name and a password.
 pub(super) struct Credentials {
