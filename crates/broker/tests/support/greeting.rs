@@ -1,7 +1,7 @@
 //! The handshake of a client, each part of which a test may choose.
 
-use leveret_amqp_codec::method::connection;
-use leveret_amqp_codec::{ProtocolHeader, RawTable};
+use leveret_amqp_codec::method::{channel, connection};
+use leveret_amqp_codec::{ChannelId, ProtocolHeader, RawTable, write_method};
 use leveret_broker::{Broker, Table, Value};
 
 use super::wire::Wire;
@@ -62,11 +62,49 @@ impl Greeting {
     /// Connects and logs in, and does not wait for what the broker says to that.
     pub(crate) async fn authenticate(&self, broker: &Broker) -> Wire {
         let mut wire = Wire::dial(broker).await;
+        self.log_in(&mut wire).await;
+        wire
+    }
+
+    /// Logs in, and does not wait for what the broker says to that.
+    pub(crate) async fn log_in(&self, wire: &mut Wire) {
         wire.send_bytes(&self.header).await;
         wire.expect_on(0, "connection.start").await;
         wire.send_on(0, &self.start_ok(&self.client_properties()))
             .await;
-        wire
+    }
+
+    /// Goes through the whole handshake on a connection that is there, and opens channel 1.
+    pub(crate) async fn shake_hands(&self, wire: &mut Wire) {
+        self.log_in(wire).await;
+        wire.expect_on(0, "connection.tune").await;
+        self.tune(wire).await;
+        self.open(wire).await;
+        wire.expect_on(0, "connection.open-ok").await;
+        wire.open_channel(1).await;
+    }
+
+    /// All that a client says from its first byte until channel 1 is open, for one that does not wait for answers.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.header.to_vec();
+        let properties = self.client_properties();
+        let tune_ok = connection::TuneOk {
+            channel_max: self.channel_max,
+            frame_max: self.frame_max,
+            heartbeat: self.heartbeat,
+        };
+        let open = connection::Open {
+            virtual_host: short(self.vhost),
+        };
+        write_method(
+            &mut bytes,
+            ChannelId::CONNECTION,
+            &self.start_ok(&properties),
+        );
+        write_method(&mut bytes, ChannelId::CONNECTION, &tune_ok);
+        write_method(&mut bytes, ChannelId::CONNECTION, &open);
+        write_method(&mut bytes, ChannelId(1), &channel::Open {});
+        bytes
     }
 
     pub(crate) async fn tune(&self, wire: &mut Wire) {

@@ -8,7 +8,7 @@ use leveret_amqp_codec::{
 };
 use leveret_broker::{Broker, Properties, Table};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::greeting::Greeting;
 use super::heard::{Closed, Confirmed, Declared, Delivered, Heard};
@@ -43,6 +43,24 @@ impl Wire {
         }
     }
 
+    /// As [`Wire::dial`], with little room for what is not read.
+    pub(crate) async fn dial_narrow(broker: &Broker) -> Self {
+        let socket = TcpSocket::new_v4().expect("there are sockets");
+        socket
+            .set_recv_buffer_size(128 * 1024)
+            .expect("the socket is fresh");
+        let stream = socket
+            .connect(broker.amqp_addresses()[0])
+            .await
+            .expect("the broker listens");
+        Self {
+            stream,
+            input: BytesMut::new(),
+            channel: 1,
+            frame_size_max: 131_072,
+        }
+    }
+
     /// A connection with channel 1 open.
     pub(crate) async fn open(broker: &Broker) -> Self {
         Greeting::default().open_channel(broker).await
@@ -65,6 +83,25 @@ impl Wire {
     /// As [`Wire::send_bytes`], for a broker that may have closed the socket.
     pub(crate) async fn try_send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         soon("room in the socket", self.stream.write_all(bytes)).await
+    }
+
+    /// Sends the same bytes again and again until the broker reads no more, or `limit` bytes are sent. How many it took,
+    /// with what fits the system's buffers.
+    pub(crate) async fn send_until_full(&mut self, bytes: &[u8], limit: usize) -> usize {
+        /// Turns of the runtime in which not one byte is taken, each with a look at the sockets.
+        const IDLE_TURNS: usize = 20_000;
+        let (mut sent, mut turns) = (0, 0);
+        while sent < limit && turns < IDLE_TURNS {
+            match self.stream.try_write(&bytes[sent % bytes.len()..]) {
+                Ok(written) => (sent, turns) = (sent + written, 0),
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                    turns += 1;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        sent
     }
 
     /// Says that nothing more will be sent, and goes on listening.
@@ -157,6 +194,11 @@ impl Wire {
         }
     }
 
+    /// As [`Wire::send_end`], for a broker that may have closed the socket.
+    pub(crate) async fn try_send_end(&mut self) -> std::io::Result<()> {
+        self.stream.shutdown().await
+    }
+
     // Hearing.
 
     /// The next frame, as it is; none at the end of the stream.
@@ -179,6 +221,12 @@ impl Wire {
                 Err(_) => return None,
             }
         }
+    }
+
+    /// Listens until the broker has closed the socket, in whatever way.
+    pub(crate) async fn wait_for_end(&mut self) {
+        let mut rest = Vec::new();
+        let _ = soon("the end of the stream", self.stream.read_to_end(&mut rest)).await;
     }
 
     /// Everything that comes until the end of the stream, as bytes.
