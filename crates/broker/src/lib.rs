@@ -133,6 +133,8 @@ mod connection;
 mod error;
 mod exchange;
 mod expiration;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod net;
 mod outbox;

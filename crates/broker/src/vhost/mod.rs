@@ -154,8 +154,7 @@ impl VirtualHost {
                 waker.wake();
             }
         }
-        let queues: Vec<_> = self.topology.read().queues().cloned().collect();
-        for queue in queues {
+        for queue in self.queues() {
             self.remove_queue_if(&queue, now, |_| true);
         }
         let mut topology = self.topology.write();
@@ -216,6 +215,11 @@ impl VirtualHost {
         let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;
         self.check_owner(queue, connection)?;
         Ok(Arc::clone(queue))
+    }
+
+    /// All queues, in no particular order.
+    pub(crate) fn queues(&self) -> Vec<Arc<QueueCell>> {
+        self.topology.read().queues().cloned().collect()
     }
 
     fn check_owner(&self, queue: &QueueCell, connection: ConnectionId) -> Result<(), Refusal> {
