@@ -87,7 +87,7 @@ impl Wire {
 
     /// Sends the same bytes again and again until the broker reads no more, or `limit` bytes are sent. How many it took,
     /// with what fits the system's buffers.
-    pub(crate) async fn send_until_full(&mut self, bytes: &[u8], limit: usize) -> usize {
+    pub(crate) async fn send_until_full(&self, bytes: &[u8], limit: usize) -> usize {
         /// Turns of the runtime in which not one byte is taken, each with a look at the sockets.
         const IDLE_TURNS: usize = 20_000;
         let (mut sent, mut turns) = (0, 0);
