@@ -81,6 +81,35 @@ async fn a_client_that_would_not_understand_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_publish_in_several_pieces_waits_too() {
+    let (broker, client) = alarmed().await;
+    let mut large = Greeting {
+        frame_max: 4096,
+        ..Greeting::default()
+    }
+    .open_channel(&broker)
+    .await;
+    large.publish("", "q", vec![1; 10_000]).await;
+    large.expect_on(0, "connection.blocked").await;
+    let mut slow = Wire::open(&broker).await;
+    let publish = leveret_amqp_codec::method::basic::Publish {
+        routing_key: support::short("q"),
+        ..Default::default()
+    };
+    let bytes = slow.publish_bytes(&publish, &Default::default(), b"slow");
+    let (first, rest) = bytes.split_at(30);
+    slow.send_bytes(first).await;
+    slow.expect_on(0, "connection.blocked").await;
+    slow.send_bytes(rest).await;
+    client.purge_queue("q").await.unwrap();
+    for wire in [&mut large, &mut slow] {
+        wire.expect_on(0, "connection.unblocked").await;
+        wire.quiet().await;
+    }
+    assert_eq!(client.queue_info("q").await.unwrap().ready, 2);
+}
+
+#[tokio::test]
 async fn who_does_not_publish_goes_on() {
     let (broker, _client) = alarmed().await;
     let mut wire = Wire::open(&broker).await;

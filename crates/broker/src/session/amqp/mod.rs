@@ -240,6 +240,13 @@ impl Session {
         let Some((frame, size)) = decoded else {
             return Ok(Progress::Wait);
         };
+        // A publish in several pieces, which was not taken whole.
+        if matches!(self.phase, Phase::Running)
+            && publish::is_publish(&frame)
+            && self.must_block(out)
+        {
+            return Ok(Progress::Wait);
+        }
         self.handle_frame(now, frame, out)?;
         Ok(Progress::Consumed(size))
     }

@@ -21,6 +21,9 @@ use crate::vhost::{REPLY_TO, Route};
 /// at most a few times as large.
 const SHARED_BODY_MIN: usize = 64 * 1024;
 
+/// How the payload of a basic.publish begins: class 60 and method 40 (AMQP 2.3.5 and 4.2.3).
+const PUBLISH_IDS: [u8; 4] = [0, 60, 0, 40];
+
 /// What a client publishes, complete.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Publish<'a> {
@@ -206,8 +209,7 @@ impl Core {
     fn decode_whole<'a>(&self, input: &'a [u8]) -> Option<Whole<'a>> {
         // AMQP 2.3.5 and 4.2.3: a method frame, then class 60 and method 40. A look at five bytes spares everything else
         // the attempt.
-        const PUBLISH: [u8; 4] = [0, 60, 0, 40];
-        if input.first() != Some(&1) || input.get(7..11) != Some(&PUBLISH) {
+        if input.first() != Some(&1) || input.get(7..11) != Some(&PUBLISH_IDS) {
             return None;
         }
         let (method, method_size) = RawFrame::decode(input, &self.limits).ok()??;
@@ -387,6 +389,11 @@ fn rewrite(properties: RawProperties<'_>, reply_to: Option<&str>) -> Vec<u8> {
         properties.reply_to = Some(reply_to.to_owned());
     }
     properties.to_bytes()
+}
+
+/// Whether a frame is the first of a publish, on whatever channel.
+pub(super) fn is_publish(frame: &RawFrame<'_>) -> bool {
+    frame.kind == FrameKind::Method && frame.payload.starts_with(&PUBLISH_IDS)
 }
 
 pub(super) fn check_immediate(publish: &basic::Publish<'_>) -> Result<(), Refusal> {
