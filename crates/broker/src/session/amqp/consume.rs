@@ -59,6 +59,14 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let vhost = self.vhost()?;
+        // A tag of a consumer that is there is the first thing RabbitMQ looks at, before the queue.
+        let tags = self.channels.get(&id).map(|channel| &channel.tags);
+        if tags.is_some_and(|tags| tags.contains_key(&*consume.consumer_tag)) {
+            return Err(Refusal::not_allowed(format!(
+                "attempt to reuse consumer tag '{}'",
+                consume.consumer_tag
+            )));
+        }
         let name = self.queue_name(id, consume.queue)?;
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(());
@@ -77,11 +85,6 @@ impl Session {
         } else {
             Arc::from(&*consume.consumer_tag)
         };
-        if channel.tags.contains_key(&tag) {
-            return Err(Refusal::not_allowed(format!(
-                "attempt to reuse consumer tag '{tag}'"
-            )));
-        }
         if channel.global_prefetch > 0 && queue.is_quorum() {
             let phrase = vhost.queue_phrase(&name);
             return Err(Refusal::not_implemented(format!(
