@@ -103,9 +103,7 @@ impl Session {
                 write_method(out.buffer(), id, &channel::CloseOk {});
                 Ok(())
             }
-            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => {
-                Ok(())
-            }
+            Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
             Method::ChannelFlow(flow) if flow.active => {
                 reply(out, id, &channel::FlowOk { active: true })
             }
