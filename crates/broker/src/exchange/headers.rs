@@ -68,10 +68,14 @@ pub(super) fn validate(arguments: RawTable<'_>) -> Result<(), Refusal> {
     };
     match mode.as_str().and_then(Mode::from_name) {
         Some(_) => Ok(()),
-        None => Err(Refusal::precondition_failed(format!(
-            "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or any-with-x",
-            String::from_utf8_lossy(name)
-        ))),
+        None => {
+            // As Erlang prints binaries, the empty one without quotes.
+            let quote = if name.is_empty() { "" } else { "\"" };
+            Err(Refusal::precondition_failed(format!(
+                "Invalid x-match field value <<{quote}{}{quote}>>; expected all, any, all-with-x, or any-with-x",
+                String::from_utf8_lossy(name)
+            )))
+        }
     }
 }
 

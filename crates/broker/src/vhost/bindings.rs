@@ -37,10 +37,16 @@ impl VirtualHost {
     ) -> Result<(), Refusal> {
         refuse_default_exchange(request.source)?;
         let topology = self.topology.write();
-        // Where both are missing RabbitMQ names the exchange.
-        self.require_exchange(&topology, request.source)?;
-        let destination = self.queue_destination(&topology, connection, request)?;
-        self.bind(now, topology, destination, request)
+        // RabbitMQ's order: the exchange, the queue, the binding itself, and only then whose the queue is.
+        let source = self.require_exchange(&topology, request.source)?;
+        let queue = topology
+            .queue(request.destination)
+            .ok_or_else(|| self.no_queue(request.destination))?;
+        validate(&topology, source, request)?;
+        self.check_owner(queue, connection)?;
+        let destination = Destination::Queue(queue.id());
+        self.bind(now, topology, source, destination, request);
+        Ok(())
     }
 
     /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not.
@@ -81,8 +87,13 @@ impl VirtualHost {
         refuse_default_exchange(request.destination)?;
         refuse_default_exchange(request.source)?;
         let topology = self.topology.write();
+        // Where both are missing RabbitMQ names the source.
+        let source = self.require_exchange(&topology, request.source)?;
         let destination = self.require_exchange(&topology, request.destination)?;
-        self.bind(now, topology, Destination::Exchange(destination), request)
+        validate(&topology, source, request)?;
+        let destination = Destination::Exchange(destination);
+        self.bind(now, topology, source, destination, request);
+        Ok(())
     }
 
     /// Removes a binding between exchanges; what does not exist is fine.
@@ -99,33 +110,16 @@ impl VirtualHost {
         Ok(())
     }
 
-    fn queue_destination(
-        &self,
-        topology: &Topology,
-        connection: ConnectionId,
-        request: &BindingRequest<'_>,
-    ) -> Result<Destination, Refusal> {
-        let queue = topology
-            .queue(request.destination)
-            .ok_or_else(|| self.no_queue(request.destination))?;
-        self.check_owner(queue, connection)?;
-        Ok(Destination::Queue(queue.id()))
-    }
-
     fn bind(
         &self,
         now: Time,
         mut topology: RwLockWriteGuard<'_, Topology>,
+        source: ExchangeId,
         destination: Destination,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
-        let source = self.require_exchange(&topology, request.source)?;
-        topology
-            .exchange(source)
-            .router()
-            .validate(request.routing_key, request.arguments)?;
+    ) {
         if !topology.bind(destination, binding(source, request)) {
-            return Ok(());
+            return;
         }
         let history = match topology.exchange(source).capture() {
             Some(Capture::Keep(history)) => history.messages(),
@@ -140,7 +134,6 @@ impl VirtualHost {
                 Destination::Exchange(_) => self.publish_internally(now, &name, message),
             }
         }
-        Ok(())
     }
 
     fn unbind(
@@ -156,6 +149,16 @@ impl VirtualHost {
             self.topology_changed(topology);
         }
     }
+}
+
+/// Whether the source's type accepts the binding.
+fn validate(
+    topology: &Topology,
+    source: ExchangeId,
+    request: &BindingRequest<'_>,
+) -> Result<(), Refusal> {
+    let router = topology.exchange(source).router();
+    router.validate(request.routing_key, request.arguments)
 }
 
 fn binding(source: ExchangeId, request: &BindingRequest<'_>) -> Binding {
