@@ -55,6 +55,8 @@ enum Rule {
     Bool,
     /// A long string, whatever it says.
     Name,
+    /// The same; RabbitMQ words the refusal of another type in its other way.
+    Text,
     /// A long string that is one of these; the text that names a value which is not.
     OneOf(&'static [&'static str], &'static str),
 }
@@ -76,7 +78,7 @@ const ARGUMENTS: &[(&str, Known, Rule)] = &[
     ("x-expires", Known::Both, Rule::PositiveDuration),
     ("x-message-ttl", Known::Both, Rule::Duration),
     ("x-dead-letter-exchange", Known::Both, Rule::Name),
-    ("x-dead-letter-routing-key", Known::Both, Rule::Name),
+    ("x-dead-letter-routing-key", Known::Both, Rule::Text),
     (
         "x-dead-letter-strategy",
         Known::Quorum,
@@ -187,12 +189,13 @@ fn parse_type(arguments: RawTable<'_>, phrase: &str) -> Result<QueueType, Refusa
 
 fn check(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> Result<(), Refusal> {
     match rule {
-        Rule::Bool if !matches!(value, ValueRef::Bool(_)) => Err(invalid(
-            name,
-            phrase,
-            &format!("{{unacceptable_type,{}}}", value.type_name()),
-        )),
-        Rule::Bool => Ok(()),
+        Rule::Bool if !matches!(value, ValueRef::Bool(_)) => {
+            Err(unacceptable_type(name, value, phrase))
+        }
+        Rule::Text if !matches!(value, ValueRef::LongString(_)) => {
+            Err(unacceptable_type(name, value, phrase))
+        }
+        Rule::Bool | Rule::Text => Ok(()),
         Rule::Name if !matches!(value, ValueRef::LongString(_)) => {
             Err(Refusal::precondition_failed(format!(
                 "invalid type '{}' for arg '{name}' in {phrase}",
@@ -213,11 +216,7 @@ fn check_choice(
     phrase: &str,
 ) -> Result<(), Refusal> {
     let ValueRef::LongString(text) = value else {
-        return Err(invalid(
-            name,
-            phrase,
-            &format!("{{unacceptable_type,{}}}", value.type_name()),
-        ));
+        return Err(unacceptable_type(name, value, phrase));
     };
     if choices.iter().any(|choice| choice.as_bytes() == text) {
         return Ok(());
@@ -255,6 +254,11 @@ fn check_integer(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> R
         _ => None,
     };
     problem.map_or(Ok(()), |problem| Err(invalid(name, phrase, &problem)))
+}
+
+fn unacceptable_type(name: &str, value: ValueRef<'_>, phrase: &str) -> Refusal {
+    let problem = format!("{{unacceptable_type,{}}}", value.type_name());
+    invalid(name, phrase, &problem)
 }
 
 fn invalid(name: &str, phrase: &str, problem: &str) -> Refusal {
@@ -318,9 +322,12 @@ pub(super) fn is_classic(queue_type: ValueRef<'_>) -> bool {
     matches!(queue_type, ValueRef::LongString(name) if name == b"classic")
 }
 
-/// The arguments that take part in the comparison of a declaration with what exists.
+/// The arguments that take part in the comparison of a declaration with what exists, the queue's type last.
 pub(super) fn compared() -> impl Iterator<Item = &'static str> {
-    std::iter::once(QUEUE_TYPE).chain(ARGUMENTS.iter().map(|(name, _, _)| *name))
+    ARGUMENTS
+        .iter()
+        .map(|(name, _, _)| *name)
+        .chain(std::iter::once(QUEUE_TYPE))
 }
 
 /// Integers of different widths are equal; anything else must be of the same kind.
@@ -371,6 +378,8 @@ fn plain(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::LongString(text) => String::from_utf8_lossy(text).into_owned(),
         ValueRef::Bool(value) => value.to_string(),
+        ValueRef::Timestamp(seconds) => seconds.to_string(),
+        ValueRef::Void => "undefined".to_owned(),
         other => other
             .as_integer()
             .map_or_else(|| other.to_string(), |number| number.to_string()),
