@@ -83,15 +83,6 @@ async fn nobody_else_may_touch_them() {
     )
     .await;
     check_locked(
-        queue::Unbind {
-            queue: short("mine"),
-            exchange,
-            ..Default::default()
-        },
-        "unbind",
-    )
-    .await;
-    check_locked(
         basic::Consume {
             queue: short("mine"),
             ..Default::default()
@@ -107,6 +98,22 @@ async fn nobody_else_may_touch_them() {
         "get",
     )
     .await;
+}
+
+#[tokio::test]
+async fn others_may_unbind_what_is_not_bound_and_nothing_else() {
+    let broker = broker().await;
+    let mut owner = owner(&broker).await;
+    let mut other = Wire::open(&broker).await;
+    let unbind = queue::Unbind {
+        queue: short("mine"),
+        exchange: short("amq.direct"),
+        ..Default::default()
+    };
+    other.call(&unbind, "queue.unbind-ok").await;
+    owner.bind("mine", "amq.direct", "").await;
+    other.send(&unbind).await;
+    assert_eq!(other.expect_channel_closed().await.code, 405);
 }
 
 #[tokio::test]
@@ -159,6 +166,20 @@ async fn they_outlive_the_channel_that_declared_them() {
     owner.close_channel().await;
     owner.open_channel(2).await;
     assert_eq!(owner.drain("mine").await, ["m"]);
+}
+
+#[tokio::test]
+async fn they_are_not_durable_whatever_their_owner_asks_for() {
+    let broker = broker().await;
+    let mut owner = owner(&broker).await;
+    let durable = queue::Declare {
+        durable: true,
+        ..exclusive("mine")
+    };
+    owner.declare_queue(&durable).await;
+    owner.delete("mine").await;
+    owner.declare_queue(&durable).await;
+    owner.declare_queue(&exclusive("mine")).await;
 }
 
 #[tokio::test]

@@ -24,6 +24,13 @@ pub(crate) struct QueueDeclare<'a> {
     pub(crate) arguments: RawTable<'a>,
 }
 
+impl QueueDeclare<'_> {
+    /// An exclusive queue is never durable, whatever the client asked for, because it goes with its connection.
+    fn outlives_connection(&self) -> bool {
+        self.durable && !self.exclusive
+    }
+}
+
 /// The fields of queue.delete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueDelete<'a> {
@@ -181,20 +188,21 @@ impl VirtualHost {
         connection: ConnectionId,
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueDefinition, Refusal> {
-        let phrase = self.queue_phrase(name);
-        let parsed = arguments::parse(declare.arguments, &phrase)?;
-        if parsed.queue_type == QueueType::Quorum {
-            refuse_for_quorum(declare, name, &phrase)?;
-        }
-        let name = if name.is_empty() {
+        // The name is made first: a refusal shows it.
+        let final_name: Arc<str> = if name.is_empty() {
             self.services.names.name("amq.gen-").into()
         } else {
             Arc::from(name)
         };
+        let phrase = self.queue_phrase(&final_name);
+        let parsed = arguments::parse(declare.arguments, &phrase)?;
+        if parsed.queue_type == QueueType::Quorum {
+            refuse_for_quorum(declare, name, &phrase)?;
+        }
         Ok(QueueDefinition {
-            name,
+            name: final_name,
             queue_type: parsed.queue_type,
-            durable: declare.durable,
+            durable: declare.outlives_connection(),
             auto_delete: declare.auto_delete,
             owner: declare.exclusive.then_some(connection),
             arguments: Arguments::new(declare.arguments),
@@ -219,7 +227,7 @@ impl VirtualHost {
             Refusal::precondition_failed(format!("inequivalent arg '{what}' for {phrase}: {how}"))
         };
         for (what, received, current) in [
-            ("durable", declare.durable, current.durable),
+            ("durable", declare.outlives_connection(), current.durable),
             ("auto_delete", declare.auto_delete, current.auto_delete),
         ] {
             if received != current {
