@@ -17,7 +17,21 @@ impl BusyCount {
         debug_assert!(before > 0, "left more often than entered");
     }
 
+    /// Counts until the guard is dropped, also by a panic.
+    pub(crate) fn during(&self) -> impl Drop + use<'_> {
+        self.enter();
+        Guard(self)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+struct Guard<'a>(&'a BusyCount);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }

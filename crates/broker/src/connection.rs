@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use leveret_amqp_codec::ReplyCode;
 use parking_lot::Mutex;
@@ -48,6 +49,8 @@ pub(crate) struct Registry {
     state: Mutex<State>,
     /// The last socket is gone.
     sockets_gone: Notify,
+    /// Who comes late is turned away. Set under the lock, so that nobody enters who is not told to close.
+    closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +59,6 @@ struct State {
     next_id: u64,
     sockets: usize,
     clients: usize,
-    /// Set when the broker shuts down: who comes late is turned away.
-    closing: bool,
 }
 
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Registry {
         endpoints: Option<Endpoints>,
     ) -> Option<Registration> {
         let mut state = self.state.lock();
-        if state.closing {
+        if self.is_closing() {
             return None;
         }
         let id = ConnectionId(state.next_id);
@@ -142,6 +143,11 @@ impl Registry {
         let state = self.state.lock();
         let found = state.entries.iter().find(|(_, entry)| entry.id == id);
         found.and_then(|(_, entry)| entry.endpoints)
+    }
+
+    /// The broker is shutting down, or has.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// How many clients have a socket.
@@ -170,8 +176,8 @@ impl Registry {
     /// Asks every connection to close, in RabbitMQ's words, and lets no new one in.
     pub(crate) fn close_all(&self) {
         let outboxes: Vec<_> = {
-            let mut state = self.state.lock();
-            state.closing = true;
+            let state = self.state.lock();
+            self.closing.store(true, Ordering::Relaxed);
             state
                 .entries
                 .iter()

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use leveret_amqp_codec::method::{channel, connection};
-use leveret_amqp_codec::{ChannelId, Frame, Limits, ProtocolHeader, ShortStr, write_method};
+use leveret_amqp_codec::{
+    ChannelId, Frame, Limits, ProtocolHeader, RawTable, ShortStr, Table, Value, write_method,
+};
 
 use crate::auth::UserTable;
 use crate::clock::{Clock, VirtualClock};
@@ -27,8 +29,8 @@ const MEMORY_LIMIT: usize = 16 * 1024;
 /// A step of the clock: a few of them and heartbeats are missed, and the TTLs that inputs name have passed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Plays a client and its connection. The first byte says whether the client begins with a good handshake and what
-/// passes for its capabilities, the second how its bytes are cut into pieces; all others are what it sends.
+/// Plays a client and its connection. The first byte says whether a good handshake goes before all else, and whether it
+/// agrees upon heartbeats; the second how the client's bytes are cut into pieces; all others are what it sends.
 ///
 /// # Panics
 ///
@@ -54,11 +56,16 @@ pub fn amqp_session(data: &[u8]) {
 
 /// What a good client says until channel 1 is open.
 fn handshake(with_heartbeats: bool) -> Vec<u8> {
+    let capabilities: Table = ["connection.blocked", "consumer_cancel_notify"]
+        .map(|name| (name, true))
+        .into_iter()
+        .collect();
+    let properties = Table::from_iter([("capabilities", Value::Table(capabilities))]).to_bytes();
     let start_ok = connection::StartOk {
+        client_properties: RawTable::from_validated_bytes(&properties),
         mechanism: ShortStr::from_static("PLAIN"),
         response: b"\0guest\0guest",
         locale: ShortStr::from_static("en_US"),
-        ..connection::StartOk::default()
     };
     let tune_ok = connection::TuneOk {
         channel_max: 2047,
@@ -99,12 +106,12 @@ impl Cuts {
             0 => 1,
             1 => 7,
             2 => 40,
-            _ => 1000,
+            _ => 300,
         }
     }
 
     fn is_time_for_a_tick(&self) -> bool {
-        self.state >> 20 & 7 == 7
+        self.state >> 20 & 3 == 3
     }
 }
 

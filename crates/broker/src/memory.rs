@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::outbox::{Outbox, Outgoing};
+use crate::vhost::Services;
 
 /// What a message in a queue costs beside its own bytes, for the account: its place in the queue, the reference count,
 /// and what the allocator rounds up to.
@@ -115,6 +116,33 @@ impl MemoryGauge {
     /// Bytes counted at the moment.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that are held outside of queues, counted as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Held {
+    services: Arc<Services>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(crate) fn new(services: &Arc<Services>) -> Self {
+        Self {
+            services: Arc::clone(services),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn set(&mut self, bytes: usize) {
+        self.services.memory.account(self.bytes, bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

@@ -101,6 +101,8 @@ impl Shared {
     /// Runs what is due.
     pub(crate) fn run_timers(&self) {
         let now = self.now();
+        // Between being taken and having run, what is due is nowhere else to be seen.
+        let _busy = self.busy.during();
         for due in self.services.timers.take_due(now) {
             if let Some(due) = due.upgrade() {
                 due.run(now);
@@ -111,6 +113,8 @@ impl Shared {
     /// Nothing is on its way and nothing is due.
     pub(crate) fn is_idle(&self) -> bool {
         let now = self.now();
-        self.busy.is_idle() && self.services.timers.earliest().is_none_or(|at| at > now)
+        // Timers first: what leaves them has entered the count before.
+        let nothing_due = self.services.timers.earliest().is_none_or(|at| at > now);
+        nothing_due && self.busy.is_idle()
     }
 }

@@ -1,7 +1,6 @@
 //! What must happen at a point in time, earliest first.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -15,73 +14,65 @@ pub(crate) trait Due: Send + Sync {
     fn run(self: Arc<Self>, now: Time);
 }
 
+/// Names whoever sets a timer, for as long as the broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TimerId(u64);
+
 /// The deadlines of all queues and delayed exchanges of a broker.
 ///
-/// A queue has at most a few entries here (it registers again only for an earlier deadline than the one it waits for),
-/// so the heap is bounded by the number of queues, not of messages. One task of `net` sleeps until the earliest.
-#[derive(Debug, Default)]
+/// Each has one entry at most, its earliest, however often it asks: what is held here is bounded by the number of queues,
+/// not by what passes through them. One task of `net` sleeps until the earliest of all.
+#[derive(Default)]
 pub(crate) struct Timers {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    heap: BinaryHeap<Reverse<Entry>>,
-    waker: Option<Waker>,
-    /// Entries with the same deadline fire in the order in which they were made.
-    next_number: u64,
-}
-
-struct Entry {
-    at: Time,
-    number: u64,
-    due: Weak<dyn Due>,
-}
-
-impl fmt::Debug for Entry {
+impl fmt::Debug for Timers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("at", &self.at)
+        f.debug_struct("Timers")
+            .field("earliest", &self.earliest())
             .finish_non_exhaustive()
     }
 }
 
-impl Entry {
-    fn key(&self) -> (Time, u64) {
-        (self.at, self.number)
-    }
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<(Time, TimerId), Weak<dyn Due>>,
+    /// When each is due.
+    times: HashMap<TimerId, Time, foldhash::fast::RandomState>,
+    next_id: u64,
+    waker: Option<Waker>,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+impl State {
+    fn earliest(&self) -> Option<Time> {
+        self.entries.keys().next().map(|(at, _)| *at)
     }
 }
 
 impl Timers {
-    /// Has something run at `at`, if it still exists then. Wakes the timer task when that is earlier than everything so far, so the caller
-    /// must not hold a lock.
-    pub(crate) fn schedule(&self, at: Time, due: Weak<dyn Due>) {
+    pub(crate) fn new_id(&self) -> TimerId {
+        let mut state = self.state.lock();
+        let id = TimerId(state.next_id);
+        state.next_id += 1;
+        id
+    }
+
+    /// Has something run at `at`, if it still exists then and is not to be run before anyhow. Wakes the timer task when
+    /// that is earlier than everything so far, so the caller must not hold a lock.
+    pub(crate) fn schedule(&self, id: TimerId, at: Time, due: Weak<dyn Due>) {
         let waker = {
             let mut state = self.state.lock();
-            let number = state.next_number;
-            state.next_number += 1;
-            let is_earliest = state.heap.peek().is_none_or(|Reverse(first)| at < first.at);
-            state.heap.push(Reverse(Entry { at, number, due }));
+            match state.times.insert(id, at) {
+                Some(before) if before <= at => {
+                    state.times.insert(id, before);
+                    return;
+                }
+                Some(before) => drop(state.entries.remove(&(before, id))),
+                None => {}
+            }
+            let is_earliest = state.earliest().is_none_or(|first| at < first);
+            state.entries.insert((at, id), due);
             if is_earliest {
                 state.waker.take()
             } else {
@@ -93,33 +84,92 @@ impl Timers {
         }
     }
 
+    /// Forgets what was scheduled under this name.
+    pub(crate) fn cancel(&self, id: TimerId) {
+        let mut state = self.state.lock();
+        let entry = state
+            .times
+            .remove(&id)
+            .and_then(|at| state.entries.remove(&(at, id)));
+        drop(state);
+        // If it was the last to hold on to something, that goes without the lock.
+        drop(entry);
+    }
+
     /// What is due, earliest first.
     pub(crate) fn take_due(&self, now: Time) -> Vec<Weak<dyn Due>> {
         let mut state = self.state.lock();
         let mut due = Vec::new();
-        while state
-            .heap
-            .peek()
-            .is_some_and(|Reverse(first)| first.at <= now)
+        while let Some(entry) = state.entries.first_entry()
+            && entry.key().0 <= now
         {
-            if let Some(Reverse(entry)) = state.heap.pop() {
-                due.push(entry.due);
-            }
+            let ((_, id), waiting) = entry.remove_entry();
+            state.times.remove(&id);
+            due.push(waiting);
         }
         due
     }
 
     pub(crate) fn earliest(&self) -> Option<Time> {
-        self.state.lock().heap.peek().map(|Reverse(entry)| entry.at)
+        self.state.lock().earliest()
     }
 
     /// Ready when the earliest deadline is no longer `known`; else the task is woken when that happens.
     pub(crate) fn poll_changed(&self, known: Option<Time>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.heap.peek().map(|Reverse(entry)| entry.at) != known {
+        if state.earliest() != known {
             return Poll::Ready(());
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Due for Nothing {
+        fn run(self: Arc<Self>, _now: Time) {}
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
+    fn nothing() -> Weak<dyn Due> {
+        let due: Arc<dyn Due> = Arc::new(Nothing);
+        Arc::downgrade(&due)
+    }
+
+    #[test]
+    fn whoever_asks_often_has_one_entry_the_earliest() {
+        let timers = Timers::default();
+        let id = timers.new_id();
+        for ms in (100..1_000).rev() {
+            timers.schedule(id, at(ms), nothing());
+        }
+        timers.schedule(id, at(500), nothing());
+        assert_eq!(timers.state.lock().entries.len(), 1);
+        assert_eq!(timers.earliest(), Some(at(100)));
+        assert_eq!(timers.take_due(at(99)).len(), 0);
+        assert_eq!(timers.take_due(at(100)).len(), 1);
+        assert_eq!(timers.earliest(), None);
+        timers.schedule(id, at(500), nothing());
+        assert_eq!(timers.earliest(), Some(at(500)), "it may ask again");
+    }
+
+    #[test]
+    fn the_sleeper_is_woken_for_an_earlier_deadline_only() {
+        let timers = Timers::default();
+        let cx = Context::from_waker(Waker::noop());
+        timers.schedule(timers.new_id(), at(100), nothing());
+        assert!(timers.poll_changed(Some(at(100)), &cx).is_pending());
+        timers.schedule(timers.new_id(), at(200), nothing());
+        assert!(timers.poll_changed(Some(at(100)), &cx).is_pending());
+        timers.schedule(timers.new_id(), at(50), nothing());
+        assert!(timers.poll_changed(Some(at(100)), &cx).is_ready());
     }
 }

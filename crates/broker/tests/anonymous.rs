@@ -22,7 +22,8 @@ async fn they_are_let_in_as_the_chosen_user_where_that_is_wanted() {
         user_id: Some(user.to_owned()),
         ..Properties::default()
     };
-    wire.publish_with("", "q", &properties("visitor"), b"x").await;
+    wire.publish_with("", "q", &properties("visitor"), b"x")
+        .await;
     wire.quiet().await;
     wire.publish_with("", "q", &properties("guest"), b"x").await;
     assert_eq!(wire.expect_channel_closed().await.code, 406);

@@ -248,3 +248,20 @@ async fn a_blocked_client_may_go_away() {
     client.purge_queue("q").await.unwrap();
     support::until("the client to be gone", || broker.connection_count() == 1).await;
 }
+
+#[tokio::test]
+async fn a_body_that_is_only_half_there_counts_and_is_forgotten_with_its_channel() {
+    let broker = start(Broker::builder()).await;
+    let mut wire = Wire::open(&broker).await;
+    let mut half = Vec::new();
+    let channel = leveret_amqp_codec::ChannelId(1);
+    let publish = leveret_amqp_codec::method::basic::Publish::default();
+    let properties = leveret_amqp_codec::RawProperties::EMPTY;
+    leveret_amqp_codec::write_method(&mut half, channel, &publish);
+    leveret_amqp_codec::write_content_header(&mut half, channel, 60, 200_000, properties);
+    leveret_amqp_codec::write_body(&mut half, channel, &[0; 100_000], 131_072);
+    wire.send_bytes(&half).await;
+    support::until("the half to be counted", || broker.memory_used() >= 100_000).await;
+    drop(wire);
+    support::until("it to be forgotten", || broker.memory_used() == 0).await;
+}

@@ -175,3 +175,19 @@ async fn nothing_is_left_of_connections_that_came_and_went() {
     }
     soon("the end", broker.shutdown()).await;
 }
+
+#[tokio::test]
+async fn a_client_that_outlives_the_broker_is_told_so() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    client
+        .declare_queue("q", QueueOptions::default())
+        .await
+        .unwrap();
+    broker.shutdown().await;
+    let published = client.publish(Publish::to_queue("q", b"too late")).await;
+    assert!(published.unwrap_err().is_closed());
+    let declared = client.declare_queue("other", QueueOptions::default()).await;
+    assert!(declared.unwrap_err().is_closed());
+    assert!(client.get("q").await.unwrap_err().is_closed());
+}

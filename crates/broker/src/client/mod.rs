@@ -91,7 +91,7 @@ impl Client {
         options: ExchangeOptions,
     ) -> Result<(), Error> {
         let arguments = options.to_arguments().to_bytes();
-        self.inner.vhost.declare_exchange(&ExchangeDeclare {
+        self.vhost()?.declare_exchange(&ExchangeDeclare {
             name,
             kind: kind.name(),
             durable: options.durable,
@@ -107,7 +107,7 @@ impl Client {
     /// # Errors
     /// For the exchanges that every virtual host has.
     pub async fn delete_exchange(&self, name: &str) -> Result<(), Error> {
-        Ok(self.inner.vhost.delete_exchange(name, false)?)
+        Ok(self.vhost()?.delete_exchange(name, false)?)
     }
 
     /// Declares a queue; an empty name has the broker choose one, which is in the answer. Nothing happens when a queue of
@@ -129,10 +129,9 @@ impl Client {
             auto_delete: options.auto_delete,
             arguments: RawTable::from_validated_bytes(&arguments),
         };
-        let declared =
-            self.inner
-                .vhost
-                .declare_queue(self.inner.shared.now(), self.id(), &declare)?;
+        let declared = self
+            .vhost()?
+            .declare_queue(self.inner.shared.now(), self.id(), &declare)?;
         if declared.created && options.exclusive {
             let mut exclusive = self.inner.exclusive.lock();
             exclusive.retain(|queue| queue.strong_count() > 0);
@@ -302,7 +301,7 @@ impl Client {
         let (route, message) = {
             let mut publisher = self.inner.publisher.lock();
             let Publisher { cache, scratch } = &mut *publisher;
-            let route = self.inner.vhost.route(
+            let route = self.vhost()?.route(
                 cache,
                 publish.exchange,
                 publish.routing_key,
@@ -408,7 +407,7 @@ impl Client {
     /// # Errors
     /// When the exchange does not exist, or is of another type.
     pub async fn scheduled(&self, exchange: &str) -> Result<Vec<Scheduled>, Error> {
-        Ok(self.inner.vhost.delayed(exchange)?.list())
+        Ok(self.vhost()?.delayed(exchange)?.list())
     }
 
     /// Takes a message out of a delayed exchange before its time and gives it back; none when its time has come
@@ -421,7 +420,7 @@ impl Client {
         exchange: &str,
         id: u64,
     ) -> Result<Option<Message>, Error> {
-        Ok(self.inner.vhost.delayed(exchange)?.cancel(id))
+        Ok(self.vhost()?.delayed(exchange)?.cancel(id))
     }
 
     /// How a message with this key and these properties would be routed at this moment, binding by binding, with those
@@ -464,8 +463,16 @@ impl Client {
         Ok(held)
     }
 
-    fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Refusal> {
-        self.inner.vhost.queue(name, self.id())
+    /// The virtual host, as long as there is a broker.
+    fn vhost(&self) -> Result<&VirtualHost, Error> {
+        if self.inner.shared.registry.is_closing() {
+            return Err(Error::closed());
+        }
+        Ok(&self.inner.vhost)
+    }
+
+    fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Error> {
+        Ok(self.vhost()?.queue(name, self.id())?)
     }
 
     fn id(&self) -> ConnectionId {

@@ -115,12 +115,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what there is to do, then waits. Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.busy.enter();
+        let shared = Arc::clone(&self.shared);
+        let _busy = shared.busy.during();
         let mut buffers = BUFFERS.take();
         let result = self.poll_turn(cx, &mut buffers);
         buffers.output.clear();
         BUFFERS.set(buffers);
-        self.shared.busy.leave();
         result
     }
 

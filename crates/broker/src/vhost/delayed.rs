@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::VirtualHost;
 use crate::memory::MemoryGauge;
-use crate::timers::Due;
+use crate::timers::{Due, TimerId};
 
 /// The header that says by how many milliseconds a message is to be delayed.
 const X_DELAY: &str = "x-delay";
@@ -25,6 +25,7 @@ const DELAY_MAX_MS: i64 = 4_294_967_295;
 pub(crate) struct Delayed {
     exchange: Arc<str>,
     vhost: Weak<VirtualHost>,
+    timer: TimerId,
     state: Mutex<State>,
 }
 
@@ -48,10 +49,11 @@ pub struct Scheduled {
 }
 
 impl Delayed {
-    pub(super) fn new(exchange: Arc<str>, vhost: Weak<VirtualHost>) -> Arc<Self> {
+    pub(super) fn new(exchange: Arc<str>, vhost: &VirtualHost) -> Arc<Self> {
         Arc::new(Self {
             exchange,
-            vhost,
+            vhost: Weak::clone(&vhost.myself),
+            timer: vhost.services().timers.new_id(),
             state: Mutex::default(),
         })
     }
@@ -104,7 +106,7 @@ impl Delayed {
     fn set_timer(self: &Arc<Self>, vhost: &VirtualHost, timer: Option<Time>) {
         if let Some(at) = timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
-            vhost.services().timers.schedule(at, due);
+            vhost.services().timers.schedule(self.timer, at, due);
         }
     }
 }
@@ -159,6 +161,7 @@ impl Drop for Delayed {
         if let Some(vhost) = self.vhost.upgrade() {
             let held = self.state.get_mut().messages.values().map(cost).sum();
             vhost.services().memory.account(held, 0);
+            vhost.services().timers.cancel(self.timer);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Declaring and deleting exchanges (behaviour reference, sections 5.2 and 5.3).
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, ValueRef};
 
@@ -50,10 +50,7 @@ impl VirtualHost {
         let name: Arc<str> = Arc::from(&*name);
         let router = Router::new(kind, declare.arguments, self.services.names.seed())?;
         let capture = match kind {
-            ExchangeKind::Delayed => Some(Capture::Delay(Delayed::new(
-                Arc::clone(&name),
-                Weak::clone(&self.myself),
-            ))),
+            ExchangeKind::Delayed => Some(Capture::Delay(Delayed::new(Arc::clone(&name), self))),
             ExchangeKind::RecentHistory => Some(Capture::Keep(Arc::new(History::from_arguments(
                 declare.arguments,
             )?))),

@@ -112,13 +112,14 @@ impl VirtualHost {
             exchange.internal = internal;
             topology.add_exchange(exchange);
         }
+        let timer = services.timers.new_id();
         Arc::new_cyclic(|myself| Self {
             name,
             services,
             topology: RwLock::new(topology),
             generation: AtomicU64::new(0),
             dying: Mutex::default(),
-            undelivered: Undelivered::new(Weak::clone(myself)),
+            undelivered: Undelivered::new(Weak::clone(myself), timer),
             unroutable: UnroutableRing::default(),
             members: Mutex::default(),
             myself: Weak::clone(myself),

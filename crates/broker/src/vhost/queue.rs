@@ -19,7 +19,7 @@ use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::memory::MemoryGauge;
 use crate::outbox::{ConsumerKey, Outbox, Outgoing};
-use crate::timers::Due;
+use crate::timers::{Due, TimerId};
 
 /// What a queue was declared with.
 #[derive(Clone, Debug)]
@@ -96,6 +96,7 @@ pub(crate) struct QueueCell {
     id: QueueId,
     definition: QueueDefinition,
     vhost: Weak<VirtualHost>,
+    timer: TimerId,
     state: Mutex<State>,
 }
 
@@ -156,7 +157,7 @@ impl QueueCell {
     pub(crate) fn new(
         id: QueueId,
         definition: QueueDefinition,
-        vhost: Weak<VirtualHost>,
+        vhost: &VirtualHost,
         now: Time,
     ) -> Arc<Self> {
         let queue = Queue::new(definition.options.clone(), now);
@@ -171,7 +172,8 @@ impl QueueCell {
         Arc::new(Self {
             id,
             definition,
-            vhost,
+            vhost: Weak::clone(&vhost.myself),
+            timer: vhost.services().timers.new_id(),
             state: Mutex::new(state),
         })
     }
@@ -467,7 +469,7 @@ impl QueueCell {
         vhost.services().memory.account(before, after);
         if let Some(at) = afterwards.timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
-            vhost.services().timers.schedule(at, due);
+            vhost.services().timers.schedule(self.timer, at, due);
         }
         if afterwards.lease_ran_out {
             vhost.remove_queue_if(self, now, |_| true);
@@ -482,6 +484,17 @@ impl QueueCell {
                     reason,
                 });
             vhost.dead_letter(now, dead);
+        }
+    }
+}
+
+impl Drop for QueueCell {
+    /// A deadline may be years ahead; it is not to be kept for a queue that has gone.
+    fn drop(&mut self) {
+        if self.state.get_mut().timer_at.is_some()
+            && let Some(vhost) = self.vhost.upgrade()
+        {
+            vhost.services().timers.cancel(self.timer);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Declaring and deleting queues (behaviour reference, sections 6.1 and 6.4).
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use leveret_amqp_codec::RawTable;
 use leveret_queue_store::Time;
@@ -82,8 +82,7 @@ impl VirtualHost {
             });
         }
         let definition = self.define(&name, connection, declare)?;
-        let queue =
-            topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
+        let queue = topology.add_queue(|id| QueueCell::new(id, definition, self, now));
         let queue = Arc::clone(queue);
         self.topology_changed(topology);
         // The lease begins, if it has one; not under the topology's lock, because a timer may be woken.

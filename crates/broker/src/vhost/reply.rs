@@ -4,7 +4,7 @@
 //! be guessed. The token is an ordinary key of the default exchange, so responders of any protocol reach it, a mandatory
 //! answer comes back when the requester is gone, and the queue goes with its only consumer.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use leveret_queue_store::{QueueOptions, Time};
 
@@ -33,8 +33,7 @@ impl VirtualHost {
             dead_letter: None,
         };
         let mut topology = self.topology.write();
-        let queue =
-            topology.add_queue(|id| QueueCell::new(id, definition, Weak::clone(&self.myself), now));
+        let queue = topology.add_queue(|id| QueueCell::new(id, definition, self, now));
         let queue = Arc::clone(queue);
         self.topology_changed(topology);
         queue

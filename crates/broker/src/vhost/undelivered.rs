@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::VirtualHost;
 use super::queue::DeadLetter;
 use crate::memory::MemoryGauge;
-use crate::timers::Due;
+use crate::timers::{Due, TimerId};
 
 /// How long to wait before trying again. A target appears or makes room by somebody's doing, which takes its time.
 const RETRY_MS: u64 = 1_000;
@@ -21,6 +21,7 @@ const RETRY_MS: u64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Undelivered {
     vhost: Weak<VirtualHost>,
+    timer: TimerId,
     state: Mutex<State>,
 }
 
@@ -31,9 +32,10 @@ struct State {
 }
 
 impl Undelivered {
-    pub(super) fn new(vhost: Weak<VirtualHost>) -> Arc<Self> {
+    pub(super) fn new(vhost: Weak<VirtualHost>, timer: TimerId) -> Arc<Self> {
         Arc::new(Self {
             vhost,
+            timer,
             state: Mutex::default(),
         })
     }
@@ -54,7 +56,7 @@ impl Undelivered {
             vhost
                 .services()
                 .timers
-                .schedule(now.saturating_add(RETRY_MS), due);
+                .schedule(self.timer, now.saturating_add(RETRY_MS), due);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::confirms::Confirms;
 use super::tx::Transaction;
 use super::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
 use crate::error::Refusal;
+use crate::memory::Held;
 use crate::outbox::ConsumerKey;
 use crate::vhost::QueueCell;
 
@@ -85,6 +86,8 @@ pub(super) struct IncomingBody {
     pub(super) properties: Box<[u8]>,
     pub(super) announced: u64,
     pub(super) received: BytesMut,
+    /// Counts what was received against the memory limit.
+    pub(super) held: Held,
 }
 
 impl Channel {

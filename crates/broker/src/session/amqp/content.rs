@@ -1,5 +1,7 @@
 //! Messages that arrive frame by frame: large ones, and those cut in two by the end of a read.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use leveret_amqp_codec::{
     ChannelId, ContentHeader, EncodeMethod, FrameKind, RawFrame, RawProperties, method::basic,
@@ -10,7 +12,9 @@ use super::channel::{Channel, IncomingBody, IncomingContent};
 use super::publish::{Body, Publish, check_immediate, check_size};
 use super::{Failure, Session};
 use crate::error::Refusal;
+use crate::memory::Held;
 use crate::session::Output;
+use crate::vhost::Services;
 
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
 
@@ -53,10 +57,11 @@ impl Session {
             return Err(Failure::connection(method_expected()));
         }
         let size_max = self.core.shared.config.message_size_max();
+        let services = &self.core.shared.services;
         let complete = match frame.kind {
             FrameKind::Header => ContentHeader::decode(frame.payload, &self.core.limits)
                 .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))
-                .and_then(|header| channel.accept_header(&header, size_max)),
+                .and_then(|header| channel.accept_header(&header, size_max, services)),
             _ => channel.accept_body(frame.payload),
         };
         let complete = complete.map_err(|refusal| Failure {
@@ -110,6 +115,7 @@ impl Channel {
         &mut self,
         header: &ContentHeader<'_>,
         size_max: usize,
+        services: &Arc<Services>,
     ) -> Result<bool, Refusal> {
         let Some(content) = &mut self.content else {
             return Err(method_expected());
@@ -125,6 +131,7 @@ impl Channel {
             properties: header.properties.as_bytes().into(),
             announced: header.body_size,
             received: BytesMut::new(),
+            held: Held::new(services),
         });
         Ok(header.body_size == 0)
     }
@@ -142,6 +149,7 @@ impl Channel {
                 .reserve(FIRST_BODY_CAPACITY.max(payload.len()));
         }
         body.received.extend_from_slice(payload);
+        body.held.set(body.received.len());
         let received = body.received.len() as u64;
         if received > body.announced {
             return Err(Refusal::frame_error(
