@@ -403,7 +403,8 @@ async fn a_body_that_is_announced_but_does_not_come_takes_no_memory() {
         wires.push(wire);
     }
     broker.wait_idle().await;
-    assert_eq!(broker.memory_used(), 0);
+    // What has arrived counts, what was announced does not.
+    assert!(broker.memory_used() <= 100, "{}", broker.memory_used());
     assert_eq!(broker.connection_count(), 100);
 }
 
