@@ -213,6 +213,9 @@ impl Peer {
 
     /// The client reads what is there for it.
     fn write(&mut self) {
+        if self.output.is_empty() {
+            return;
+        }
         while !self.output.is_empty() {
             let mut slices: Vec<IoSlice<'_>> = Vec::new();
             self.output.slices(&mut slices);
