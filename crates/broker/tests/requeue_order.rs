@@ -227,3 +227,28 @@ async fn a_quorum_queue_counts_how_often_a_message_came_back() {
         "beyond its limit it is dropped"
     );
 }
+
+#[tokio::test]
+async fn what_waited_behind_a_single_active_consumer_was_not_delivered_when_its_channel_goes() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare_with("q", &table([("x-single-active-consumer", true.into())]))
+        .await;
+    wire.prefetch(1, false).await;
+    for tag in ["active", "waiting"] {
+        wire.consume_with(&basic::Consume {
+            queue: short("q"),
+            consumer_tag: short(tag),
+            ..Default::default()
+        })
+        .await;
+    }
+    wire.publish_all("q", 0..2).await;
+    assert_eq!(wire.deliveries(1).await, ["0"]);
+    wire.close().await;
+    let mut wire = Wire::open(&broker).await;
+    for (text, redelivered) in [("0", true), ("1", false)] {
+        let message = wire.get("q").await.expect("both have come back");
+        assert_eq!((message.text(), message.redelivered), (text, redelivered));
+    }
+}

@@ -170,9 +170,12 @@ impl Session {
         };
         channel.flush_acks(now);
         channel.closing = true;
+        // The youngest first: the single active consumer of a queue is most likely the oldest, and were it to go before
+        // the others, each of them would be given messages and hand them back as redelivered.
         let consumers: Vec<_> = channel
             .consumers
             .iter()
+            .rev()
             .map(|(_, consumer)| (Arc::clone(channel.queue_of(consumer)), consumer.id))
             .collect();
         for (queue, consumer) in consumers {
