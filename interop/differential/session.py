@@ -35,7 +35,7 @@ class Channel:
     """What a client knows of one of its channels."""
 
     def __init__(self):
-        self.outstanding = []       # (sort key, tag, consumer or None), oldest first
+        self.outstanding = []       # ((step, consumer, tag), tag), oldest first
         self.settled_in_tx = []     # what comes back when the transaction is rolled back
         self.consumers = {}         # tag: whether it is to acknowledge
         self.confirming, self.published, self.unconfirmed = False, 0, set()
@@ -110,7 +110,17 @@ class Session:
             do = do if self.channels[conn, channel].transactional else "tx.select"
         if do == "confirm.select" and self.channels[conn, channel].transactional and self.number % 4:
             return
+        if self._returns_from_several(self.channels[conn, channel], do, fields):
+            return
         self._call(conn, channel, do, fields)
+
+    def _returns_from_several(self, state, do, fields):
+        """Whether this gives back or rejects deliveries of several consumers at once.
+
+        RabbitMQ does so consumer by consumer, in the order of their tags, leveret in the order of the deliveries.
+        """
+        together = do in ("basic.recover", "basic.recover-async") or do == "basic.nack" and fields.get("multiple")
+        return together and len({key[1] for key, _ in state.outstanding}) > 1
 
     def _special(self, conn, channel, do, fields):
         """Operations that are not simply a method on an open channel."""
