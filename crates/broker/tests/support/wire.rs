@@ -622,8 +622,8 @@ impl Wire {
         self.call(&close, "channel.close-ok").await;
     }
 
-    /// Says goodbye, and hears that it was heard.
-    pub(crate) async fn close(mut self) {
+    /// Says goodbye and hears that it was heard; the socket is still open.
+    pub(crate) async fn say_goodbye(&mut self) {
         let close = connection::Close {
             reply_code: 200,
             reply_text: short("bye"),
@@ -632,6 +632,12 @@ impl Wire {
         };
         self.send_on(0, &close).await;
         self.expect_on(0, "connection.close-ok").await;
+    }
+
+    /// Says goodbye, and closes the socket as a client does.
+    pub(crate) async fn close(mut self) {
+        self.say_goodbye().await;
+        self.send_end().await;
         self.expect_end().await;
     }
 }

@@ -12,7 +12,8 @@ use super::{Phase, Session};
 use crate::error::Refusal;
 use crate::session::Output;
 
-/// How long a client has to answer our connection.close when heartbeats do not say.
+/// How long a client has to answer our connection.close, or to close the socket after our close-ok, unless its
+/// heartbeats are more frequent. RabbitMQ waits as long.
 const CLOSE_TIMEOUT_MS: u64 = 30_000;
 
 /// What is wrong with a method that cannot be read. RabbitMQ answers what ends too early with its own words.
@@ -115,13 +116,26 @@ impl Session {
             method_id: method.1,
         };
         write_method(out.buffer(), ChannelId::CONNECTION, &close);
+        self.phase = Phase::Closing {
+            deadline: self.closing_deadline(now),
+        };
+    }
+
+    /// After close-ok the client closes the socket, as RabbitMQ has it. If we did, a client with several threads could
+    /// see the end of the connection before it has read close-ok, or lose close-ok to the reset that answers what
+    /// another thread was still sending.
+    pub(super) fn leave_closing_to_client(&mut self, now: Time) {
+        self.phase = Phase::Dropping {
+            until: self.closing_deadline(now),
+        };
+    }
+
+    fn closing_deadline(&self, now: Time) -> Time {
         let patience = match self.core.negotiated.heartbeat_s {
             0 => CLOSE_TIMEOUT_MS,
-            seconds => u64::from(seconds) * 1000,
+            seconds => CLOSE_TIMEOUT_MS.min(u64::from(seconds) * 1000),
         };
-        self.phase = Phase::Closing {
-            deadline: now.saturating_add(patience),
-        };
+        now.saturating_add(patience)
     }
 
     /// The broker or its operator wants the connection closed.
@@ -143,6 +157,7 @@ impl Session {
         }
     }
 
+    /// The client is not told why, and only after a while, so that guessing passwords is slow.
     pub(super) fn drop_silently(&mut self, now: Time) {
         let until = now.saturating_add(self.core.shared.config.refusal_delay_ms());
         self.phase = Phase::Dropping { until };

@@ -9,9 +9,9 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::Time;
 
+use super::Session;
 use super::channel::{Channel, Mode};
 use super::confirms::Confirms;
-use super::{Phase, Session};
 use crate::error::Refusal;
 use crate::session::Output;
 use crate::vhost::{
@@ -36,7 +36,7 @@ impl Session {
             Method::ConnectionClose(_) => {
                 self.release_everything(now, out);
                 write_method(out.buffer(), ChannelId::CONNECTION, &connection::CloseOk {});
-                self.phase = Phase::Closed;
+                self.leave_closing_to_client(now);
                 Ok(())
             }
             // Users whose credentials do not expire have nothing to refresh; RabbitMQ agrees all the same.

@@ -122,7 +122,7 @@ enum Phase {
     Closing {
         deadline: Time,
     },
-    /// The client is not told why; the socket stays open for a while so that guessing passwords is slow.
+    /// All is said. What still comes is thrown away until the client closes the socket, or we do at that time.
     Dropping {
         until: Time,
     },
