@@ -396,3 +396,34 @@ async fn a_key_without_an_exchange_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn letters_that_wait_for_a_target_are_forgotten_with_their_virtual_host() {
+    let broker = broker().await;
+    assert!(broker.create_vhost("v"));
+    let greeting = support::Greeting {
+        vhost: "v",
+        ..support::Greeting::default()
+    };
+    let mut wire = greeting.open_channel(&broker).await;
+    let arguments = table([
+        ("x-queue-type", "quorum".into()),
+        ("x-overflow", "reject-publish".into()),
+        ("x-dead-letter-exchange", "missing".into()),
+        ("x-dead-letter-strategy", "at-least-once".into()),
+    ])
+    .to_bytes();
+    let declare = leveret_amqp_codec::method::queue::Declare {
+        queue: support::short("q"),
+        durable: true,
+        arguments: leveret_amqp_codec::RawTable::from_validated_bytes(&arguments),
+        ..Default::default()
+    };
+    wire.declare_queue(&declare).await;
+    wire.publish("", "q", "m").await;
+    reject_next(&mut wire, "q").await;
+    assert!(broker.memory_used() > 0, "the letter is kept");
+    assert!(broker.delete_vhost("v"));
+    wire.expect_connection_closed().await;
+    assert_eq!(broker.memory_used(), 0);
+}

@@ -158,6 +158,7 @@ impl VirtualHost {
         for queue in self.queues() {
             self.remove_queue_if(&queue, now, |_| true);
         }
+        self.undelivered.forget(&self.services.memory);
         let mut topology = self.topology.write();
         topology.close();
         self.topology_changed(topology);

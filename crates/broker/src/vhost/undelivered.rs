@@ -17,7 +17,8 @@ const RETRY_MS: u64 = 1_000;
 /// What a virtual host's quorum queues with `x-dead-letter-strategy: at-least-once` could not get rid of: the dead letter
 /// exchange is missing, routes to no queue, or a queue behind it is full.
 ///
-/// The letters count against the memory limit, and go when their queue is deleted. Its lock is innermost.
+/// The letters count against the memory limit, and go at the next try after their queue was deleted, or with the virtual
+/// host. Its lock is innermost.
 #[derive(Debug)]
 pub(super) struct Undelivered {
     vhost: Weak<VirtualHost>,
@@ -58,6 +59,12 @@ impl Undelivered {
                 .timers
                 .schedule(self.timer, now.saturating_add(RETRY_MS), due);
         }
+    }
+
+    /// Forgets everything: the virtual host is being deleted, and nobody will try again.
+    pub(super) fn forget(&self, memory: &MemoryGauge) {
+        let letters = std::mem::take(&mut self.state.lock().letters);
+        memory.account(letters.iter().map(cost).sum(), 0);
     }
 }
 
