@@ -187,3 +187,25 @@ async fn without_select_there_is_nothing_to_commit_or_roll_back() {
         "PRECONDITION_FAILED - channel is not transactional"
     );
 }
+
+#[tokio::test]
+async fn a_mandatory_message_is_returned_when_its_queue_has_gone_before_the_commit() {
+    let broker = broker().await;
+    let mut wire = with_transaction(&broker).await;
+    wire.publish_mandatory("", "q", "m").await;
+    wire.delete("q").await;
+    wire.send(&tx::Commit {}).await;
+    assert_eq!(wire.returned().await.text(), "m");
+    wire.expect("tx.commit-ok").await;
+}
+
+#[tokio::test]
+async fn a_message_arrives_in_the_queue_that_has_the_name_at_the_commit() {
+    let broker = broker().await;
+    let mut wire = with_transaction(&broker).await;
+    wire.publish("", "q", "m").await;
+    wire.delete("q").await;
+    wire.declare("q").await;
+    commit(&mut wire).await;
+    assert_eq!(wire.count("q").await, 1);
+}

@@ -195,6 +195,26 @@ impl VirtualHost {
         }
         Ok(route)
     }
+
+    /// A route found some time ago, with the queues that have its queues' names now. Bindings do not count again.
+    pub(crate) fn renew(&self, route: Arc<Route>) -> Arc<Route> {
+        let topology = self.topology.read();
+        let is_there = |queue: &Arc<QueueCell>| {
+            let now = topology.queue(queue.name());
+            now.is_some_and(|now| Arc::ptr_eq(now, queue))
+        };
+        if route.queues.iter().all(is_there) {
+            return route;
+        }
+        let queues = route.queues.iter();
+        Arc::new(Route {
+            queues: queues
+                .filter_map(|queue| topology.queue(queue.name()).cloned())
+                .collect(),
+            captures: route.captures.clone(),
+            follows_from_key: false,
+        })
+    }
 }
 
 impl VirtualHost {

@@ -49,7 +49,10 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let transaction = self.take_transaction(id)?;
-        for held in transaction.publishes {
+        let vhost = self.vhost()?;
+        for mut held in transaction.publishes {
+            // A queue may have been deleted since, and declared again.
+            held.route = vhost.renew(held.route);
             // The number is only there to learn of a refusal.
             self.core.send(now, id, held, Some(0), out);
         }
