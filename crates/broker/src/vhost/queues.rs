@@ -148,10 +148,10 @@ impl VirtualHost {
         }
         let mut problem = None;
         let deleted = self.remove_queue_if(&queue, now, |counts| {
-            if delete.if_unused && counts.consumers > 0 {
-                problem = Some("in use");
-            } else if delete.if_empty && counts.ready > 0 {
+            if delete.if_empty && counts.ready > 0 {
                 problem = Some("not empty");
+            } else if delete.if_unused && counts.consumers > 0 {
+                problem = Some("in use");
             }
             problem.is_none()
         });
