@@ -67,7 +67,9 @@ def shrink(operations, differs, attempts=200):
 def show_operation(operation):
     fields = {key: value for key, value in operation.items() if key not in ("conn", "channel", "do")}
     text = json.dumps(fields)
-    return f"c{operation['conn']}/{operation['channel']} {operation['do']} {text if len(text) < 400 else text[:400] + '...'}"
+    if len(text) > 400:
+        text = text[:400] + "..."
+    return f"c{operation['conn']}/{operation['channel']} {operation['do']} {text}"
 
 
 def show_entry(entry):

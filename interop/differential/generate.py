@@ -43,8 +43,8 @@ class Generator:
         # Where something may live for no time, nothing is given back: leveret removes what is overdue as soon as it
         # returns, RabbitMQ only at the head of the queue.
         self.zero_ttl = self._one_in(5)
-        # RabbitMQ holds back consumers that do not acknowledge, too, while those of a channel that do have reached
-        # their common limit; leveret does not.
+        # RabbitMQ holds back consumers that do not acknowledge, too, while a channel has reached a common limit, and
+        # counts what was taken with basic.get before; leveret does neither.
         self.global_limit = not self.zero_ttl and self._one_in(4)
         # leveret forgets whom BCC named once a message is in its queues, so a dead one goes without them.
         self.dead_letters = not self._one_in(3)
@@ -159,7 +159,9 @@ class Generator:
     def _bind_exchange(self):
         # Not from one exchange of everybody's to another: that binding would outlive the list.
         destination = self.random.choice(list(self.exchanges) or EXCHANGES)
-        return {"do": "exchange.bind", "destination": "" if self._one_in(30) else destination, "source": self._exchange(),
+        if self._one_in(30):
+            destination = ""
+        return {"do": "exchange.bind", "destination": destination, "source": self._exchange(),
                 "routing_key": self._binding_key(), "no_wait": self._one_in(12), "arguments": self._binding_arguments()}
 
     def _unbind_exchange(self):
@@ -282,8 +284,8 @@ class Generator:
         if self._one_in(4 if self.theme == "routing" else 9):
             properties["headers"] = self._headers()
         if self._one_in(12):
-            keys = ["A", [["S", key] for key in self.random.sample(QUEUES + ["a", "a.b"], self.random.choice([0, 1, 2]))]]
-            properties.setdefault("headers", {})[self._copies()] = keys
+            keys = self.random.sample(QUEUES + ["a", "a.b"], self.random.choice([0, 1, 2]))
+            properties.setdefault("headers", {})[self._copies()] = ["A", [["S", key] for key in keys]]
         if self._one_in(150):
             wrong = self.random.choice([["S", "q0"], ["A", [["I", 1], ["S", "q1"]]], ["V", None], ["I", 3]])
             properties.setdefault("headers", {})[self._copies()] = wrong
@@ -293,7 +295,8 @@ class Generator:
                 {"correlation_id": "c", "message_id": "m", "app_id": "a", "cluster_id": "k", "type": "t"},
                 {"timestamp": 0}, {"timestamp": 1 << 40}, {"content_type": ""}, {"headers": {}}])
         if self._one_in(150):
-            properties |= self.random.choice([{"user_id": "bob"}, {"reply_to": "amq.rabbitmq.reply-to"}, {"user_id": ""}])
+            properties |= self.random.choice([{"user_id": "bob"}, {"user_id": ""},
+                                              {"reply_to": "amq.rabbitmq.reply-to"}])
         return operation | {"properties": properties}
 
     def _copies(self):
@@ -317,8 +320,9 @@ class Generator:
         if self._one_in(5):
             operation["arguments"]["x-priority"] = self._int(self.random.choice([-1, 0, 1, 5]))
         if self._one_in(30):
-            operation["arguments"] = self.random.choice([{"x-priority": ["S", "1"]}, {"x-foo": ["I", 1]},
-                                                         {"x-priority": ["V", None]}, {"x-cancel-on-ha-failover": ["t", True]}])
+            operation["arguments"] = self.random.choice([
+                {"x-priority": ["S", "1"]}, {"x-priority": ["V", None]}, {"x-foo": ["I", 1]},
+                {"x-cancel-on-ha-failover": ["t", True]}])
         return operation
 
     def _no_ack(self):
@@ -330,7 +334,7 @@ class Generator:
         return {"do": "basic.cancel", "consumer_tag": "t%d" % self.random.randrange(25), "no_wait": self._one_in(10)}
 
     def _get(self):
-        return {"do": "basic.get", "queue": self._queue(), "no_ack": self._no_ack()}
+        return {"do": "basic.get", "queue": self._queue(), "no_ack": self.global_limit or self._no_ack()}
 
     def _settle(self):
         do = self.random.choice(["basic.ack", "basic.ack", "basic.nack", "basic.nack", "basic.reject"])
@@ -390,6 +394,6 @@ class Generator:
             wire.frame(wire.HEARTBEAT, 0, b""),
             wire.frame(wire.METHOD, 1, b"\0\x3c\0\x0a"),
             struct.pack(">BHI", wire.METHOD, 1, wire.FRAME_MAX + 1) + bytes(wire.FRAME_MAX + 2),
-            wire.method(1, "queue.purge", queue="q9") + wire.method(1, "basic.qos") + publish + wire.content(1, {}, b"body"),
+            wire.method(1, "queue.purge", queue="q9") + publish + wire.content(1, {}, b"body"),
         ])
         return {"do": "raw", "hex": bad.hex()}

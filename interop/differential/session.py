@@ -137,6 +137,9 @@ class Session:
         elif do == "disconnect":
             self._disconnect(conn)
         elif do == "drop":
+            if len([owner for owner, _ in self.channels if owner == conn]) > 1:
+                self._disconnect(conn)
+                return True
             connection.socket.close()
             self._forget(conn, "dropped by us")
         else:
@@ -325,6 +328,13 @@ class Session:
         self.owner = {name: owner for name, owner in self.owner.items() if owner != conn}
 
     def _disconnect(self, conn):
+        """Closes the channels first, one after the other: in which order the broker would is not defined, and what
+        comes back from one may go to the next.
+        """
+        for channel in sorted(channel for owner, channel in self.channels if owner == conn):
+            if (conn, channel) in self.channels:
+                self.connections[conn].send(channel, "channel.close", reply_code=200)
+                self._read_until(conn, channel, ("channel.close-ok",))
         self.connections[conn].close()
         self._forget(conn, "closed by us")
 
@@ -387,7 +397,7 @@ class Session:
 
     def _finish(self):
         """Closes the connections, takes what is in the queues and deletes everything."""
-        self.inbox, self.ended, self.number = [], {}, "end"
+        self.inbox, self.ended, self.number = [], {}, len(self.transcript)
         for conn in sorted(self.connections):
             if self._alive(conn):
                 self._disconnect(conn)
