@@ -59,7 +59,8 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let vhost = self.vhost()?;
-        // A tag of a consumer that is there is the first thing RabbitMQ looks at, before the queue.
+        let name = self.queue_name(id, consume.queue)?;
+        // RabbitMQ looks for a consumer of that tag before it looks for the queue.
         let tags = self.channels.get(&id).map(|channel| &channel.tags);
         if tags.is_some_and(|tags| tags.contains_key(&*consume.consumer_tag)) {
             return Err(Refusal::not_allowed(format!(
@@ -67,7 +68,6 @@ impl Session {
                 consume.consumer_tag
             )));
         }
-        let name = self.queue_name(id, consume.queue)?;
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(());
         };
