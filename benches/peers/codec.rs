@@ -21,6 +21,9 @@ use traffic::{
 /// How many publishes and how many bytes of bodies a codec found.
 type Found = (usize, usize);
 
+/// Reads all messages and tells what it found.
+type Reader = fn(&[u8]) -> Found;
+
 fn read_ours(mut input: &[u8]) -> Found {
     let limits = Limits::default();
     let mut found = (0, 0);
@@ -92,7 +95,7 @@ fn decode(c: &mut Criterion) {
     for (name, input, body_size) in &cases {
         let mut group = c.benchmark_group(format!("decode/{name}"));
         group.throughput(Throughput::Elements(MESSAGES as u64));
-        let codecs: [(&str, fn(&[u8]) -> Found); 3] = [
+        let codecs: [(&str, Reader); 3] = [
             ("leveret", read_ours),
             ("leveret_owned", read_ours_owned),
             ("amq-protocol", read_theirs),
