@@ -1,8 +1,8 @@
 //! Publishes orders for consumers in other languages.
 //!
-//! `leveret-interop-orders FANOUT TOPIC HEADERS COUNT` publishes COUNT orders to each of the three exchanges at
-//! `AMQP_URL`. The body of order `n` is its number, its routing key `order.REGION.STATE`; headers and properties say the
-//! same in the types that AMQP has for it. The program ends with status 0 once every order is confirmed.
+//! `leveret-interop-orders EXCHANGE... COUNT` publishes COUNT orders to each EXCHANGE of the broker at
+//! `AMQP_URL`. The body of order `n` is its number, its routing key `order.REGION.STATE`; headers and properties say
+//! the same in the types that AMQP has for it. The program ends with status 0 once every order is confirmed.
 
 use std::error::Error;
 
@@ -81,7 +81,10 @@ fn properties(number: u16, region: &str, state: &str) -> BasicProperties {
         "cents".into(),
         AMQPValue::LongLongInt(i64::from(number) << 33),
     );
-    headers.insert("express".into(), AMQPValue::Boolean(number.is_multiple_of(2)));
+    headers.insert(
+        "express".into(),
+        AMQPValue::Boolean(number.is_multiple_of(2)),
+    );
     BasicProperties::default()
         .with_content_type("text/plain".into())
         .with_delivery_mode(2)

@@ -1,6 +1,7 @@
 """Celery, with a worker in a process of its own."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import signal
@@ -40,10 +41,10 @@ def worker(*options):
             print(read(log), file=sys.stderr)
             raise
         finally:
-            # The session is the worker's own, and its children's.
-            with contextlib.suppress(ProcessLookupError):
+            if process.poll() is None:
+                # The group is the worker's own, with its children.
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                process.wait()
 
 
 def read(log):
@@ -59,15 +60,28 @@ def wait_for(condition, what):
         time.sleep(0.05)
 
 
-def clean(broker):
-    """Have the exchange and queue of the tasks deleted after the check."""
-    broker._queues.append(QUEUE)
-    broker._exchanges.extend([QUEUE, QUEUE + ".events", QUEUE + ".control.pidbox"])
+def celery_check(function):
+    """Put `function` on the list of checks, and have the queue and exchanges of the tasks deleted after it."""
+
+    @check
+    @functools.wraps(function)
+    def checked(broker):
+        # The application declares its queue once and remembers, but the queue went with the check before.
+        with app.connection_for_write() as connection:
+            app.amqp.queues[QUEUE](connection.default_channel).declare()
+        try:
+            function()
+        finally:
+            channel = broker.channel()
+            channel.queue_delete(QUEUE)
+            for exchange in (QUEUE, f"{QUEUE}.events", f"{QUEUE}.control.pidbox"):
+                channel.exchange_delete(exchange)
+
+    return checked
 
 
-@check
-def tasks_run_and_their_results_come_back(broker):
-    clean(broker)
+@celery_check
+def tasks_run_and_their_results_come_back():
     with worker("--concurrency", "2"):
         same(add.delay(2, 3).get(timeout=RESULT_LIMIT), 5, "a result")
         results = [add.delay(number, number) for number in range(100)]
@@ -76,18 +90,16 @@ def tasks_run_and_their_results_come_back(broker):
             give_up.delay().get(timeout=RESULT_LIMIT)
 
 
-@check
-def a_failed_task_is_tried_again_after_its_countdown(broker):
-    clean(broker)
+@celery_check
+def a_failed_task_is_tried_again_after_its_countdown():
     with worker("--concurrency", "2"):
         begun = time.monotonic()
         same(fail_twice.delay().get(timeout=RESULT_LIMIT), 2, "retries")
         holds(time.monotonic() - begun >= 0.6, "two countdowns have gone by")
 
 
-@check
-def a_countdown_holds_a_task_back_and_an_expired_one_is_not_run(broker):
-    clean(broker)
+@celery_check
+def a_countdown_holds_a_task_back_and_an_expired_one_is_not_run():
     with worker("--concurrency", "2"):
         begun = time.monotonic()
         same(add.apply_async((1, 1), countdown=1).get(timeout=RESULT_LIMIT), 2, "the delayed result")
@@ -96,9 +108,8 @@ def a_countdown_holds_a_task_back_and_an_expired_one_is_not_run(broker):
             add.apply_async((1, 1), countdown=0.5, expires=0.1).get(timeout=RESULT_LIMIT)
 
 
-@check
-def chains_and_groups_pass_results_on(broker):
-    clean(broker)
+@celery_check
+def chains_and_groups_pass_results_on():
     with worker("--concurrency", "2"):
         same(chain(add.s(1, 2), add.s(3), add.s(4)).delay().get(timeout=RESULT_LIMIT), 10, "the end of the chain")
         results = group(add.s(number, number) for number in range(10)).delay()
@@ -106,9 +117,8 @@ def chains_and_groups_pass_results_on(broker):
         same(total.delay([3, 4]).get(timeout=RESULT_LIMIT), 7, "a list as argument")
 
 
-@check
-def workers_answer_remote_control(broker):
-    clean(broker)
+@celery_check
+def workers_answer_remote_control():
     with worker("--concurrency", "1"), worker("--concurrency", "1"):
         replies = app.control.ping(timeout=SOON, limit=2)
         same(sorted(next(iter(reply.values()))["ok"] for reply in replies), ["pong", "pong"], "answers")
@@ -116,9 +126,8 @@ def workers_answer_remote_control(broker):
         same({stats["broker"]["transport"] for stats in statistics.values()}, {"amqp"}, "transports")
 
 
-@check
-def without_a_worker_a_task_waits_for_one(broker):
-    clean(broker)
+@celery_check
+def without_a_worker_a_task_waits_for_one():
     result = add.delay(20, 22)
     time.sleep(QUIET)
     same(result.ready(), False, "ready")
@@ -126,9 +135,8 @@ def without_a_worker_a_task_waits_for_one(broker):
         same(result.get(timeout=RESULT_LIMIT), 42, "the result")
 
 
-@check
-def the_task_of_a_killed_worker_is_given_to_another(broker):
-    clean(broker)
+@celery_check
+def the_task_of_a_killed_worker_is_given_to_another():
     with tempfile.TemporaryDirectory() as directory:
         marker = pathlib.Path(directory, "begun")
         with worker("--pool", "solo") as first:

@@ -100,9 +100,8 @@ def compressed_messages_and_headers_arrive_as_they_were(broker):
 @check
 def a_simple_queue_keeps_the_order(broker):
     with connect() as connection:
-        name = broker.queue_name()
-        broker._exchanges.append(name)
-        with connection.SimpleQueue(name) as simple:
+        exchange = Exchange(broker.exchange_name(), "direct", durable=False)
+        with connection.SimpleQueue(Queue(broker.queue_name(), exchange, routing_key="in", durable=False)) as simple:
             for number in range(100):
                 simple.put({"number": number})
             got = []
