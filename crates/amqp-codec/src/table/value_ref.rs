@@ -170,24 +170,42 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// An integer, also that of a timestamp.
+    fn as_whole_number(self) -> Option<i128> {
+        match self {
+            Self::Timestamp(seconds) => Some(seconds.into()),
+            _ => self.as_integer().map(i128::from),
+        }
+    }
+
     /// An integer or a float. Integers beyond 2^53 are rounded, which matters only where one is compared with a float.
     #[expect(clippy::cast_precision_loss, reason = "a float cannot say more")]
     fn as_number(self) -> Option<f64> {
         self.as_float()
-            .or_else(|| self.as_integer().map(|number| number as f64))
+            .or_else(|| self.as_whole_number().map(|number| number as f64))
+    }
+
+    fn as_octets(self) -> Option<&'a [u8]> {
+        match self {
+            Self::LongString(octets) | Self::ByteArray(octets) => Some(octets),
+            _ => None,
+        }
     }
 
     /// Whether a message header with the value `header` satisfies a binding that asks for `self`.
     ///
-    /// As in RabbitMQ, numbers are equal whatever their width and whether they are integers or floats, but values of
-    /// different kinds never are: neither the string `"1"` nor `true` is 1. [`Void`](Self::Void) is satisfied by any
-    /// value. Tables and arrays must be the same to the byte.
+    /// As in RabbitMQ, numbers are equal whatever their type (integers, floats, timestamps), and so are strings and byte
+    /// arrays, but values of different kinds never are: neither the string `"1"` nor `true` is 1.
+    /// [`Void`](Self::Void) is satisfied by any value. Tables and arrays must be the same to the byte.
     #[must_use]
     pub fn matches(self, header: ValueRef<'_>) -> bool {
-        if let (Some(wanted), Some(found)) = (self.as_integer(), header.as_integer()) {
+        if let (Some(wanted), Some(found)) = (self.as_whole_number(), header.as_whole_number()) {
             return wanted == found;
         }
         if let (Some(wanted), Some(found)) = (self.as_number(), header.as_number()) {
+            return wanted == found;
+        }
+        if let (Some(wanted), Some(found)) = (self.as_octets(), header.as_octets()) {
             return wanted == found;
         }
         matches!(self, Self::Void) || self == header
@@ -220,6 +238,9 @@ mod tests {
         assert!(ValueRef::F32(0.5).matches(ValueRef::F64(0.5)));
         assert!(ValueRef::I32(5).matches(ValueRef::F64(5.0)));
         assert!(!ValueRef::F64(5.5).matches(ValueRef::I32(5)));
+        assert!(ValueRef::Timestamp(1).matches(ValueRef::F64(1.0)));
+        assert!(ValueRef::Timestamp(1).matches(ValueRef::U8(1)));
+        assert!(!ValueRef::Timestamp(u64::MAX).matches(ValueRef::I64(-1)));
     }
 
     #[test]
@@ -233,14 +254,18 @@ mod tests {
         for other in [
             ValueRef::LongString(b"1"),
             ValueRef::Bool(true),
-            ValueRef::Timestamp(1),
             ValueRef::Decimal { scale: 0, value: 1 },
             ValueRef::Void,
         ] {
             assert!(!one.matches(other), "{other:?}");
             assert!(other == ValueRef::Void || !other.matches(one), "{other:?}");
         }
-        assert!(!ValueRef::LongString(b"a").matches(ValueRef::ByteArray(b"a")));
+    }
+
+    #[test]
+    fn strings_match_byte_arrays() {
+        assert!(ValueRef::LongString(b"a").matches(ValueRef::ByteArray(b"a")));
+        assert!(!ValueRef::LongString(b"a").matches(ValueRef::ByteArray(b"b")));
     }
 
     #[test]
