@@ -330,14 +330,13 @@ pub(super) fn compared() -> impl Iterator<Item = &'static str> {
         .chain(std::iter::once(QUEUE_TYPE))
 }
 
-/// Integers of different widths are equal; anything else must be of the same kind.
+/// Values are compared as RabbitMQ compares them: by what they say, whatever the type of number or string.
 pub(super) fn equivalent(received: Option<ValueRef<'_>>, current: Option<ValueRef<'_>>) -> bool {
     match (received, current) {
         (None, None) => true,
-        (Some(received), Some(current)) => match (received.as_integer(), current.as_integer()) {
-            (Some(received), Some(current)) => received == current,
-            _ => received == current,
-        },
+        // Here a void is a value like any other, and asks for nothing.
+        (Some(ValueRef::Void), Some(current)) => current == ValueRef::Void,
+        (Some(received), Some(current)) => received.matches(current),
         _ => false,
     }
 }
