@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use leveret_queue_store::Time;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::auth::{Identity, LoginRefused};
@@ -186,19 +186,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> io::Result<Poll<Step>> {
         let Buffers { input, output, .. } = buffers;
         input.clear();
+        input.reserve(self.unread.len() + READ_SIZE);
         input.extend_from_slice(&self.unread);
-        // Filled with zeros once; later reads overwrite what is there.
-        input.resize(self.unread.len() + READ_SIZE, 0);
-        let mut read = ReadBuf::new(&mut input[self.unread.len()..]);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
-            Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(result) => result?,
-        }
-        let received = read.filled().len();
-        if received == 0 {
+        let Poll::Ready(received) = pin!(self.stream.read_buf(input)).poll(cx) else {
+            return Ok(Poll::Pending);
+        };
+        if received? == 0 {
             return Ok(Poll::Ready(Step::PeerClosed));
         }
-        input.truncate(self.unread.len() + received);
         self.session.handle_input(now, input, output);
         self.keep_unread(input);
         self.start_login();
