@@ -222,3 +222,17 @@ async fn a_limit_in_bytes_is_not_supported() {
         (540, "NOT_IMPLEMENTED - prefetch_size!=0 (10)")
     );
 }
+
+#[tokio::test]
+async fn a_limit_for_each_consumer_lifts_the_shared_one() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare("q").await;
+    wire.prefetch(1, true).await;
+    wire.consume("q").await;
+    wire.publish_all("q", ["1", "2", "3"]).await;
+    assert_eq!(wire.deliveries(1).await, ["1"]);
+    wire.quiet().await;
+    wire.prefetch(10, false).await;
+    assert_eq!(wire.deliveries(2).await, ["2", "3"]);
+}

@@ -35,18 +35,17 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(());
         };
-        if qos.global {
-            channel.global_prefetch = qos.prefetch_count;
-            let limit = if qos.prefetch_count == 0 {
-                usize::MAX
-            } else {
-                usize::from(qos.prefetch_count)
-            };
-            if channel.gate.set_limit(limit) {
-                channel.poll_queues(now);
-            }
-        } else {
+        // RabbitMQ 3.10 lifts the shared limit when it is told the one for each consumer.
+        channel.global_prefetch = if qos.global { qos.prefetch_count } else { 0 };
+        if !qos.global {
             channel.prefetch = qos.prefetch_count;
+        }
+        let limit = match channel.global_prefetch {
+            0 => usize::MAX,
+            count => usize::from(count),
+        };
+        if channel.gate.set_limit(limit) {
+            channel.poll_queues(now);
         }
         reply(out, id, &basic::QosOk {})
     }
