@@ -158,7 +158,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.poll_write_rest(cx, now)?.is_ready() {
                 return Ok(Poll::Ready(Step::Done));
             }
-        } else if self.outbox.poll_ready(cx).is_ready() {
+        } else if self.session.has_deliveries() || self.outbox.poll_ready(cx).is_ready() {
+            // Also those that were taken out of the outbox when the socket had no room for them.
             self.deliver(cx, now, &mut buffers.output)?;
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));

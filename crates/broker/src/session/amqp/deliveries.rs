@@ -21,6 +21,11 @@ impl Session {
         !self.inbox.is_empty()
     }
 
+    /// Whether something was taken out of the outbox and has not been encoded yet.
+    pub(crate) fn has_deliveries(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     pub(super) fn send_deliveries(&mut self, now: Time, enough: usize, out: &mut Output) {
         loop {
             if self.inbox.is_empty() {
