@@ -61,7 +61,7 @@ fn command_limit_counts_until_the_line_feed() {
     check_accepted(TIGHT, "DISCONNECT\r\n\n\0");
     check_at_last_byte(
         TIGHT,
-        "XXXXXXXXXXXXX",
+        "ZORPZORPZORPZ",
         &DecodeError::CommandTooLong { limit: 12 },
     );
 }
