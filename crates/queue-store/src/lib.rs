@@ -59,6 +59,7 @@ mod gate;
 mod message;
 mod options;
 mod queue;
+mod stored;
 mod time;
 
 pub use effect::{DeathReason, Delivery, DeliveryId, Effect, Published};
@@ -67,6 +68,7 @@ pub use gate::Gate;
 pub use message::{Message, MessageParts};
 pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
 pub use queue::{Browsed, ConsumerId, Queue, UnackedDelivery};
+pub use stored::{PageId, PageSlot, PagedMessage, Stored};
 pub use time::Time;
 
 /// Runs the example of the README as a test.
