@@ -24,6 +24,11 @@ use crate::args::Args;
 use crate::error::Error;
 use crate::settings::Settings;
 
+/// Chosen by measurement: with two busy threads a message costs about half of what it does with the allocator of glibc.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(exit_code) => exit_code,
