@@ -1,1 +1,0 @@
-//! Nothing of its own: the benches are the files beside this one.
