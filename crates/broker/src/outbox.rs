@@ -60,6 +60,19 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.items.is_empty() {
+            return Poll::Ready(());
+        }
+        match &self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
 impl Outbox {
     pub(crate) fn new(busy: BusyCount) -> Arc<Self> {
         Arc::new(Self {
@@ -93,8 +106,19 @@ impl Outbox {
 
     /// Moves everything into `into`, which must be empty and lends its capacity to the outbox.
     pub(crate) fn take(&self, into: &mut VecDeque<Outgoing>) {
-        debug_assert!(into.is_empty(), "items would change places");
+        self.move_out(&mut self.state.lock(), into);
+    }
+
+    /// [`Outbox::take`] if [`Outbox::poll_ready`], under one lock.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Outgoing>) -> Poll<()> {
         let mut state = self.state.lock();
+        let ready = state.poll_ready(cx);
+        self.move_out(&mut state, into);
+        ready
+    }
+
+    fn move_out(&self, state: &mut State, into: &mut VecDeque<Outgoing>) {
+        debug_assert!(into.is_empty(), "items would change places");
         if !state.items.is_empty() {
             std::mem::swap(&mut state.items, into);
             self.busy.leave();
@@ -111,15 +135,7 @@ impl Outbox {
 
     /// Ready when there is something to take; else the task is woken by the next item.
     pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock();
-        if !state.items.is_empty() {
-            return Poll::Ready(());
-        }
-        match &state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => state.waker = Some(cx.waker().clone()),
-        }
-        Poll::Pending
+        self.state.lock().poll_ready(cx)
     }
 
     /// Nothing is accepted from now on; returns what was still waiting.

@@ -9,10 +9,14 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use leveret_queue_store::ConsumerId;
 
+use super::delivery::Source;
 use super::{Client, Delivery};
 use crate::connection::Registration;
-use crate::outbox::{Outbox, Outgoing};
-use crate::vhost::QueueCell;
+use crate::outbox::{Outbox, Outgoing, WINDOW_BYTES};
+
+/// How many bytes of messages are taken before the window hears of it, unless all that is there has been taken. An
+/// eighth keeps the queue at work while the rest is looked at, and spares nearly every message the trouble.
+const TAKEN_BYTES_MAX: usize = WINDOW_BYTES / 8;
 
 /// Receives the messages of a queue, in order; also a [`Stream`] of them.
 ///
@@ -21,11 +25,14 @@ use crate::vhost::QueueCell;
 /// place, while deliveries that were taken remain to be settled.
 #[derive(Debug)]
 pub struct Consumer {
-    client: Client,
+    /// Stays connected as long as it has consumers.
+    _client: Client,
     outbox: Arc<Outbox>,
-    queue: Arc<QueueCell>,
+    source: Arc<Source>,
     id: ConsumerId,
     inbox: VecDeque<Outgoing>,
+    /// Bytes of messages that were taken and still count in the window.
+    taken: usize,
     over: bool,
     /// Tells the broker's end to the outbox.
     _registration: Registration,
@@ -36,15 +43,16 @@ impl Consumer {
         client: Client,
         registration: Registration,
         outbox: Arc<Outbox>,
-        queue: Arc<QueueCell>,
+        source: Source,
         id: ConsumerId,
     ) -> Self {
         Self {
-            client,
+            _client: client,
             outbox,
-            queue,
+            source: Arc::new(source),
             id,
             inbox: VecDeque::new(),
+            taken: 0,
             over: false,
             _registration: registration,
         }
@@ -73,28 +81,30 @@ impl Consumer {
             }
             match self.inbox.pop_front() {
                 Some(Outgoing::Deliver { delivery, .. }) => {
-                    let size = delivery.message.size_bytes();
-                    let clock = self.client.inner.shared.clock.clone();
-                    if self.outbox.window().leave(size) {
-                        self.queue.poll(clock.now());
+                    self.taken += delivery.message.size_bytes();
+                    if self.inbox.is_empty() || self.taken >= TAKEN_BYTES_MAX {
+                        self.leave_window();
                     }
-                    return Poll::Ready(Some(Delivery::new(
-                        clock,
-                        Arc::clone(&self.queue),
-                        delivery,
-                    )));
+                    return Poll::Ready(Some(Delivery::new(&self.source, delivery)));
                 }
                 Some(Outgoing::ConsumerCancelled { .. } | Outgoing::Close { .. }) => {
                     self.over = true
                 }
                 Some(_) => {}
                 None => {
-                    if self.outbox.poll_ready(cx).is_pending() {
+                    if self.outbox.poll_take(cx, &mut self.inbox).is_pending() {
                         return Poll::Pending;
                     }
-                    self.outbox.take(&mut self.inbox);
                 }
             }
+        }
+    }
+
+    /// Has the queue fill the room again that was made.
+    fn leave_window(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if self.outbox.window().leave(taken) {
+            self.source.queue.poll(self.source.clock.now());
         }
     }
 }
@@ -109,8 +119,8 @@ impl Stream for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let now = self.client.inner.shared.now();
-        self.queue.cancel_and_return(now, self.id, || {
+        let now = self.source.clock.now();
+        self.source.queue.cancel_and_return(now, self.id, || {
             let waiting = self.inbox.drain(..).chain(self.outbox.close());
             let ids = waiting.filter_map(|item| match item {
                 Outgoing::Deliver { delivery, .. } => delivery.id,

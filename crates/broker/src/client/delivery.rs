@@ -14,24 +14,23 @@ use crate::vhost::QueueCell;
 /// Deliveries to a consumer with `no_ack` are settled already.
 #[derive(Debug)]
 pub struct Delivery {
-    clock: Clock,
-    queue: Arc<QueueCell>,
-    /// None once it is settled.
-    id: Option<DeliveryId>,
+    /// None once it is settled. What need not be settled holds on to nothing.
+    unsettled: Option<(Arc<Source>, DeliveryId)>,
     message: Message,
     redelivered: bool,
 }
 
+/// Where deliveries come from and go back to.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) queue: Arc<QueueCell>,
+    pub(super) clock: Clock,
+}
+
 impl Delivery {
-    pub(super) fn new(
-        clock: Clock,
-        queue: Arc<QueueCell>,
-        delivery: leveret_queue_store::Delivery,
-    ) -> Self {
+    pub(super) fn new(source: &Arc<Source>, delivery: leveret_queue_store::Delivery) -> Self {
         Self {
-            clock,
-            queue,
-            id: delivery.id,
+            unsettled: delivery.id.map(|id| (Arc::clone(source), id)),
             message: delivery.message,
             redelivered: delivery.redelivered,
         }
@@ -95,9 +94,9 @@ impl Delivery {
     }
 
     fn settle(&mut self, how: Settlement) {
-        if let Some(id) = self.id.take() {
-            self.queue
-                .settle(self.clock.now(), std::iter::once(id), how);
+        if let Some((source, id)) = self.unsettled.take() {
+            let now = source.clock.now();
+            source.queue.settle(now, std::iter::once(id), how);
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::vhost::{
     QueueDeclare, QueueDelete, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
 };
 
+use delivery::Source;
+
 pub use confirm::Confirm;
 pub use consumer::Consumer;
 pub use delivery::Delivery;
@@ -312,7 +314,7 @@ impl Client {
         };
         let now = self.inner.shared.now();
         self.inner.vhost.capture(now, &route, &message);
-        if route.queues.is_empty() {
+        let Some((last, others)) = route.queues.split_last() else {
             if route.captures.is_empty() {
                 self.inner.vhost.note_unroutable(now, &message);
             }
@@ -321,11 +323,12 @@ impl Client {
             } else {
                 Ok(())
             };
-        }
+        };
         let mut refused = Vec::new();
-        for queue in &route.queues {
+        for queue in others {
             queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
         }
+        last.publish(now, std::iter::once((message, 0)), &mut refused);
         if refused.is_empty() {
             Ok(())
         } else {
@@ -371,7 +374,14 @@ impl Client {
                     self.inner.vhost.queue_phrase(queue)
                 )),
             })?;
-        Ok(Consumer::new(self.clone(), registration, outbox, cell, id))
+        let source = self.source(cell);
+        Ok(Consumer::new(
+            self.clone(),
+            registration,
+            outbox,
+            source,
+            id,
+        ))
     }
 
     /// Takes one message if there is one; it must be settled like one from a consumer.
@@ -381,8 +391,8 @@ impl Client {
     pub async fn get(&self, queue: &str) -> Result<Option<Delivery>, Error> {
         let queue = self.queue(queue)?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
-        Ok(taken
-            .map(|(delivery, _)| Delivery::new(self.inner.shared.clock.clone(), queue, delivery)))
+        let source = Arc::new(self.source(queue));
+        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery)))
     }
 
     /// Looks at the first `limit` messages that are ready, in the order in which they will be delivered, and leaves them
@@ -469,6 +479,11 @@ impl Client {
             return Err(Error::closed());
         }
         Ok(&self.inner.vhost)
+    }
+
+    fn source(&self, queue: Arc<QueueCell>) -> Source {
+        let clock = self.inner.shared.clock.clone();
+        Source { queue, clock }
     }
 
     fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Error> {

@@ -12,8 +12,8 @@ use leveret_queue_store::{
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::VirtualHost;
 use super::arguments::QueueType;
+use super::{Services, VirtualHost};
 use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
@@ -96,6 +96,7 @@ pub(crate) struct QueueCell {
     id: QueueId,
     definition: QueueDefinition,
     vhost: Weak<VirtualHost>,
+    services: Arc<Services>,
     timer: TimerId,
     state: Mutex<State>,
 }
@@ -173,6 +174,7 @@ impl QueueCell {
             id,
             definition,
             vhost: Weak::clone(&vhost.myself),
+            services: Arc::clone(&vhost.services),
             timer: vhost.services().timers.new_id(),
             state: Mutex::new(state),
         })
@@ -456,21 +458,19 @@ impl QueueCell {
     pub(super) fn follow_up(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
         afterwards.wakers.into_iter().for_each(Waker::wake);
         let (before, after) = afterwards.memory;
-        if before == after
-            && afterwards.timer.is_none()
-            && afterwards.dead.is_empty()
-            && !afterwards.lease_ran_out
-        {
+        if before != after {
+            self.services.memory.account(before, after);
+        }
+        if let Some(at) = afterwards.timer {
+            let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
+            self.services.timers.schedule(self.timer, at, due);
+        }
+        if afterwards.dead.is_empty() && !afterwards.lease_ran_out {
             return;
         }
         let Some(vhost) = self.vhost.upgrade() else {
             return;
         };
-        vhost.services().memory.account(before, after);
-        if let Some(at) = afterwards.timer {
-            let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
-            vhost.services().timers.schedule(self.timer, at, due);
-        }
         if afterwards.lease_ran_out {
             vhost.remove_queue_if(self, now, |_| true);
         }
@@ -491,10 +491,8 @@ impl QueueCell {
 impl Drop for QueueCell {
     /// A deadline may be years ahead; it is not to be kept for a queue that has gone.
     fn drop(&mut self) {
-        if self.state.get_mut().timer_at.is_some()
-            && let Some(vhost) = self.vhost.upgrade()
-        {
-            vhost.services().timers.cancel(self.timer);
+        if self.state.get_mut().timer_at.is_some() {
+            self.services.timers.cancel(self.timer);
         }
     }
 }
@@ -514,40 +512,46 @@ impl State {
         }
     }
 
+    /// Puts deliveries, and nothing else is to be among the effects, into the outbox of the consumer that gets them.
+    fn push(
+        &self,
+        consumer: ConsumerId,
+        deliveries: impl Iterator<Item = Effect>,
+    ) -> Option<Waker> {
+        let link = self.links.get(consumer.index()).and_then(Option::as_ref);
+        let Some((_, link)) = link else {
+            debug_assert!(false, "deliveries for a consumer that is not there");
+            deliveries.for_each(drop);
+            return None;
+        };
+        link.outbox.push(deliveries.map(|effect| match effect {
+            Effect::Deliver { delivery, .. } => Outgoing::Deliver {
+                channel: link.channel,
+                consumer: link.key,
+                delivery,
+            },
+            other => unreachable!("{other:?} is no delivery"),
+        }))
+    }
+
     fn carry_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
-        let mut pending = effects.drain(..).peekable();
-        while let Some(effect) = pending.next() {
-            match effect {
-                Effect::Deliver { consumer, delivery } => {
-                    let Some((_, link)) = self.links.get(consumer.index()).and_then(Option::as_ref)
-                    else {
-                        debug_assert!(false, "a delivery for a consumer that is not there");
-                        continue;
-                    };
-                    // All that follows for the same consumer goes under one lock of its outbox.
-                    let first = Outgoing::Deliver {
-                        channel: link.channel,
-                        consumer: link.key,
-                        delivery,
-                    };
-                    let rest = std::iter::from_fn(|| {
-                        match pending.next_if(|next| matches!(next, Effect::Deliver { consumer: to, .. } if *to == consumer))? {
-                            Effect::Deliver { delivery, .. } => {
-                                Some(Outgoing::Deliver { channel: link.channel, consumer: link.key, delivery })
-                            }
-                            _ => None,
-                        }
-                    });
-                    afterwards
-                        .wakers
-                        .extend(link.outbox.push(std::iter::once(first).chain(rest)));
-                }
-                Effect::Dead {
+        let mut pending = effects.drain(..);
+        loop {
+            // All that one consumer gets in a row goes under one lock of its outbox.
+            let (to, run) = deliveries_in_a_row(pending.as_slice());
+            if let Some(consumer) = to {
+                let deliveries = pending.by_ref().take(run);
+                afterwards.wakers.extend(self.push(consumer, deliveries));
+                continue;
+            }
+            match pending.next() {
+                None => break,
+                Some(Effect::Dead {
                     message, reason, ..
-                } => afterwards.dead.push((message, reason)),
-                Effect::Expired => afterwards.lease_ran_out = true,
+                }) => afterwards.dead.push((message, reason)),
+                Some(Effect::Expired) => afterwards.lease_ran_out = true,
                 // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
-                _ => {}
+                Some(_) => {}
             }
         }
         drop(pending);
@@ -566,4 +570,14 @@ impl State {
             afterwards.timer = Some(deadline);
         }
     }
+}
+
+/// Who gets the first effect, if it is a delivery, and how many deliveries to the same consumer stand there in a row.
+fn deliveries_in_a_row(effects: &[Effect]) -> (Option<ConsumerId>, usize) {
+    let Some(Effect::Deliver { consumer, .. }) = effects.first() else {
+        return (None, 0);
+    };
+    let is_same =
+        |effect: &&Effect| matches!(effect, Effect::Deliver { consumer: to, .. } if to == consumer);
+    (Some(*consumer), effects.iter().take_while(is_same).count())
 }
