@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::alarms::Alarm;
 use crate::auth::{Authenticator, UserTable};
 use crate::client::Client;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
+use crate::disk::DiskSpace;
 use crate::error::{Error, Refusal};
 use crate::net::{self, Listener};
 use crate::shared::Shared;
@@ -21,6 +23,7 @@ pub struct Builder {
     config: Config,
     authenticator: Option<Arc<dyn Authenticator>>,
     virtual_clock: Option<VirtualClock>,
+    disk_space: Option<Arc<dyn DiskSpace>>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -64,6 +67,23 @@ impl Builder {
     /// connections.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.config.memory_limit = bytes;
+        self
+    }
+
+    /// Who tells how much disk is free. Without this, and by default, the disk is not watched: a broker that keeps
+    /// everything in memory fills none.
+    ///
+    /// It is asked when the broker starts, then every ten seconds, and more often when little more than the
+    /// [limit](Self::disk_free_limit) is free.
+    pub fn disk_space(mut self, disk_space: impl DiskSpace) -> Self {
+        self.disk_space = Some(Arc::new(disk_space));
+        self
+    }
+
+    /// How many bytes of [disk](Self::disk_space) must be free; with less, publishers wait as they do for
+    /// [memory](Self::memory_limit), until there is as much again. 50 MB unless set, as in RabbitMQ; 0 for no limit.
+    pub fn disk_free_limit(mut self, bytes: u64) -> Self {
+        self.config.disk_free_limit = bytes;
         self
     }
 
@@ -142,12 +162,8 @@ impl Builder {
     /// # Panics
     /// Outside a tokio runtime with time and IO enabled.
     #[expect(
-        clippy::unused_async,
-        reason = "opening a data directory will have to wait, and is part of starting"
-    )]
-    #[expect(
         clippy::disallowed_methods,
-        reason = "the broker's own task is started here"
+        reason = "the broker's own tasks are started here"
     )]
     pub async fn start(self) -> Result<Broker, Error> {
         let mut sockets = Vec::new();
@@ -162,7 +178,11 @@ impl Builder {
         let authenticator = self
             .authenticator
             .unwrap_or_else(|| Arc::new(UserTable::guest()));
-        let shared = Shared::new(self.config, clock, authenticator);
+        let shared = Shared::new(self.config, clock, authenticator, self.disk_space);
+        if let Some(probe) = shared.services.disk.probe() {
+            // Before anybody can publish.
+            net::measure_disk(&shared, &probe).await;
+        }
         let timers = tokio::spawn(net::run_timers(Arc::clone(&shared)));
         let mut broker = Broker {
             shared,
@@ -173,10 +193,12 @@ impl Builder {
             let listener = Listener::start(socket, Arc::clone(&broker.shared))
                 .map_err(|source| Error::listen("a socket".to_owned(), source))?;
             broker.listeners.push(listener);
+        let disk_gauge = tokio::spawn(net::run_disk_gauge(Arc::clone(&shared)));
         }
         Ok(broker)
     }
 }
+            disk_gauge,
 
 /// A running broker.
 ///
@@ -196,6 +218,7 @@ impl Broker {
     }
 
     /// The addresses on which AMQP clients are served, with their real ports, in the order in which they were asked
+    disk_gauge: JoinHandle<()>,
     /// for.
     #[must_use]
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
@@ -261,6 +284,43 @@ impl Broker {
     pub async fn wait_idle(&self) {
         // Between two looks every task that is ready gets its turn; one quiet look could fall between a wake-up and the
         // task that it wakes.
+    /// The memory limit in bytes; `usize::MAX` when there is none.
+    #[must_use]
+    pub fn memory_limit(&self) -> usize {
+        self.shared.services.memory.limit()
+    }
+
+    /// Changes the [memory limit](Builder::memory_limit), which acts at once: publishers have to wait if messages take
+    /// more, and need not if they take less than nine tenths of it.
+    pub fn set_memory_limit(&self, bytes: usize) {
+        self.shared.services.memory.set_limit(bytes);
+    }
+
+    /// How many bytes of disk were free when that was measured last; none without a [probe](Builder::disk_space), and
+    /// none until it has answered.
+    #[must_use]
+    pub fn disk_free(&self) -> Option<u64> {
+        self.shared.services.disk.free()
+    }
+
+    /// How many bytes of disk have to be free.
+    #[must_use]
+    pub fn disk_free_limit(&self) -> u64 {
+        self.shared.services.disk.limit()
+    }
+
+    /// Changes [how much disk must be free](Builder::disk_free_limit), and compares it at once with what was measured
+    /// last.
+    pub fn set_disk_free_limit(&self, bytes: u64) {
+        self.shared.services.disk.set_limit(bytes);
+    }
+
+    /// What runs low at the moment, so that publishers have to wait.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.shared.services.alarms.raised()
+    }
+
         const QUIET_LOOKS: u32 = 8;
         let mut quiet = 0;
         while quiet < QUIET_LOOKS {
@@ -296,3 +356,4 @@ impl Drop for Broker {
         self.timers.abort();
     }
 }
+        self.disk_gauge.abort();

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(crate) struct Config {
     pub(crate) amqp_listeners: Vec<SocketAddr>,
     pub(crate) memory_limit: usize,
+    pub(crate) disk_free_limit: u64,
     pub(crate) handshake_timeout: Duration,
     pub(crate) refusal_delay: Duration,
     pub(crate) shutdown_timeout: Duration,
@@ -29,6 +30,7 @@ impl Default for Config {
             amqp_listeners: Vec::new(),
             memory_limit: usize::MAX,
             handshake_timeout: Duration::from_secs(10),
+            disk_free_limit: 50_000_000,
             refusal_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(5),
             connections_max: 100_000,

@@ -53,6 +53,7 @@
 //! | Nobody is bound | The message is dropped. Published as [mandatory](Publish::mandatory), it comes back in the [`Error`]. |
 //! | A queue is full | As its [`Overflow`] says: the oldest make room, or the new one is refused. Without a length limit a queue is never full. |
 //! | The [memory limit](Builder::memory_limit) is reached | Publishers wait until a tenth of it is free: in this process in the [`Confirm`], with a socket because it is no longer read from. Consumers go on. |
+//! | The disk is [nearly full](Builder::disk_free_limit) | The same, until it is not. Only for a broker that was given a [`DiskSpace`]. |
 //! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. |
 //! | A [`Delivery`] is dropped | It goes back to its old place and is marked as redelivered, so a worker that panics loses nothing. |
 //! | A [`Consumer`] is dropped | What it was given and has not taken goes back. What was taken remains to be settled. |
@@ -110,7 +111,8 @@
 //!
 //! # Runtime
 //!
-//! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for each listener, and one for
+//! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for the disk if it is
+//! watched, one for each listener, and one for
 //! each connection. Either flavour will do. There are no features to choose from.
 //!
 //! # What it is not
@@ -122,6 +124,7 @@
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
 //! - Not finished: STOMP, WebSocket, TLS, accounts, permissions and the management API are not there yet.
 
+mod alarms;
 mod arguments;
 mod auth;
 mod broker;
@@ -130,6 +133,7 @@ mod client;
 mod clock;
 mod config;
 mod connection;
+mod disk;
 mod error;
 mod exchange;
 mod expiration;
@@ -144,6 +148,7 @@ mod shared;
 mod timers;
 mod vhost;
 
+pub use alarms::Alarm;
 pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
 pub use broker::{Broker, Builder};
 pub use client::{
@@ -151,6 +156,7 @@ pub use client::{
     Publish, QueueInfo, QueueOptions, QueueType,
 };
 pub use clock::VirtualClock;
+pub use disk::DiskSpace;
 pub use error::Error;
 pub use leveret_amqp_codec::{Properties, Table, Value};
 pub use leveret_queue_store::{Message, Time};

@@ -1,12 +1,9 @@
 //! How much memory messages take, and the alarm that stops publishers.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
-use crate::outbox::{Outbox, Outgoing};
+use crate::alarms::{Alarm, Alarms};
 use crate::vhost::Services;
 
 /// What a message in a queue costs beside its own bytes, for the account: its place in the queue, the reference count,
@@ -20,21 +17,16 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct MemoryGauge {
     used: AtomicUsize,
-    limit: usize,
-    alarm: AtomicBool,
-    blocked: Mutex<Vec<Weak<Outbox>>>,
-    /// For publishers in this process.
-    over: Notify,
+    limit: AtomicUsize,
+    alarms: Arc<Alarms>,
 }
 
 impl MemoryGauge {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, alarms: Arc<Alarms>) -> Self {
         Self {
             used: AtomicUsize::new(0),
-            limit,
-            alarm: AtomicBool::new(false),
-            blocked: Mutex::default(),
-            over: Notify::new(),
+            limit: AtomicUsize::new(limit),
+            alarms,
         }
     }
 
@@ -50,72 +42,56 @@ impl MemoryGauge {
     pub(crate) fn account(&self, before: usize, after: usize) {
         if after > before {
             let used = self.used.fetch_add(after - before, Ordering::Relaxed) + (after - before);
-            if used > self.limit && !self.alarm.swap(true, Ordering::SeqCst) {
-                tracing::warn!(
-                    used,
-                    limit = self.limit,
-                    "memory alarm: publishers are blocked"
-                );
-                // A queue may have emptied between the sum and the alarm.
-                self.release_if_low();
+            if used > self.limit() {
+                self.raise();
             }
         } else if before > after {
             self.used.fetch_sub(before - after, Ordering::Relaxed);
-            if self.alarm.load(Ordering::Relaxed) {
+            if self.alarms.is_raised(Alarm::Memory) {
                 self.release_if_low();
             }
+        }
+    }
+
+    fn raise(&self) {
+        if self.alarms.raise(Alarm::Memory) {
+            let (used, limit) = (self.used(), self.limit());
+            tracing::warn!(used, limit, "memory alarm: publishers are blocked");
+            // A queue may have emptied between the sum and the alarm.
+            self.release_if_low();
         }
     }
 
     fn release_if_low(&self) {
-        let low = self.limit - self.limit / 10;
-        if self.used.load(Ordering::SeqCst) > low || !self.alarm.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        tracing::info!(limit = self.limit, "memory alarm is over");
-        self.over.notify_waiters();
-        let blocked = std::mem::take(&mut *self.blocked.lock());
-        for waker in blocked
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter_map(|outbox| outbox.push([Outgoing::Unblocked]))
-        {
-            waker.wake();
+        let limit = self.limit();
+        if self.used.load(Ordering::SeqCst) <= self.low() && self.alarms.end(Alarm::Memory) {
+            tracing::info!(limit, "memory alarm is over");
         }
     }
 
-    /// Whether publishers must wait now.
-    pub(crate) fn is_alarmed(&self) -> bool {
-        self.alarm.load(Ordering::Relaxed)
-    }
-
-    /// Has [`Outgoing::Unblocked`] sent when the alarm is over. False when it is over already: then nothing will come.
-    pub(crate) fn wait_until_released(&self, outbox: &Arc<Outbox>) -> bool {
-        let mut blocked = self.blocked.lock();
-        // Checked under the lock that the release takes after clearing the alarm, so no waiter is forgotten.
-        if !self.alarm.load(Ordering::SeqCst) {
-            return false;
-        }
-        blocked.retain(|known| known.strong_count() > 0);
-        blocked.push(Arc::downgrade(outbox));
-        true
-    }
-
-    /// Waits until publishers need not wait any more.
-    pub(crate) async fn released(&self) {
-        loop {
-            // Asked for before the alarm is looked at, so that its end in between is not missed.
-            let over = self.over.notified();
-            if !self.is_alarmed() {
-                return;
-            }
-            over.await;
-        }
+    /// How much may be held when the alarm ends.
+    fn low(&self) -> usize {
+        let limit = self.limit();
+        limit - limit / 10
     }
 
     /// Bytes counted at the moment.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit, which acts at once: an alarm is raised, or ends if what is held is below nine tenths.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::SeqCst);
+        if self.used() > limit {
+            self.raise();
+        } else {
+            self.release_if_low();
+        }
     }
 }
 
@@ -138,6 +114,16 @@ impl Held {
         self.services.memory.account(self.bytes, bytes);
         self.bytes = bytes;
     }
+
+    /// Counts so many bytes more.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.set(self.bytes.saturating_add(bytes));
+    }
+
+    /// Whether the memory alarm could not end as long as this lives.
+    pub(crate) fn is_too_much(&self) -> bool {
+        self.bytes > self.services.memory.low()
+    }
 }
 
 impl Drop for Held {
@@ -148,34 +134,38 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
-    use crate::busy::BusyCount;
 
-    #[test]
-    fn the_alarm_rises_above_the_limit_and_falls_below_nine_tenths() {
-        let gauge = MemoryGauge::new(1000);
-        gauge.account(0, 1000);
-        assert!(!gauge.is_alarmed());
-        gauge.account(0, 1);
-        assert!(gauge.is_alarmed());
-        gauge.account(101, 1);
-        assert!(gauge.is_alarmed(), "901 bytes are still too many");
-        gauge.account(1, 0);
-        assert!(!gauge.is_alarmed());
+    fn gauge(limit: usize) -> (MemoryGauge, Arc<Alarms>) {
+        let alarms = Arc::new(Alarms::default());
+        (MemoryGauge::new(limit, Arc::clone(&alarms)), alarms)
     }
 
     #[test]
-    fn whoever_waits_is_told_once() {
-        let gauge = MemoryGauge::new(10);
-        let outbox = Outbox::new(BusyCount::default());
-        assert!(!gauge.wait_until_released(&outbox), "there is no alarm");
-        gauge.account(0, 11);
-        assert!(gauge.wait_until_released(&outbox));
-        gauge.account(11, 0);
-        let mut items = VecDeque::new();
-        outbox.take(&mut items);
-        assert!(matches!(items.make_contiguous(), [Outgoing::Unblocked]));
+    fn the_alarm_rises_above_the_limit_and_falls_below_nine_tenths() {
+        let (gauge, alarms) = gauge(1000);
+        gauge.account(0, 1000);
+        assert!(!alarms.is_any_raised());
+        gauge.account(0, 1);
+        assert!(alarms.is_any_raised());
+        gauge.account(101, 1);
+        assert!(alarms.is_any_raised(), "901 bytes are still too many");
+        gauge.account(1, 0);
+        assert!(!alarms.is_any_raised());
+    }
+
+    #[test]
+    fn a_changed_limit_acts_at_once() {
+        let (gauge, alarms) = gauge(1000);
+        gauge.account(0, 500);
+        gauge.set_limit(499);
+        assert!(alarms.is_raised(Alarm::Memory));
+        gauge.set_limit(500);
+        assert!(
+            alarms.is_raised(Alarm::Memory),
+            "nine tenths hold here too, so that the alarm does not flicker"
+        );
+        gauge.set_limit(556);
+        assert!(!alarms.is_raised(Alarm::Memory));
     }
 }

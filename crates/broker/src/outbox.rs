@@ -32,7 +32,7 @@ pub(crate) enum Outgoing {
         channel: ChannelId,
         consumer: ConsumerKey,
     },
-    /// The memory alarm is over.
+    /// All alarms are over.
     Unblocked,
     /// The broker wants the connection closed.
     Close { code: ReplyCode, text: String },

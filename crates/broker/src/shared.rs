@@ -7,11 +7,13 @@ use std::sync::Arc;
 use leveret_queue_store::Time;
 use parking_lot::RwLock;
 
+use crate::alarms::Alarms;
 use crate::auth::Authenticator;
 use crate::busy::BusyCount;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::Registry;
+use crate::disk::{DiskGauge, DiskSpace};
 use crate::memory::MemoryGauge;
 use crate::random::RandomNames;
 use crate::timers::Timers;
@@ -42,10 +44,14 @@ impl Shared {
         config: Config,
         clock: Clock,
         authenticator: Arc<dyn Authenticator>,
+        disk_space: Option<Arc<dyn DiskSpace>>,
     ) -> Arc<Self> {
+        let alarms = Arc::new(Alarms::default());
         let services = Arc::new(Services {
             timers: Timers::default(),
-            memory: MemoryGauge::new(config.memory_limit),
+            memory: MemoryGauge::new(config.memory_limit, Arc::clone(&alarms)),
+            disk: DiskGauge::new(disk_space, config.disk_free_limit, Arc::clone(&alarms)),
+            alarms,
             names: config
                 .name_seed
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
@@ -114,7 +120,8 @@ impl Shared {
     pub(crate) fn is_idle(&self) -> bool {
         let now = self.now();
         // Timers first: what leaves them has entered the count before.
-        let nothing_due = self.services.timers.earliest().is_none_or(|at| at > now);
+        let nothing_due = self.services.timers.earliest().is_none_or(|at| at > now)
+            && self.services.disk.next_at() > now;
         nothing_due && self.busy.is_idle()
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use leveret_amqp_codec::method::tx;
 use leveret_broker::Broker;
-use support::{Wire, broker, table};
+use support::{Wire, broker, start, table, until};
 
 async fn with_transaction(broker: &Broker) -> Wire {
     let mut wire = Wire::open(broker).await;
@@ -208,4 +208,46 @@ async fn a_message_arrives_in_the_queue_that_has_the_name_at_the_commit() {
     wire.declare("q").await;
     commit(&mut wire).await;
     assert_eq!(wire.count("q").await, 1);
+}
+
+#[tokio::test]
+async fn what_it_holds_counts_against_the_memory_limit() {
+    let broker = broker().await;
+    let mut wire = with_transaction(&broker).await;
+    wire.publish("", "q", vec![0; 10_000]).await;
+    wire.publish("", "q", vec![0; 10_000]).await;
+    wire.quiet().await;
+    assert!(broker.memory_used() >= 20_000);
+    roll_back(&mut wire).await;
+    assert_eq!(broker.memory_used(), 0);
+    wire.publish("", "q", vec![0; 10_000]).await;
+    wire.quiet().await;
+    let held = broker.memory_used();
+    commit(&mut wire).await;
+    assert!(
+        (10_000..=held).contains(&broker.memory_used()),
+        "it is not counted twice"
+    );
+    wire.publish("", "q", vec![0; 50_000]).await;
+    drop(wire);
+    until("the rest to be forgotten", || broker.memory_used() <= held).await;
+}
+
+#[tokio::test]
+async fn one_that_alone_would_block_everybody_is_refused() {
+    let broker = start(Broker::builder().memory_limit(100_000)).await;
+    let mut wire = with_transaction(&broker).await;
+    for _ in 0..9 {
+        wire.publish("", "q", vec![0; 9_000]).await;
+    }
+    wire.quiet().await;
+    wire.publish("", "q", vec![0; 9_000]).await;
+    let closed = wire.expect_channel_closed().await;
+    assert_eq!(closed.code, 406);
+    assert_eq!(
+        closed.text,
+        "PRECONDITION_FAILED - the transaction holds more than the memory limit allows"
+    );
+    assert_eq!(broker.memory_used(), 0);
+    assert_eq!(broker.alarms(), []);
 }

@@ -14,7 +14,7 @@ use crate::vhost::Services;
 /// futures do.
 pub struct Confirm {
     result: Option<Result<(), Error>>,
-    /// While publishers are held up by the memory alarm.
+    /// While publishers are held up by an alarm.
     released: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -28,9 +28,9 @@ impl std::fmt::Debug for Confirm {
 
 impl Confirm {
     pub(super) fn new(result: Result<(), Error>, services: &Arc<Services>) -> Self {
-        let released = services.memory.is_alarmed().then(|| {
+        let released = services.alarms.is_any_raised().then(|| {
             let services = Arc::clone(services);
-            Box::pin(async move { services.memory.released().await })
+            Box::pin(async move { services.alarms.released().await })
                 as Pin<Box<dyn Future<Output = ()> + Send>>
         });
         Self {

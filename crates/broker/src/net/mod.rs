@@ -1,8 +1,10 @@
 //! Sockets and tasks: the only part of the broker that waits for anything. No protocol is decided here.
 
 mod connection;
+mod disk;
 mod listener;
 mod timer;
 
+pub(crate) use disk::{measure_disk, run_disk_gauge};
 pub(crate) use listener::{Listener, bind};
 pub(crate) use timer::run_timers;

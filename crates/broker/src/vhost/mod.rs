@@ -23,7 +23,9 @@ use leveret_amqp_codec::{RawTable, ReplyCode};
 use leveret_queue_store::{Message, Time};
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
+use crate::alarms::Alarms;
 use crate::connection::ConnectionId;
+use crate::disk::DiskGauge;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind, Router};
 use crate::memory::MemoryGauge;
@@ -52,6 +54,9 @@ use unroutable::UnroutableRing;
 pub(crate) struct Services {
     pub(crate) timers: Timers,
     pub(crate) memory: MemoryGauge,
+    pub(crate) disk: DiskGauge,
+    /// What the two raise.
+    pub(crate) alarms: Arc<Alarms>,
     pub(crate) names: RandomNames,
 }
 

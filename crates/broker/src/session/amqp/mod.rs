@@ -78,7 +78,7 @@ struct Core {
     publisher: Publisher,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
-    /// Reading has stopped at a publish because of the memory alarm.
+    /// Reading has stopped at a publish because of an alarm.
     blocked: bool,
     received_at: Time,
     sent_at: Time,
@@ -177,7 +177,7 @@ impl Session {
     }
 
     /// Consumes what it can of `input`. What it leaves is an incomplete frame, or must wait: for the rest of it, for a
-    /// login, or for the end of the memory alarm.
+    /// login, or for the end of an alarm.
     pub(crate) fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
         self.core.received_at = now;
         let mut consumed = 0;

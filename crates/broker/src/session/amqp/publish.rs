@@ -125,16 +125,17 @@ impl Session {
             })
     }
 
-    /// Whether the memory alarm stops this connection, which it tells the client about.
+    /// Whether an alarm stops this connection, which it tells the client about.
     pub(super) fn must_block(&mut self, out: &mut Output) -> bool {
-        let memory = &self.core.shared.services.memory;
-        if !memory.is_alarmed() || !memory.wait_until_released(&self.core.outbox) {
+        let alarms = &self.core.shared.services.alarms;
+        if !alarms.is_any_raised() || !alarms.wait_until_released(&self.core.outbox) {
             return false;
         }
+        let reason = alarms.reason();
         self.core.blocked = true;
         if self.core.client.connection_blocked {
             let blocked = leveret_amqp_codec::method::connection::Blocked {
-                reason: ShortStr::from_static("low on memory"),
+                reason: ShortStr::from_static(reason),
             };
             write_method(out.buffer(), ChannelId::CONNECTION, &blocked);
         }
@@ -191,8 +192,7 @@ impl Session {
         };
         let number = match &mut channel.mode {
             Mode::Transaction(transaction) => {
-                transaction.publishes.push(publish);
-                return Ok(());
+                return transaction.hold(publish);
             }
             Mode::Confirm(confirms) => Some(confirms.count()),
             Mode::Plain => None,

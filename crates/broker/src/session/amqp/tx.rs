@@ -1,5 +1,7 @@
 //! Transactions: publishes and acknowledgements held until commit (behaviour reference, section 10).
 
+use std::sync::Arc;
+
 use leveret_amqp_codec::{ChannelId, method::tx, write_method};
 use leveret_queue_store::{Settlement, Time};
 
@@ -7,13 +9,17 @@ use super::channel::Mode;
 use super::publish::RoutedPublish;
 use super::unacked::Outstanding;
 use super::{Refusal, Session};
+use crate::memory::{Held, MemoryGauge};
 use crate::session::Output;
+use crate::vhost::Services;
 
 /// What one transaction holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Transaction {
     /// Routed when they were published, and delivered at commit.
-    pub(super) publishes: Vec<RoutedPublish>,
+    publishes: Vec<RoutedPublish>,
+    /// Counts them against the memory limit.
+    held: Held,
     pub(super) settlements: Vec<HeldSettlement>,
 }
 
@@ -24,13 +30,43 @@ pub(super) struct HeldSettlement {
     pub(super) how: Settlement,
 }
 
+impl Transaction {
+    fn new(services: &Arc<Services>) -> Self {
+        Self {
+            publishes: Vec::new(),
+            held: Held::new(services),
+            settlements: Vec::new(),
+        }
+    }
+
+    /// Keeps a publish until commit.
+    ///
+    /// # Errors
+    /// When the transaction alone would keep the memory alarm from ever ending: its client could not be read from any
+    /// more, so it could not commit either. RabbitMQ has no such limit, and leaves that client blocked.
+    pub(super) fn hold(&mut self, publish: RoutedPublish) -> Result<(), Refusal> {
+        self.held
+            .add(MemoryGauge::cost(1, publish.message.size_bytes() as u64));
+        if self.held.is_too_much() {
+            return Err(Refusal::precondition_failed(
+                "the transaction holds more than the memory limit allows",
+            ));
+        }
+        self.publishes.push(publish);
+        Ok(())
+    }
+}
+
 impl Session {
     pub(super) fn tx_select(&mut self, id: ChannelId, out: &mut Output) -> Result<(), Refusal> {
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(());
         };
         match channel.mode {
-            Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+            Mode::Plain => {
+                let services = &self.core.shared.services;
+                channel.mode = Mode::Transaction(Transaction::new(services));
+            }
             Mode::Transaction(_) => {}
             Mode::Confirm(_) => {
                 return Err(Refusal::precondition_failed(
@@ -50,6 +86,8 @@ impl Session {
     ) -> Result<(), Refusal> {
         let transaction = self.take_transaction(id)?;
         let vhost = self.vhost()?;
+        // The queues count them from now on.
+        drop(transaction.held);
         for mut held in transaction.publishes {
             // A queue may have been deleted since, and declared again.
             held.route = vhost.renew(held.route);
@@ -94,7 +132,10 @@ impl Session {
     /// Takes what the transaction holds; the next one begins at once.
     fn take_transaction(&mut self, id: ChannelId) -> Result<Transaction, Refusal> {
         match self.channels.get_mut(&id).map(|channel| &mut channel.mode) {
-            Some(Mode::Transaction(transaction)) => Ok(std::mem::take(transaction)),
+            Some(Mode::Transaction(transaction)) => {
+                let next = Transaction::new(&self.core.shared.services);
+                Ok(std::mem::replace(transaction, next))
+            }
             _ => Err(Refusal::precondition_failed("channel is not transactional")),
         }
     }
