@@ -93,6 +93,15 @@ impl Builder {
         self
     }
 
+    /// How long AMQP clients may keep a delivery without acknowledging it. A channel that holds one for longer is closed
+    /// with `PRECONDITION_FAILED`, and all it holds goes back to the queues. No limit unless set (RabbitMQ: 30 minutes),
+    /// because work may take its time; whole milliseconds, at least one. A [`Delivery`](crate::Delivery) in this process
+    /// has no such limit.
+    pub fn consumer_timeout(mut self, timeout: Duration) -> Self {
+        self.config.consumer_timeout = Some(timeout.max(Duration::from_millis(1)));
+        self
+    }
+
     /// How long a client whose login was refused is kept waiting before its socket is closed. Nothing unless set; a
     /// server that faces strangers wants some seconds, which make guessing slow (RabbitMQ takes three).
     pub fn refusal_delay(mut self, delay: Duration) -> Self {
@@ -184,21 +193,21 @@ impl Builder {
             net::measure_disk(&shared, &probe).await;
         }
         let timers = tokio::spawn(net::run_timers(Arc::clone(&shared)));
+        let disk_gauge = tokio::spawn(net::run_disk_gauge(Arc::clone(&shared)));
         let mut broker = Broker {
             shared,
             listeners: Vec::new(),
             timers,
+            disk_gauge,
         };
         for socket in sockets {
             let listener = Listener::start(socket, Arc::clone(&broker.shared))
                 .map_err(|source| Error::listen("a socket".to_owned(), source))?;
             broker.listeners.push(listener);
-        let disk_gauge = tokio::spawn(net::run_disk_gauge(Arc::clone(&shared)));
         }
         Ok(broker)
     }
 }
-            disk_gauge,
 
 /// A running broker.
 ///
@@ -209,6 +218,7 @@ pub struct Broker {
     shared: Arc<Shared>,
     listeners: Vec<Listener>,
     timers: JoinHandle<()>,
+    disk_gauge: JoinHandle<()>,
 }
 
 impl Broker {
@@ -218,7 +228,6 @@ impl Broker {
     }
 
     /// The addresses on which AMQP clients are served, with their real ports, in the order in which they were asked
-    disk_gauge: JoinHandle<()>,
     /// for.
     #[must_use]
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
@@ -275,15 +284,6 @@ impl Broker {
         self.shared.services.memory.used()
     }
 
-    /// Waits until everything the broker knows of has been carried out: deliveries are written to their sockets, and
-    /// whatever is due by the clock has happened.
-    ///
-    /// What a peer has sent but the system has not handed to the broker yet is not known to it; neither is waited for
-    /// deliveries that this process has not taken from a [`Consumer`](crate::Consumer). A peer that does not read holds
-    /// this up.
-    pub async fn wait_idle(&self) {
-        // Between two looks every task that is ready gets its turn; one quiet look could fall between a wake-up and the
-        // task that it wakes.
     /// The memory limit in bytes; `usize::MAX` when there is none.
     #[must_use]
     pub fn memory_limit(&self) -> usize {
@@ -321,6 +321,15 @@ impl Broker {
         self.shared.services.alarms.raised()
     }
 
+    /// Waits until everything the broker knows of has been carried out: deliveries are written to their sockets, and
+    /// whatever is due by the clock has happened.
+    ///
+    /// What a peer has sent but the system has not handed to the broker yet is not known to it; neither is waited for
+    /// deliveries that this process has not taken from a [`Consumer`](crate::Consumer). A peer that does not read holds
+    /// this up.
+    pub async fn wait_idle(&self) {
+        // Between two looks every task that is ready gets its turn; one quiet look could fall between a wake-up and the
+        // task that it wakes.
         const QUIET_LOOKS: u32 = 8;
         let mut quiet = 0;
         while quiet < QUIET_LOOKS {
@@ -354,6 +363,6 @@ impl Drop for Broker {
         self.listeners.clear();
         self.shared.registry.close_all();
         self.timers.abort();
+        self.disk_gauge.abort();
     }
 }
-        self.disk_gauge.abort();

@@ -10,6 +10,7 @@ pub(crate) struct Config {
     pub(crate) memory_limit: usize,
     pub(crate) disk_free_limit: u64,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) consumer_timeout: Option<Duration>,
     pub(crate) refusal_delay: Duration,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) connections_max: usize,
@@ -29,8 +30,9 @@ impl Default for Config {
         Self {
             amqp_listeners: Vec::new(),
             memory_limit: usize::MAX,
-            handshake_timeout: Duration::from_secs(10),
             disk_free_limit: 50_000_000,
+            handshake_timeout: Duration::from_secs(10),
+            consumer_timeout: None,
             refusal_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(5),
             connections_max: 100_000,
@@ -50,6 +52,11 @@ impl Default for Config {
 impl Config {
     pub(crate) fn handshake_timeout_ms(&self) -> u64 {
         to_ms(self.handshake_timeout)
+    }
+
+    /// None when clients may take as long as they like.
+    pub(crate) fn consumer_timeout_ms(&self) -> Option<u64> {
+        self.consumer_timeout.map(to_ms)
     }
 
     pub(crate) fn refusal_delay_ms(&self) -> u64 {

@@ -374,6 +374,11 @@ impl QueueCell {
         }
     }
 
+    /// When a message was delivered that is not settled yet.
+    pub(crate) fn delivered_at(&self, id: DeliveryId) -> Option<Time> {
+        self.state.lock().queue.delivered_at(id)
+    }
+
     /// What is delivered and not settled, and who has it. The connections' names are left out.
     pub(crate) fn unacked(&self) -> Vec<Unacked> {
         let state = self.state.lock();

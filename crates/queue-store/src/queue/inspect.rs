@@ -93,6 +93,12 @@ impl Queue {
             })
     }
 
+    /// When a message was delivered that is not settled yet; `None` when the id names none.
+    #[must_use]
+    pub fn delivered_at(&self, id: DeliveryId) -> Option<Time> {
+        Some(self.unacked.get(id)?.since)
+    }
+
     /// Who has what and since when, in no particular order.
     pub fn unacked(&self) -> impl Iterator<Item = UnackedDelivery<'_>> {
         self.unacked

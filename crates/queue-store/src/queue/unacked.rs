@@ -74,13 +74,16 @@ impl Unacked {
         DeliveryId { serial, slot }
     }
 
+    /// The delivery, if the id still names one.
+    pub(super) fn get(&self, id: DeliveryId) -> Option<&Outstanding> {
+        let outstanding = self.slots.get(id.slot as usize)?;
+        (outstanding.serial == id.serial).then_some(outstanding)
+    }
+
     /// Takes out a delivery, if the id still names one.
     pub(super) fn remove(&mut self, id: DeliveryId) -> Option<Outstanding> {
-        let slot = id.slot as usize;
-        if self.slots.get(slot)?.serial != id.serial {
-            return None;
-        }
-        let outstanding = self.slots.remove(slot);
+        self.get(id)?;
+        let outstanding = self.slots.remove(id.slot as usize);
         self.body_bytes -= outstanding.taken.message.body_len() as u64;
         if self.slots.is_empty() && self.slots.capacity() > KEPT_LEN {
             self.slots = Slab::new();

@@ -13,6 +13,7 @@ mod channel;
 mod closing;
 mod confirms;
 mod consume;
+mod consumer_timeout;
 mod content;
 mod deliveries;
 mod handshake;
@@ -82,6 +83,8 @@ struct Core {
     blocked: bool,
     received_at: Time,
     sent_at: Time,
+    /// When to look next for deliveries that are not acknowledged; never, without a timeout.
+    consumer_timeout_at: Time,
 }
 
 /// The sending side of a connection.
@@ -147,6 +150,10 @@ impl Session {
         now: Time,
     ) -> Self {
         let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
+        let consumer_timeout_at = match shared.config.consumer_timeout_ms() {
+            Some(timeout_ms) => now.saturating_add(timeout_ms),
+            None => Time::MAX,
+        };
         let limits = Limits {
             frame_size_max: handshake::INITIAL_FRAME_SIZE_MAX,
             ..Limits::default()
@@ -168,6 +175,7 @@ impl Session {
                 blocked: false,
                 received_at: now,
                 sent_at: now,
+                consumer_timeout_at,
             },
             phase: Phase::Header { deadline },
             channels: HashMap::default(),
@@ -358,7 +366,13 @@ impl Session {
             | Phase::Open { deadline }
             | Phase::Closing { deadline } => Some(*deadline),
             Phase::Dropping { until } => Some(*until),
-            Phase::Running => self.core.heartbeat_deadline(),
+            Phase::Running => {
+                let deadlines = [
+                    self.core.heartbeat_deadline(),
+                    self.core.consumer_deadline(),
+                ];
+                deadlines.into_iter().flatten().min()
+            }
             Phase::Closed => None,
         }
     }
@@ -369,7 +383,14 @@ impl Session {
             return;
         }
         match &self.phase {
-            Phase::Running => self.handle_heartbeat(now, out),
+            Phase::Running => {
+                if self.core.consumer_timeout_at <= now {
+                    self.handle_consumer_timeout(now, out);
+                }
+                if self.core.heartbeat_deadline().is_some_and(|at| at <= now) {
+                    self.handle_heartbeat(now, out);
+                }
+            }
             Phase::Closing { .. } | Phase::Dropping { .. } | Phase::Closed => {
                 self.phase = Phase::Closed
             }

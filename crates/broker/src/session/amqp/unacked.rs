@@ -108,6 +108,11 @@ impl Unacked {
             .filter_map(|entry| Some((entry.tag, entry.delivery?))))
     }
 
+    /// What is outstanding, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Outstanding> {
+        self.entries.iter().filter_map(|entry| entry.delivery)
+    }
+
     /// Takes everything.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Outstanding> + use<> {
         self.outstanding = 0;
