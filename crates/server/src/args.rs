@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::address::ListenAddress;
+use crate::disk_size::DiskSize;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
+use crate::time_span::TimeSpan;
 
 /// Follows the options in `--help`.
 const NOTES: &str = "\
@@ -17,6 +19,11 @@ configuration file, and that before the default.
                 Default: 127.0.0.1:5672 and, on machines with IPv6, [::1]:5672
   --memory      Beyond it, publishers have to wait. Shares are of the memory that the
                 machine or its container has. Default: 40%
+  --disk-free-limit
+                The disk is that of the data directory; without one it is not watched. Shares
+                are of the memory, 0 watches nothing. Default: 50MB
+  --consumer-timeout
+                A channel that keeps a delivery for longer is closed. Default: off
   --data-dir    Created if missing, and locked while the server runs. Messages are kept in
                 memory in this version; the directory is reserved and locked. Default: none
   --log-level   off, error, warn, info, debug, trace, or for example
@@ -52,6 +59,24 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     pub(crate) memory: Option<MemorySize>,
+
+    /// Disk to keep free, or publishers wait: bytes, 2GB, 100%
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "LEVERET_DISK_FREE_LIMIT",
+        hide_env_values = true
+    )]
+    pub(crate) disk_free_limit: Option<DiskSize>,
+
+    /// Time to acknowledge a delivery: milliseconds, 30min, off
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "LEVERET_CONSUMER_TIMEOUT",
+        hide_env_values = true
+    )]
+    pub(crate) consumer_timeout: Option<TimeSpan>,
 
     /// Directory to reserve and lock; see below
     #[arg(
@@ -119,6 +144,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 6);
+        assert_eq!(options, 8);
     }
 }

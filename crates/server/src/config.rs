@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::fs;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use crate::address::ListenAddress;
+use crate::disk_size::DiskSize;
 use crate::error::Error;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
+use crate::time_span::TimeSpan;
 
 /// What a configuration file says; keys are named as the flags are. What it does not mention is `None`.
 ///
@@ -22,6 +26,10 @@ pub(crate) struct ConfigFile {
     pub(crate) amqp: Option<Vec<ListenAddress>>,
     /// How much memory messages may take; a whole number of bytes, or a text as on the command line.
     pub(crate) memory: Option<MemorySize>,
+    /// How much disk has to be free; a whole number of bytes, or a text as on the command line.
+    pub(crate) disk_free_limit: Option<DiskSize>,
+    /// How long clients may keep a delivery; a whole number of milliseconds, or a text as on the command line.
+    pub(crate) consumer_timeout: Option<TimeSpan>,
     /// A relative path counts from the directory in which the server was started.
     pub(crate) data_dir: Option<PathBuf>,
     /// What is logged.
@@ -91,31 +99,42 @@ fn addresses<'de, D: Deserializer<'de>>(
 
 impl<'de> Deserialize<'de> for MemorySize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MemorySizeVisitor)
+        text_or_number(deserializer)
     }
 }
 
-struct MemorySizeVisitor;
+/// A value that is written as on the command line, where a whole number needs no quotes.
+pub(crate) fn text_or_number<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    deserializer.deserialize_any(TextOrNumber(PhantomData))
+}
 
-impl Visitor<'_> for MemorySizeVisitor {
-    type Value = MemorySize;
+struct TextOrNumber<T>(PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextOrNumber<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of bytes, or a text such as \"512MiB\" or \"40%\"")
+        f.write_str("a whole number, or a text with a number and a unit")
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<MemorySize, E> {
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
         text.parse().map_err(E::custom)
     }
 
     /// TOML's whole numbers have 64 bits and a sign. As text they are checked as all others are.
-    fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<MemorySize, E> {
-        self.visit_str(&bytes.to_string())
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const EXAMPLE: &str = include_str!("../leveret.example.toml");
@@ -137,7 +156,8 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set() {
-        let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndata-dir = '/var/lib/leveret'\n\
+        let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndisk-free-limit = '1GB'\n\
+            consumer-timeout = '30min'\ndata-dir = '/var/lib/leveret'\n\
             log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n";
         let want = ConfigFile {
             amqp: Some(vec![
@@ -145,6 +165,8 @@ mod tests {
                 "[::1]:5672".parse().unwrap(),
             ]),
             memory: Some(MemorySize::Bytes(2 << 30)),
+            disk_free_limit: Some(DiskSize::Bytes(1_000_000_000)),
+            consumer_timeout: Some(TimeSpan(Some(Duration::from_secs(1800)))),
             data_dir: Some("/var/lib/leveret".into()),
             log_level: Some("warn,leveret_broker=debug".parse().unwrap()),
             log_format: Some(LogFormat::Json),
@@ -162,6 +184,13 @@ mod tests {
     fn memory_may_be_a_number() {
         let config = parse("memory = 536870912").unwrap();
         assert_eq!(config.memory, Some(MemorySize::Bytes(536_870_912)));
+    }
+
+    #[test]
+    fn limits_may_be_numbers_too() {
+        let config = parse("disk-free-limit = 0\nconsumer-timeout = 1800000").unwrap();
+        assert_eq!(config.disk_free_limit, Some(DiskSize::Bytes(0)));
+        assert_eq!(config.consumer_timeout, Some("30min".parse().unwrap()));
     }
 
     #[test]
@@ -184,6 +213,12 @@ mod tests {
         check_refused("memory = -1", "test.toml:1:10: a size is a whole number");
         check_refused("memory = 0", "test.toml:1:10: a size of zero");
         check_refused("memory = 0.5", "test.toml:1:10: invalid type");
+        check_refused("disk-free-limit = -1", "test.toml:1:19: a size is a whole");
+        check_refused(
+            "consumer-timeout = '1d'",
+            "test.toml:1:20: unknown unit 'd'",
+        );
+        check_refused("consumer-timeout = 0", "test.toml:1:20: a time of zero");
         check_refused(
             "\nlog-level = 'loud'",
             "test.toml:2:13: 'loud' is not a level",
@@ -229,11 +264,15 @@ mod tests {
         let ConfigFile {
             amqp,
             memory,
+            disk_free_limit,
+            consumer_timeout,
             data_dir,
             log_level,
             log_format,
         } = config;
         assert_eq!(memory, Some(MemorySize::DEFAULT));
+        assert_eq!(disk_free_limit, Some(DiskSize::DEFAULT));
+        assert_eq!(consumer_timeout, Some(TimeSpan::default()));
         assert_eq!(log_level, Some(LogFilter::default()));
         assert_eq!(log_format, Some(LogFormat::default()));
         assert!(amqp.is_some_and(|addresses| addresses.len() == 2));

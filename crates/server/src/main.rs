@@ -8,6 +8,8 @@ mod address;
 mod args;
 mod config;
 mod data_dir;
+mod disk;
+mod disk_size;
 mod error;
 mod logging;
 mod memory;
@@ -15,6 +17,7 @@ mod serve;
 mod settings;
 mod signals;
 mod size;
+mod time_span;
 
 use std::process::ExitCode;
 

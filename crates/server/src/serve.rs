@@ -7,6 +7,7 @@ use std::time::Duration;
 use leveret_broker::{Broker, Builder};
 
 use crate::data_dir::DataDir;
+use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::signals::Signals;
@@ -58,6 +59,17 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    if let Some(timeout) = settings.consumer_timeout.0 {
+        builder = builder.consumer_timeout(timeout);
+    }
+    let disk_free_limit = settings.disk_free_limit();
+    if let Some(data_dir) = &settings.data_dir
+        && disk_free_limit > 0
+    {
+        builder = builder
+            .disk_space(FileSystem::of(data_dir.clone()))
+            .disk_free_limit(disk_free_limit);
+    }
     for address in settings.amqp_addresses()? {
         builder = builder.amqp(address);
     }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use crate::address::ListenAddress;
 use crate::args::Args;
 use crate::config::ConfigFile;
+use crate::disk_size::DiskSize;
 use crate::error::Error;
 use crate::logging::{LogFilter, LogFormat};
 use crate::memory;
 use crate::size::MemorySize;
+use crate::time_span::TimeSpan;
 
 /// The port that IANA has assigned to AMQP.
 const AMQP_PORT: u16 = 5672;
@@ -25,6 +27,10 @@ pub(crate) struct Settings {
     pub(crate) amqp: Option<Vec<ListenAddress>>,
     /// How much memory messages may take; `None` for the default.
     pub(crate) memory: Option<MemorySize>,
+    /// How much disk has to be free; `None` for the default.
+    pub(crate) disk_free_limit: Option<DiskSize>,
+    /// How long clients may keep a delivery.
+    pub(crate) consumer_timeout: TimeSpan,
     /// The directory to lock; without one no directory is touched.
     pub(crate) data_dir: Option<PathBuf>,
     /// What is logged.
@@ -52,6 +58,11 @@ impl Settings {
                 Some(args.amqp)
             },
             memory: args.memory.or(file.memory),
+            disk_free_limit: args.disk_free_limit.or(file.disk_free_limit),
+            consumer_timeout: args
+                .consumer_timeout
+                .or(file.consumer_timeout)
+                .unwrap_or_default(),
             data_dir: args.data_dir.or(file.data_dir),
             log_level: args.log_level.or(file.log_level).unwrap_or_default(),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
@@ -82,15 +93,29 @@ impl Settings {
     /// How many bytes messages may take. Asks the system how much memory there is, when a share of it is meant.
     pub(crate) fn memory_limit(&self) -> usize {
         let size = self.memory.unwrap_or(MemorySize::DEFAULT);
-        let machine_bytes = memory::machine_bytes().unwrap_or_else(|| {
-            if let MemorySize::Percent(_) = size {
-                tracing::warn!("cannot tell how much memory this machine has; 1 GiB is assumed");
-            }
-            memory::ASSUMED_BYTES
-        });
+        let machine_bytes = memory_of_machine(matches!(size, MemorySize::Percent(_)));
         // More than can be addressed is no limit.
         usize::try_from(size.of_machine(machine_bytes)).unwrap_or(usize::MAX)
     }
+
+    /// How many bytes of disk have to be free. Asks the system how much memory there is, when a share of it is meant.
+    pub(crate) fn disk_free_limit(&self) -> u64 {
+        let size = self.disk_free_limit.unwrap_or(DiskSize::DEFAULT);
+        size.of_machine(memory_of_machine(matches!(
+            size,
+            DiskSize::PercentOfMemory(_)
+        )))
+    }
+}
+
+/// The memory of this machine in bytes, or an assumption, of which the log tells if it `matters`.
+fn memory_of_machine(matters: bool) -> u64 {
+    memory::machine_bytes().unwrap_or_else(|| {
+        if matters {
+            tracing::warn!("cannot tell how much memory this machine has; 1 GiB is assumed");
+        }
+        memory::ASSUMED_BYTES
+    })
 }
 
 /// Loopback of both families. Nobody asked for IPv6, so a machine without it is served without it; a port that is taken
@@ -112,7 +137,8 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str = "amqp = ['127.0.0.1:1', '127.0.0.1:2']\nmemory = '10%'\ndata-dir = 'from-file'\n\
+    const FILE: &str = "amqp = ['127.0.0.1:1', '127.0.0.1:2']\nmemory = '10%'\ndisk-free-limit = '1GB'\n\
+        consumer-timeout = '1h'\ndata-dir = 'from-file'\n\
         log-level = 'warn'\nlog-format = 'json'\n";
 
     fn merge(flags: &[&str], file: &str) -> Settings {
@@ -139,6 +165,8 @@ mod tests {
             ])
         );
         assert_eq!(settings.memory, Some(MemorySize::Percent(10)));
+        assert_eq!(settings.disk_free_limit(), 1_000_000_000);
+        assert_eq!(settings.consumer_timeout, "1h".parse().unwrap());
         assert_eq!(settings.data_dir, Some("from-file".into()));
         assert_eq!(settings.log_level, "warn".parse().unwrap());
         assert_eq!(settings.log_format, LogFormat::Json);
@@ -216,6 +244,15 @@ mod tests {
     #[test]
     fn a_limit_in_bytes_is_taken_as_it_is() {
         assert_eq!(merge(&["--memory", "12345"], "").memory_limit(), 12345);
+    }
+
+    #[test]
+    fn disk_and_time_can_be_chosen_for_one_run() {
+        let settings = merge(&["--disk-free-limit=200%", "--consumer-timeout=off"], FILE);
+        assert_eq!(settings.consumer_timeout, TimeSpan::default());
+        let memory = merge(&["--memory=100%"], "").memory_limit() as u64;
+        assert_eq!(settings.disk_free_limit(), 2 * memory);
+        assert_eq!(merge(&[], "").disk_free_limit(), 50_000_000);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(crate) enum SizeError {
     /// A share of more than the whole.
     #[error("a share of the machine's memory is at most 100%")]
     MoreThanAll,
+    /// A hundred times the whole, and more.
+    #[error("so much of the machine's memory must be a mistake: at most 10000%")]
+    MuchMoreThanAll,
     /// More bytes than 64 bits can count.
     #[error("the size is too large")]
     TooLarge,
@@ -60,32 +63,39 @@ impl FromStr for MemorySize {
     type Err = SizeError;
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
-        let text = text.trim();
-        let digits_end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (digits, unit) = text.split_at(digits_end);
-        if digits.is_empty() {
-            return Err(SizeError::NotANumber);
-        }
-        // Only digits are left, so the one thing that can be wrong is that there are too many.
-        let number: u64 = digits.parse().map_err(|_| SizeError::TooLarge)?;
+        let (number, unit) = number_and_unit(text)?;
         if number == 0 {
             return Err(SizeError::Zero);
         }
-        let unit = unit.trim_start();
         if unit == "%" {
             return match u8::try_from(number) {
                 Ok(percent @ ..=100) => Ok(Self::Percent(percent)),
                 _ => Err(SizeError::MoreThanAll),
             };
         }
-        let factor = factor_of(unit).ok_or_else(|| SizeError::UnknownUnit(unit.to_owned()))?;
-        number
-            .checked_mul(factor)
-            .map(Self::Bytes)
-            .ok_or(SizeError::TooLarge)
+        times_unit(number, unit).map(Self::Bytes)
     }
+}
+
+/// The number at the start of a size, and what follows it.
+pub(crate) fn number_and_unit(text: &str) -> Result<(u64, &str), SizeError> {
+    let text = text.trim();
+    let digits_end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    if digits.is_empty() {
+        return Err(SizeError::NotANumber);
+    }
+    // Only digits are left, so the one thing that can be wrong is that there are too many.
+    let number = digits.parse().map_err(|_| SizeError::TooLarge)?;
+    Ok((number, unit.trim_start()))
+}
+
+/// So many of a unit, in bytes.
+pub(crate) fn times_unit(number: u64, unit: &str) -> Result<u64, SizeError> {
+    let factor = factor_of(unit).ok_or_else(|| SizeError::UnknownUnit(unit.to_owned()))?;
+    number.checked_mul(factor).ok_or(SizeError::TooLarge)
 }
 
 fn factor_of(unit: &str) -> Option<u64> {

@@ -201,6 +201,28 @@ fn the_configuration_file_is_obeyed() {
 }
 
 #[test]
+fn the_disk_of_the_data_directory_is_watched() {
+    let directory = fresh_path("watched");
+    let server = Server::start(leveret(&[
+        "--amqp=127.0.0.1:0",
+        "--disk-free-limit=1000000TB",
+        "--data-dir",
+        directory.to_str().unwrap(),
+    ]));
+    let alarm = loop {
+        let logged = server.next_stderr_line();
+        if logged.contains("disk alarm") {
+            break logged;
+        }
+    };
+    assert!(alarm.contains("limit=1000000000000000000"), "{alarm}");
+    let (_, free) = alarm
+        .split_once("free=")
+        .expect("it says how much there is");
+    assert!(!free.starts_with('0'), "{alarm}");
+}
+
+#[test]
 fn the_environment_is_obeyed_and_flags_go_before_it() {
     let file = fresh_path("below_environment.toml");
     fs::write(
