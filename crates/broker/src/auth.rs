@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::access::User;
+
 /// What a client shows when it logs in.
 ///
 /// Its `Debug` output leaves the password out.
@@ -21,6 +23,9 @@ pub struct Login {
     pub mechanism: &'static str,
     /// The client's address; none for clients without a socket.
     pub peer: Option<SocketAddr>,
+    /// What the broker's [`Accounts`](crate::Accounts) have under this name; none for a name that they do not have, and
+    /// where there are no accounts.
+    pub account: Option<User>,
 }
 
 impl fmt::Debug for Login {
@@ -45,6 +50,7 @@ impl Login {
             password,
             mechanism,
             peer,
+            account: None,
         }
     }
 }
@@ -99,7 +105,7 @@ impl std::error::Error for LoginRefused {}
 pub type LoginFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send + 'a>>;
 
-/// Decides who may log in.
+/// Decides who may log in. What they may do then is for the [`Accounts`](crate::Accounts) to say, where there are any.
 ///
 /// An embedding program passes its own with [`Builder::authenticator`](crate::Builder::authenticator) to let its users
 /// in with the passwords or tokens that it knows already.
@@ -114,11 +120,11 @@ pub trait Authenticator: Send + Sync + 'static {
 /// As in RabbitMQ, a user may be bound to loopback: then it is refused from any other address, whatever its password.
 #[derive(Clone, Default)]
 pub struct UserTable {
-    users: HashMap<String, User>,
+    users: HashMap<String, Entry>,
 }
 
 #[derive(Clone)]
-struct User {
+struct Entry {
     password: Vec<u8>,
     loopback_only: bool,
 }
@@ -141,7 +147,7 @@ impl UserTable {
     pub fn with_user(self, name: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
         self.with(
             name.into(),
-            User {
+            Entry {
                 password: password.into(),
                 loopback_only: false,
             },
@@ -153,14 +159,14 @@ impl UserTable {
     pub fn with_loopback_user(self, name: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
         self.with(
             name.into(),
-            User {
+            Entry {
                 password: password.into(),
                 loopback_only: true,
             },
         )
     }
 
-    fn with(mut self, name: String, user: User) -> Self {
+    fn with(mut self, name: String, user: Entry) -> Self {
         self.users.insert(name, user);
         self
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::access::{Access, AccountChange, Accounts, no_vhost};
 use crate::alarms::Alarm;
 use crate::auth::{Authenticator, UserTable};
 use crate::client::Client;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::disk::DiskSpace;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::net::{self, Listener};
 use crate::shared::Shared;
 
@@ -22,6 +23,7 @@ use crate::shared::Shared;
 pub struct Builder {
     config: Config,
     authenticator: Option<Arc<dyn Authenticator>>,
+    accounts: Option<Accounts>,
     virtual_clock: Option<VirtualClock>,
     disk_space: Option<Arc<dyn DiskSpace>>,
 }
@@ -46,6 +48,18 @@ impl Builder {
     /// Who may log in. Without this: `guest` with password `guest`, from loopback addresses only.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// What clients may do, once they have logged in; see [`Accounts`]. Without this, everything.
+    pub fn accounts(mut self, accounts: Accounts) -> Self {
+        self.accounts = Some(accounts);
+        self
+    }
+
+    /// A virtual host that is there from the start, beside `/`. May be called several times.
+    pub fn vhost(mut self, name: impl Into<String>) -> Self {
+        self.config.vhosts.push(name.into());
         self
     }
 
@@ -166,7 +180,8 @@ impl Builder {
     /// Opens the listeners and starts the broker on the current tokio runtime.
     ///
     /// # Errors
-    /// When a listener's address cannot be opened; nothing is left running then.
+    /// When a listener's address cannot be opened, or the accounts have permissions of a user or for a virtual host that
+    /// does not exist. Nothing is left running then.
     ///
     /// # Panics
     /// Outside a tokio runtime with time and IO enabled.
@@ -175,6 +190,13 @@ impl Builder {
         reason = "the broker's own tasks are started here"
     )]
     pub async fn start(self) -> Result<Broker, Error> {
+        let config = &self.config;
+        let vhost_exists =
+            |name: &str| name == "/" || config.vhosts.iter().any(|vhost| vhost == name);
+        let access = self
+            .accounts
+            .map(|accounts| Access::new(accounts, vhost_exists));
+        let access = access.transpose()?;
         let mut sockets = Vec::new();
         for address in &self.config.amqp_listeners {
             sockets.push(
@@ -187,7 +209,7 @@ impl Builder {
         let authenticator = self
             .authenticator
             .unwrap_or_else(|| Arc::new(UserTable::guest()));
-        let shared = Shared::new(self.config, clock, authenticator, self.disk_space);
+        let shared = Shared::new(self.config, clock, authenticator, access, self.disk_space);
         if let Some(probe) = shared.services.disk.probe() {
             // Before anybody can publish.
             net::measure_disk(&shared, &probe).await;
@@ -248,7 +270,7 @@ impl Broker {
     /// When there is no such virtual host, or the broker is shut down.
     pub fn client_of(&self, vhost: &str) -> Result<Client, Error> {
         let found = self.shared.vhost(vhost);
-        let vhost = found.ok_or_else(|| Refusal::not_found(format!("vhost {vhost} not found")))?;
+        let vhost = found.ok_or_else(|| no_vhost(vhost))?;
         Client::new(Arc::clone(&self.shared), vhost).ok_or_else(Error::closed)
     }
 
@@ -259,7 +281,8 @@ impl Broker {
     }
 
     /// Deletes a virtual host with its queues, their messages and its exchanges. Connections that have opened it are
-    /// closed with `CONNECTION_FORCED`; clients of this process get errors. False when there is none of this name.
+    /// closed with `CONNECTION_FORCED`; clients of this process get errors. All permissions for it go too. False when there
+    /// is none of this name.
     ///
     /// `/` can be deleted like any other.
     pub fn delete_vhost(&self, name: &str) -> bool {
@@ -270,6 +293,23 @@ impl Broker {
     #[must_use]
     pub fn vhosts(&self) -> Vec<Arc<str>> {
         self.shared.vhost_names()
+    }
+
+    /// All users and what they may do, sorted by name; none when the broker was started without
+    /// [accounts](Builder::accounts).
+    #[must_use]
+    pub fn accounts(&self) -> Option<Accounts> {
+        self.shared.accounts()
+    }
+
+    /// Changes what a user may do, from now on. The only way to do so: whoever wants to keep the accounts in a place of
+    /// its own calls this and nothing else.
+    ///
+    /// # Errors
+    /// When the user or the virtual host does not exist, or the broker was started without accounts. Nothing has changed
+    /// then.
+    pub fn change_accounts(&self, change: AccountChange) -> Result<(), Error> {
+        Ok(self.shared.change_accounts(change)?)
     }
 
     /// How many clients there are, with and without a socket.

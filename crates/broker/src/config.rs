@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) version: String,
     pub(crate) name_seed: Option<u64>,
     pub(crate) anonymous_user: Option<String>,
+    /// Those that are there from the start, beside `/`.
+    pub(crate) vhosts: Vec<String>,
 }
 
 impl Default for Config {
@@ -45,6 +47,7 @@ impl Default for Config {
             version: "3.13.7".to_owned(),
             name_seed: None,
             anonymous_user: None,
+            vhosts: Vec::new(),
         }
     }
 }

@@ -137,7 +137,7 @@ impl Peer {
             ..Config::default()
         };
         let users = Arc::new(UserTable::guest());
-        let shared = Shared::new(config, Clock::Virtual(clock.clone()), users, None);
+        let shared = Shared::new(config, Clock::Virtual(clock.clone()), users, None, None);
         let outbox = Outbox::new(shared.busy.clone());
         let registration = shared
             .registry

@@ -124,6 +124,7 @@
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
 //! - Not finished: STOMP, WebSocket, TLS, accounts, permissions and the management API are not there yet.
 
+mod access;
 mod alarms;
 mod arguments;
 mod auth;
@@ -148,6 +149,10 @@ mod shared;
 mod timers;
 mod vhost;
 
+pub use access::{
+    AccountChange, Accounts, PasswordHash, Pattern, PatternError, Permissions, Tag, TopicPattern,
+    TopicPermissions, User, UserPermissions, UserTopicPermissions,
+};
 pub use alarms::Alarm;
 pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
 pub use broker::{Broker, Builder};

@@ -11,7 +11,8 @@ use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table};
 use leveret_queue_store::{ConsumerOptions, Message, MessageParts, TakeMode};
 use parking_lot::Mutex;
 
-use crate::connection::{ConnectionId, Kind, Registration};
+use crate::access::Caller;
+use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
@@ -47,7 +48,9 @@ pub struct Client {
 struct Inner {
     shared: Arc<Shared>,
     vhost: Arc<VirtualHost>,
-    registration: Registration,
+    /// Leaves the registry when the client is dropped.
+    _registration: Registration,
+    caller: Caller,
     exclusive: Mutex<Vec<Weak<QueueCell>>>,
     publisher: Mutex<Publisher>,
 }
@@ -73,7 +76,8 @@ impl Client {
         let inner = Inner {
             shared,
             vhost,
-            registration,
+            caller: Caller::trusted(registration.id()),
+            _registration: registration,
             exclusive: Mutex::default(),
             publisher: Mutex::default(),
         };
@@ -93,14 +97,17 @@ impl Client {
         options: ExchangeOptions,
     ) -> Result<(), Error> {
         let arguments = options.to_arguments().to_bytes();
-        self.vhost()?.declare_exchange(&ExchangeDeclare {
-            name,
-            kind: kind.name(),
-            durable: options.durable,
-            auto_delete: options.auto_delete,
-            internal: options.internal,
-            arguments: RawTable::from_validated_bytes(&arguments),
-        })?;
+        self.vhost()?.declare_exchange(
+            self.caller(),
+            &ExchangeDeclare {
+                name,
+                kind: kind.name(),
+                durable: options.durable,
+                auto_delete: options.auto_delete,
+                internal: options.internal,
+                arguments: RawTable::from_validated_bytes(&arguments),
+            },
+        )?;
         Ok(())
     }
 
@@ -109,7 +116,7 @@ impl Client {
     /// # Errors
     /// For the exchanges that every virtual host has.
     pub async fn delete_exchange(&self, name: &str) -> Result<(), Error> {
-        Ok(self.vhost()?.delete_exchange(name, false)?)
+        Ok(self.vhost()?.delete_exchange(self.caller(), name, false)?)
     }
 
     /// Declares a queue; an empty name has the broker choose one, which is in the answer. Nothing happens when a queue of
@@ -131,9 +138,9 @@ impl Client {
             auto_delete: options.auto_delete,
             arguments: RawTable::from_validated_bytes(&arguments),
         };
-        let declared = self
-            .vhost()?
-            .declare_queue(self.inner.shared.now(), self.id(), &declare)?;
+        let declared =
+            self.vhost()?
+                .declare_queue(self.inner.shared.now(), self.caller(), &declare)?;
         if declared.created && options.exclusive {
             let mut exclusive = self.inner.exclusive.lock();
             exclusive.retain(|queue| queue.strong_count() > 0);
@@ -173,7 +180,7 @@ impl Client {
         Ok(self
             .inner
             .vhost
-            .delete_queue(self.inner.shared.now(), self.id(), &delete)?)
+            .delete_queue(self.inner.shared.now(), self.caller(), &delete)?)
     }
 
     /// Has an exchange route to a queue. Nothing happens when it does so already.
@@ -206,7 +213,7 @@ impl Client {
         Ok(self
             .inner
             .vhost
-            .bind_queue(self.inner.shared.now(), self.id(), &request)?)
+            .bind_queue(self.inner.shared.now(), self.caller(), &request)?)
     }
 
     /// Removes a binding that was made without arguments. What does not exist is fine.
@@ -222,7 +229,7 @@ impl Client {
         Ok(self
             .inner
             .vhost
-            .unbind_queue(self.id(), &request(queue, exchange, routing_key, &[]))?)
+            .unbind_queue(self.caller(), &request(queue, exchange, routing_key, &[]))?)
     }
 
     /// Has an exchange route to another exchange. Cycles are harmless: a queue gets a message once.
@@ -239,7 +246,7 @@ impl Client {
         Ok(self
             .inner
             .vhost
-            .bind_exchange(self.inner.shared.now(), &request)?)
+            .bind_exchange(self.inner.shared.now(), self.caller(), &request)?)
     }
 
     /// Removes a binding between exchanges that was made without arguments. What does not exist is fine.
@@ -252,10 +259,10 @@ impl Client {
         source: &str,
         routing_key: &str,
     ) -> Result<(), Error> {
-        Ok(self
-            .inner
-            .vhost
-            .unbind_exchange(&request(destination, source, routing_key, &[]))?)
+        Ok(self.inner.vhost.unbind_exchange(
+            self.caller(),
+            &request(destination, source, routing_key, &[]),
+        )?)
     }
 
     /// Publishes a message. It is with its queues when this returns; the future tells what became of it, as a publisher
@@ -304,6 +311,7 @@ impl Client {
             let mut publisher = self.inner.publisher.lock();
             let Publisher { cache, scratch } = &mut *publisher;
             let route = self.vhost()?.route(
+                self.caller(),
                 cache,
                 publish.exchange,
                 publish.routing_key,
@@ -487,11 +495,11 @@ impl Client {
     }
 
     fn queue(&self, name: &str) -> Result<Arc<QueueCell>, Error> {
-        Ok(self.vhost()?.queue(name, self.id())?)
+        Ok(self.vhost()?.readable_queue(self.caller(), name)?)
     }
 
-    fn id(&self) -> ConnectionId {
-        self.inner.registration.id()
+    fn caller(&self) -> &Caller {
+        &self.inner.caller
     }
 }
 

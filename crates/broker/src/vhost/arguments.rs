@@ -164,6 +164,11 @@ pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArgum
     })
 }
 
+/// The exchange that a queue's dead letters are to go to, if its arguments name one as they should.
+pub(super) fn dead_letter_exchange(arguments: RawTable<'_>) -> Option<String> {
+    text(arguments, "x-dead-letter-exchange")
+}
+
 fn parse_type(arguments: RawTable<'_>, phrase: &str) -> Result<QueueType, Refusal> {
     match arguments.get(QUEUE_TYPE) {
         None => Ok(QueueType::Classic),

@@ -9,9 +9,9 @@ use parking_lot::RwLockWriteGuard;
 use super::VirtualHost;
 use super::exchanges::refuse_default_exchange;
 use super::topology::{Binding, Capture, Topology};
-use crate::connection::ConnectionId;
+use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
-use crate::exchange::{BindingArguments, Destination, ExchangeId};
+use crate::exchange::{BindingArguments, Destination, ExchangeId, ExchangeKind};
 
 /// The fields of queue.bind, exchange.bind and their opposites.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +27,15 @@ impl VirtualHost {
     /// Binds a queue; nothing happens when it is bound so already.
     ///
     /// # Errors
-    /// 403 for the default exchange, 404 for what is missing, 405 for another connection's exclusive queue, 406 for
-    /// arguments that the exchange's type does not accept.
+    /// 403 for the default exchange and without the rights, 404 for what is missing, 405 for another connection's exclusive
+    /// queue, 406 for arguments that the exchange's type does not accept.
     pub(crate) fn bind_queue(
         &self,
         now: Time,
-        connection: ConnectionId,
+        caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<(), Refusal> {
-        refuse_default_exchange(request.source)?;
+        self.check_queue_binding(caller, request)?;
         let topology = self.topology.write();
         // RabbitMQ's order: the exchange, the queue, the binding itself, and only then whose the queue is.
         let source = self.require_exchange(&topology, request.source)?;
@@ -43,7 +43,7 @@ impl VirtualHost {
             .queue(request.destination)
             .ok_or_else(|| self.no_queue(request.destination))?;
         validate(&topology, source, request)?;
-        self.check_owner(queue, connection)?;
+        self.check_owner(queue, caller)?;
         let destination = Destination::Queue(queue.id());
         self.bind(now, topology, source, destination, request);
         Ok(())
@@ -52,14 +52,14 @@ impl VirtualHost {
     /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not.
     ///
     /// # Errors
-    /// 403 for the default exchange, 405 for a binding of another connection's exclusive queue; RabbitMQ looks at the
-    /// owner only when there is something to remove.
+    /// 403 for the default exchange and without the rights, 405 for a binding of another connection's exclusive queue;
+    /// RabbitMQ looks at the owner only when there is something to remove.
     pub(crate) fn unbind_queue(
         &self,
-        connection: ConnectionId,
+        caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<(), Refusal> {
-        refuse_default_exchange(request.source)?;
+        self.check_queue_binding(caller, request)?;
         let topology = self.topology.write();
         let (Some(queue), Some(source)) = (
             topology.queue(request.destination),
@@ -69,7 +69,7 @@ impl VirtualHost {
         };
         let destination = Destination::Queue(queue.id());
         if topology.is_bound(destination, &binding(source, request)) {
-            self.check_owner(queue, connection)?;
+            self.check_owner(queue, caller)?;
             self.unbind(topology, destination, request);
         }
         Ok(())
@@ -82,10 +82,10 @@ impl VirtualHost {
     pub(crate) fn bind_exchange(
         &self,
         now: Time,
+        caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<(), Refusal> {
-        refuse_default_exchange(request.destination)?;
-        refuse_default_exchange(request.source)?;
+        self.check_exchange_binding(caller, request)?;
         let topology = self.topology.write();
         // Where both are missing RabbitMQ names the source.
         let source = self.require_exchange(&topology, request.source)?;
@@ -99,13 +99,51 @@ impl VirtualHost {
     /// Removes a binding between exchanges; what does not exist is fine.
     ///
     /// # Errors
-    /// 403 for the default exchange.
-    pub(crate) fn unbind_exchange(&self, request: &BindingRequest<'_>) -> Result<(), Refusal> {
-        refuse_default_exchange(request.destination)?;
-        refuse_default_exchange(request.source)?;
+    /// 403 for the default exchange and without the rights.
+    pub(crate) fn unbind_exchange(
+        &self,
+        caller: &Caller,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Refusal> {
+        self.check_exchange_binding(caller, request)?;
         let topology = self.topology.write();
         if let Some(destination) = topology.exchange_id(request.destination) {
             self.unbind(topology, Destination::Exchange(destination), request);
+        }
+        Ok(())
+    }
+
+    fn check_queue_binding(
+        &self,
+        caller: &Caller,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Refusal> {
+        caller.require(Right::Write, Resource::Queue(request.destination))?;
+        self.check_source(caller, request)
+    }
+
+    fn check_exchange_binding(
+        &self,
+        caller: &Caller,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Refusal> {
+        caller.require(Right::Write, Resource::Exchange(request.destination))?;
+        refuse_default_exchange(request.destination)?;
+        self.check_source(caller, request)
+    }
+
+    /// RabbitMQ's order: the right to write to the destination comes before this, and all of it before the question what
+    /// exists.
+    fn check_source(&self, caller: &Caller, request: &BindingRequest<'_>) -> Result<(), Refusal> {
+        refuse_default_exchange(request.source)?;
+        caller.require(Right::Read, Resource::Exchange(request.source))?;
+        let is_topic = {
+            let topology = self.topology.read();
+            let source = topology.exchange_by_name(request.source);
+            source.is_some_and(|exchange| exchange.kind == ExchangeKind::Topic)
+        };
+        if is_topic {
+            caller.require_key(Right::Read, request.source, request.routing_key)?;
         }
         Ok(())
     }

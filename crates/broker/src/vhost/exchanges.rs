@@ -9,6 +9,7 @@ use super::delayed::Delayed;
 use super::history::History;
 use super::topology::{Capture, Exchange};
 use super::{VirtualHost, without_line_breaks};
+use crate::access::{Caller, Resource, Right};
 use crate::arguments::Arguments;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeKind, Router};
@@ -30,12 +31,17 @@ impl VirtualHost {
     /// Declares an exchange; nothing happens when an equivalent one exists.
     ///
     /// # Errors
-    /// 503 for an unknown type, 403 for the default exchange and reserved names, 406 when one of that name exists with
-    /// other properties.
-    pub(crate) fn declare_exchange(&self, declare: &ExchangeDeclare<'_>) -> Result<(), Refusal> {
+    /// 503 for an unknown type, 403 for the default exchange, for reserved names and without the rights, 406 when one of
+    /// that name exists with other properties.
+    pub(crate) fn declare_exchange(
+        &self,
+        caller: &Caller,
+        declare: &ExchangeDeclare<'_>,
+    ) -> Result<(), Refusal> {
         let kind = ExchangeKind::from_name(declare.kind)?;
         let name = without_line_breaks(declare.name);
         refuse_default_exchange(&name)?;
+        caller.require(Right::Configure, Resource::Exchange(&name))?;
         let mut topology = self.topology.write();
         self.check_open(&topology)?;
         if let Some(exchange) = topology.exchange_by_name(&name) {
@@ -47,6 +53,10 @@ impl VirtualHost {
             )));
         }
         let alternate = self.alternate_exchange(&name, declare.arguments)?;
+        if let Some(alternate) = &alternate {
+            caller.require(Right::Read, Resource::Exchange(&name))?;
+            caller.require(Right::Write, Resource::Exchange(alternate))?;
+        }
         let name: Arc<str> = Arc::from(&*name);
         let router = Router::new(kind, declare.arguments, self.services.names.seed())?;
         let capture = match kind {
@@ -81,8 +91,13 @@ impl VirtualHost {
     /// Deletes an exchange with its bindings. One that does not exist is fine.
     ///
     /// # Errors
-    /// 403 for the default exchange and the predeclared ones, 406 when it must be unused and is not.
-    pub(crate) fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<(), Refusal> {
+    /// 403 for the default exchange, the predeclared ones and without the right, 406 when it must be unused and is not.
+    pub(crate) fn delete_exchange(
+        &self,
+        caller: &Caller,
+        name: &str,
+        if_unused: bool,
+    ) -> Result<(), Refusal> {
         let name = without_line_breaks(name);
         refuse_default_exchange(&name)?;
         if name.starts_with("amq.") {
@@ -91,6 +106,7 @@ impl VirtualHost {
                 "deletion of system {phrase} not allowed"
             )));
         }
+        caller.require(Right::Configure, Resource::Exchange(&name))?;
         let mut topology = self.topology.write();
         let Some(id) = topology.exchange_id(&name) else {
             return Ok(());

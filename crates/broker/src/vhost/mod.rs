@@ -23,8 +23,8 @@ use leveret_amqp_codec::{RawTable, ReplyCode};
 use leveret_queue_store::{Message, Time};
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
+use crate::access::{Caller, Resource, Right};
 use crate::alarms::Alarms;
-use crate::connection::ConnectionId;
 use crate::disk::DiskGauge;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind, Router};
@@ -131,6 +131,10 @@ impl VirtualHost {
         })
     }
 
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Lets a connection in, which will be asked to close when the virtual host is deleted. False when it is already.
     pub(crate) fn enter(&self, outbox: &Arc<Outbox>) -> bool {
         let mut members = self.members.lock();
@@ -195,9 +199,14 @@ impl VirtualHost {
         &self.services
     }
 
-    /// Changes whenever a message might take another way than before.
+    /// Changes whenever a message might take another way than before, and whenever somebody may do something else.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes publishers ask for their routes again, because what they may do has changed.
+    pub(crate) fn forget_routes(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Ends a change to the topology: routes that were remembered are forgotten, and what was removed is dropped once the
@@ -209,18 +218,23 @@ impl VirtualHost {
         drop(removed);
     }
 
-    /// The queue of this name, for a connection that wants to use it.
+    /// The queue of this name, for a caller that wants what is in it: to consume, to get or to purge.
     ///
     /// # Errors
-    /// 404 when there is none, 405 when it is exclusive to another connection.
-    pub(crate) fn queue(
+    /// 403 without the right to read from it, 404 when there is none, 405 when it is exclusive to another connection.
+    pub(crate) fn readable_queue(
         &self,
+        caller: &Caller,
         name: &str,
-        connection: ConnectionId,
     ) -> Result<Arc<QueueCell>, Refusal> {
+        caller.require(Right::Read, Resource::Queue(name))?;
+        self.queue(caller, name)
+    }
+
+    fn queue(&self, caller: &Caller, name: &str) -> Result<Arc<QueueCell>, Refusal> {
         let topology = self.topology.read();
         let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;
-        self.check_owner(queue, connection)?;
+        self.check_owner(queue, caller)?;
         Ok(Arc::clone(queue))
     }
 
@@ -229,9 +243,9 @@ impl VirtualHost {
         self.topology.read().queues().cloned().collect()
     }
 
-    fn check_owner(&self, queue: &QueueCell, connection: ConnectionId) -> Result<(), Refusal> {
+    fn check_owner(&self, queue: &QueueCell, caller: &Caller) -> Result<(), Refusal> {
         match queue.definition().owner {
-            Some(owner) if owner != connection => Err(self.locked(queue.name())),
+            Some(owner) if owner != caller.connection() => Err(self.locked(queue.name())),
             _ => Ok(()),
         }
     }

@@ -10,8 +10,9 @@ use smallvec::SmallVec;
 use super::VirtualHost;
 use super::queue::{QueueCell, Ticket};
 use super::topology::{Addressing, Capture, Route, Topology};
+use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
-use crate::exchange::ExchangeId;
+use crate::exchange::{ExchangeId, ExchangeKind};
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -21,8 +22,8 @@ const CACHED_ROUTES_MAX: usize = 16_384;
 /// What a publisher remembers of the virtual host's routing, so that a repeated (exchange, routing key) needs neither a
 /// lock nor the exchange's index.
 ///
-/// Valid for one generation of the topology; the first publish after a change finds it empty. Bounded by
-/// [`CACHED_ROUTES_MAX`].
+/// Valid for one generation of the topology and of its owner's rights: a route that is in it may be used without asking
+/// again whether the publisher may. The first publish after a change finds it empty. Bounded by [`CACHED_ROUTES_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct RouteCache {
     generation: u64,
@@ -155,12 +156,14 @@ impl PublishBatch {
 }
 
 impl VirtualHost {
-    /// Where a message goes. The answer comes from the cache when it can.
+    /// Where a caller's message goes. The answer comes from the cache when it can, which is that caller's own.
     ///
     /// # Errors
-    /// 404 when the exchange does not exist, 403 when it is internal, 406 for CC or BCC headers that are not arrays.
+    /// 403 without the right to write to the exchange or to use the key, 404 when it does not exist, 403 when it is
+    /// internal, 406 for CC or BCC headers that are not arrays.
     pub(crate) fn route(
         &self,
+        caller: &Caller,
         cache: &mut RouteCache,
         exchange: &str,
         routing_key: &str,
@@ -174,12 +177,19 @@ impl VirtualHost {
         if !has_further_keys && let Some(route) = cache.find(generation, exchange, routing_key) {
             return Ok(route);
         }
+        caller.require(Right::Write, Resource::Exchange(exchange))?;
         let topology = self.topology.read();
         let id = self.require_publishable(&topology, exchange)?;
         let headers = headers.unwrap_or(RawTable::EMPTY);
         let mut keys = SmallVec::from_buf([routing_key]);
         if has_further_keys {
             keys.extend(further_keys(headers)?);
+        }
+        if topology.exchange(id).kind == ExchangeKind::Topic {
+            // RabbitMQ 4 looks at the further keys too; without that, a header would be a way around.
+            for key in &keys {
+                caller.require_key(Right::Write, exchange, key)?;
+            }
         }
         let route = Arc::new(topology.route(
             id,

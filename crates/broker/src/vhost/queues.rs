@@ -9,8 +9,8 @@ use super::arguments::{self, QueueType, describe_mismatch, equivalent};
 use super::queue::{Counts, QueueCell, QueueDefinition};
 use super::reply::is_token;
 use super::{VirtualHost, without_line_breaks};
+use crate::access::{Caller, Resource, Right};
 use crate::arguments::Arguments;
-use crate::connection::ConnectionId;
 use crate::error::Refusal;
 
 /// The fields of queue.declare.
@@ -52,12 +52,12 @@ impl VirtualHost {
     /// Declares a queue; an equivalent one that exists is used as it is, and its lease renewed.
     ///
     /// # Errors
-    /// 403 for a reserved name, 405 for a queue that is exclusive to another connection, 406 for arguments that are not
-    /// acceptable or differ from those of the queue that exists.
+    /// 403 for a reserved name and without the rights, 405 for a queue that is exclusive to another connection, 406 for
+    /// arguments that are not acceptable or differ from those of the queue that exists.
     pub(crate) fn declare_queue(
         &self,
         now: Time,
-        connection: ConnectionId,
+        caller: &Caller,
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueDeclared, Refusal> {
         let name = without_line_breaks(declare.name);
@@ -69,11 +69,19 @@ impl VirtualHost {
                 "queue name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        // Rights to a queue that the broker names are rights to the name that it gets.
+        let is_server_named = name.is_empty();
+        let name: Arc<str> = if is_server_named {
+            self.services.names.name("amq.gen-").into()
+        } else {
+            Arc::from(&*name)
+        };
+        caller.require(Right::Configure, Resource::Queue(&name))?;
         let mut topology = self.topology.write();
         self.check_open(&topology)?;
         if let Some(queue) = topology.queue(&name).cloned() {
             drop(topology);
-            self.check_equivalent_queue(&queue, connection, declare)?;
+            self.check_equivalent_queue(&queue, caller, declare)?;
             queue.touch(now);
             return Ok(QueueDeclared {
                 counts: queue.counts(),
@@ -81,7 +89,11 @@ impl VirtualHost {
                 created: false,
             });
         }
-        let definition = self.define(&name, connection, declare)?;
+        if let Some(exchange) = arguments::dead_letter_exchange(declare.arguments) {
+            caller.require(Right::Read, Resource::Queue(&name))?;
+            caller.require(Right::Write, Resource::Exchange(&exchange))?;
+        }
+        let definition = self.define(name, is_server_named, caller, declare)?;
         let queue = topology.add_queue(|id| QueueCell::new(id, definition, self, now));
         let queue = Arc::clone(queue);
         self.topology_changed(topology);
@@ -101,14 +113,14 @@ impl VirtualHost {
     pub(crate) fn declare_queue_passively(
         &self,
         now: Time,
-        connection: ConnectionId,
+        caller: &Caller,
         name: &str,
     ) -> Result<QueueDeclared, Refusal> {
         let name = without_line_breaks(name);
         if is_token(&name) {
             return self.declare_reply_queue(&name);
         }
-        let queue = self.queue(&name, connection)?;
+        let queue = self.queue(caller, &name)?;
         queue.touch(now);
         Ok(QueueDeclared {
             counts: queue.counts(),
@@ -120,18 +132,19 @@ impl VirtualHost {
     /// Deletes a queue and tells how many messages were ready in it; none when it does not exist, which is fine.
     ///
     /// # Errors
-    /// 405 when it is exclusive to another connection, 406 when it must be unused or empty and is not. Quorum queues
-    /// know neither condition: 540.
+    /// 403 without the right, 405 when it is exclusive to another connection, 406 when it must be unused or empty and is
+    /// not. Quorum queues know neither condition: 540.
     pub(crate) fn delete_queue(
         &self,
         now: Time,
-        connection: ConnectionId,
+        caller: &Caller,
         delete: &QueueDelete<'_>,
     ) -> Result<u64, Refusal> {
+        caller.require(Right::Configure, Resource::Queue(delete.name))?;
         let Some(queue) = self.topology.read().queue(delete.name).cloned() else {
             return Ok(0);
         };
-        self.check_owner(&queue, connection)?;
+        self.check_owner(&queue, caller)?;
         let phrase = self.queue_phrase(delete.name);
         if queue.definition().queue_type == QueueType::Quorum {
             for (flag, name) in [
@@ -183,27 +196,22 @@ impl VirtualHost {
 
     fn define(
         &self,
-        name: &str,
-        connection: ConnectionId,
+        name: Arc<str>,
+        is_server_named: bool,
+        caller: &Caller,
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueDefinition, Refusal> {
-        // The name is made first: a refusal shows it.
-        let final_name: Arc<str> = if name.is_empty() {
-            self.services.names.name("amq.gen-").into()
-        } else {
-            Arc::from(name)
-        };
-        let phrase = self.queue_phrase(&final_name);
+        let phrase = self.queue_phrase(&name);
         let parsed = arguments::parse(declare.arguments, &phrase)?;
         if parsed.queue_type == QueueType::Quorum {
-            refuse_for_quorum(declare, name, &phrase)?;
+            refuse_for_quorum(declare, is_server_named, &phrase)?;
         }
         Ok(QueueDefinition {
-            name: final_name,
+            name,
             queue_type: parsed.queue_type,
             durable: declare.outlives_connection(),
             auto_delete: declare.auto_delete,
-            owner: declare.exclusive.then_some(connection),
+            owner: declare.exclusive.then_some(caller.connection()),
             arguments: Arguments::new(declare.arguments),
             options: parsed.options,
             dead_letter: parsed.dead_letter,
@@ -213,10 +221,10 @@ impl VirtualHost {
     fn check_equivalent_queue(
         &self,
         queue: &QueueCell,
-        connection: ConnectionId,
+        caller: &Caller,
         declare: &QueueDeclare<'_>,
     ) -> Result<(), Refusal> {
-        self.check_owner(queue, connection)?;
+        self.check_owner(queue, caller)?;
         let current = queue.definition();
         if declare.exclusive != current.owner.is_some() {
             return Err(self.locked(queue.name()));
@@ -253,8 +261,12 @@ impl VirtualHost {
 }
 
 /// Quorum queues are durable, shared and named (behaviour reference, section 15.1).
-fn refuse_for_quorum(declare: &QueueDeclare<'_>, name: &str, phrase: &str) -> Result<(), Refusal> {
-    if name.is_empty() {
+fn refuse_for_quorum(
+    declare: &QueueDeclare<'_>,
+    is_server_named: bool,
+    phrase: &str,
+) -> Result<(), Refusal> {
+    if is_server_named {
         let module = QueueType::Quorum.module();
         return Err(Refusal::precondition_failed(format!(
             "Cannot declare a server-named queue for type {module}"

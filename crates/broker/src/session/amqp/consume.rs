@@ -76,7 +76,7 @@ impl Session {
             channel.check_reply_consumer(consume.no_ack)?;
             vhost.create_reply_queue(now, connection)
         } else {
-            vhost.queue(&name, connection)?
+            vhost.readable_queue(&self.core.caller, &name)?
         };
         let priority = consumer_priority(&vhost, &name, consume.arguments)?;
         let tag: Arc<str> = if consume.consumer_tag.is_empty() {
@@ -181,7 +181,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let name = self.queue_name(id, get.queue)?;
-        let queue = self.vhost()?.queue(&name, self.core.registration.id())?;
+        let queue = self.vhost()?.readable_queue(&self.core.caller, &name)?;
         let mode = if get.no_ack {
             TakeMode::NoAck
         } else {

@@ -6,10 +6,12 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::Time;
 
-use super::{Phase, Progress, Session, sasl};
+use super::{Core, Phase, Progress, Session, sasl};
+use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
 use crate::session::Output;
+use crate::vhost::VirtualHost;
 
 /// The largest frame before tune-ok. RabbitMQ 4 takes 8192 bytes, older ones half of it; tokens as passwords need more
 /// than the smaller.
@@ -178,7 +180,9 @@ impl Session {
             Ok(credentials) => {
                 let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
                 let mechanism = credentials.mechanism;
-                let login = Login::new(credentials.username, credentials.password, mechanism, peer);
+                let mut login =
+                    Login::new(credentials.username, credentials.password, mechanism, peer);
+                login.account = self.core.shared.account(&login.username);
                 self.phase = Phase::Login {
                     deadline,
                     asked: Some(login),
@@ -294,10 +298,12 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let name = &*open.virtual_host;
-        let found = self.core.shared.vhost(name);
-        let Some(vhost) = found.filter(|vhost| vhost.enter(&self.core.outbox)) else {
-            return Err(Refusal::not_allowed(format!("vhost {name} not found")));
-        };
+        let missing = || Refusal::not_allowed(format!("vhost {name} not found"));
+        let vhost = self.core.shared.vhost(name).ok_or_else(missing)?;
+        self.core.caller = self.core.admit(&vhost)?;
+        if !vhost.enter(&self.core.outbox) {
+            return Err(missing());
+        }
         self.core.vhost = Some(vhost);
         self.core.sent_at = now;
         self.phase = Phase::Running;
@@ -309,6 +315,20 @@ impl Session {
             .map(|identity| &**identity.username());
         tracing::debug!(connection = %self.core.name(), user, vhost = name, "connection opened");
         Ok(())
+    }
+}
+
+impl Core {
+    /// Who the connection is in a virtual host.
+    ///
+    /// # Errors
+    /// 530 when its user has no permissions there.
+    fn admit(&self, vhost: &VirtualHost) -> Result<Caller, Refusal> {
+        let identity = self.identity.as_ref();
+        // Nobody gets as far as this without a login.
+        let identity = identity.ok_or_else(|| Refusal::not_allowed("no user has logged in"))?;
+        self.shared
+            .admit(identity, self.registration.id(), vhost, &self.outbox)
     }
 }
 

@@ -182,14 +182,17 @@ impl Session {
         if declare.passive {
             vhost.declare_exchange_passively(&declare.exchange)?;
         } else {
-            vhost.declare_exchange(&ExchangeDeclare {
-                name: &declare.exchange,
-                kind: &declare.kind,
-                durable: declare.durable,
-                auto_delete: declare.auto_delete,
-                internal: declare.internal,
-                arguments: declare.arguments,
-            })?;
+            vhost.declare_exchange(
+                &self.core.caller,
+                &ExchangeDeclare {
+                    name: &declare.exchange,
+                    kind: &declare.kind,
+                    durable: declare.durable,
+                    auto_delete: declare.auto_delete,
+                    internal: declare.internal,
+                    arguments: declare.arguments,
+                },
+            )?;
         }
         reply_unless(declare.no_wait, out, id, &exchange::DeclareOk {})
     }
@@ -201,7 +204,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         self.vhost()?
-            .delete_exchange(&delete.exchange, delete.if_unused)?;
+            .delete_exchange(&self.core.caller, &delete.exchange, delete.if_unused)?;
         reply_unless(delete.no_wait, out, id, &exchange::DeleteOk {})
     }
 
@@ -218,7 +221,8 @@ impl Session {
             routing_key: &bind.routing_key,
             arguments: bind.arguments,
         };
-        self.vhost()?.bind_exchange(now, &request)?;
+        self.vhost()?
+            .bind_exchange(now, &self.core.caller, &request)?;
         reply_unless(bind.no_wait, out, id, &exchange::BindOk {})
     }
 
@@ -228,12 +232,13 @@ impl Session {
         unbind: &exchange::Unbind<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        self.vhost()?.unbind_exchange(&BindingRequest {
+        let request = BindingRequest {
             destination: &unbind.destination,
             source: &unbind.source,
             routing_key: &unbind.routing_key,
             arguments: unbind.arguments,
-        })?;
+        };
+        self.vhost()?.unbind_exchange(&self.core.caller, &request)?;
         reply_unless(unbind.no_wait, out, id, &exchange::UnbindOk {})
     }
 
@@ -245,7 +250,6 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let vhost = self.vhost()?;
-        let connection = self.core.registration.id();
         if *declare.queue == *REPLY_TO {
             let ok = queue::DeclareOk {
                 queue: declare.queue,
@@ -256,7 +260,7 @@ impl Session {
         }
         let declared = if declare.passive {
             // RabbitMQ looks for a queue of no name here, not for the last declared one.
-            vhost.declare_queue_passively(now, connection, &declare.queue)?
+            vhost.declare_queue_passively(now, &self.core.caller, &declare.queue)?
         } else {
             let request = QueueDeclare {
                 name: &declare.queue,
@@ -265,7 +269,7 @@ impl Session {
                 auto_delete: declare.auto_delete,
                 arguments: declare.arguments,
             };
-            vhost.declare_queue(now, connection, &request)?
+            vhost.declare_queue(now, &self.core.caller, &request)?
         };
         self.remember_queue(id, &declared);
         let ok = queue::DeclareOk {
@@ -306,8 +310,7 @@ impl Session {
             routing_key: if by_name { &name } else { &bind.routing_key },
             arguments: bind.arguments,
         };
-        self.vhost()?
-            .bind_queue(now, self.core.registration.id(), &request)?;
+        self.vhost()?.bind_queue(now, &self.core.caller, &request)?;
         reply_unless(bind.no_wait, out, id, &queue::BindOk {})
     }
 
@@ -325,8 +328,7 @@ impl Session {
             routing_key: if by_name { &name } else { &unbind.routing_key },
             arguments: unbind.arguments,
         };
-        self.vhost()?
-            .unbind_queue(self.core.registration.id(), &request)?;
+        self.vhost()?.unbind_queue(&self.core.caller, &request)?;
         reply(out, id, &queue::UnbindOk {})
     }
 
@@ -340,7 +342,7 @@ impl Session {
         let name = self.queue_name(id, purge.queue)?;
         let purged = self
             .vhost()?
-            .queue(&name, self.core.registration.id())?
+            .readable_queue(&self.core.caller, &name)?
             .purge(now);
         reply_unless(
             purge.no_wait,
@@ -367,7 +369,7 @@ impl Session {
         };
         let deleted = self
             .vhost()?
-            .delete_queue(now, self.core.registration.id(), &request)?;
+            .delete_queue(now, &self.core.caller, &request)?;
         reply_unless(
             delete.no_wait,
             out,

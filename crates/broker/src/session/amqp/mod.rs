@@ -33,6 +33,7 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::Time;
 
+use crate::access::Caller;
 use crate::auth::{Identity, Login};
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
@@ -73,6 +74,8 @@ struct Core {
     negotiated: Negotiated,
     client: handshake::ClientCapabilities,
     identity: Option<Identity>,
+    /// Nobody until a virtual host is open.
+    caller: Caller,
     vhost: Option<Arc<VirtualHost>>,
     /// Queues that go when this connection does.
     exclusive: Vec<Weak<QueueCell>>,
@@ -158,6 +161,7 @@ impl Session {
             frame_size_max: handshake::INITIAL_FRAME_SIZE_MAX,
             ..Limits::default()
         };
+        let caller = Caller::nobody(registration.id());
         Self {
             core: Core {
                 shared,
@@ -168,6 +172,7 @@ impl Session {
                 negotiated: Negotiated::default(),
                 client: handshake::ClientCapabilities::default(),
                 identity: None,
+                caller,
                 vhost: None,
                 exclusive: Vec::new(),
                 publisher: Publisher::default(),

@@ -172,6 +172,7 @@ impl Session {
             ..
         } = *publish;
         let route = vhost.route(
+            &self.core.caller,
             &mut self.core.publisher.cache,
             exchange,
             routing_key,
@@ -344,7 +345,7 @@ impl Core {
         let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else {
             return Ok(());
         };
-        if *claimed == **identity.username() {
+        if *claimed == **identity.username() || self.caller.is_impersonator() {
             return Ok(());
         }
         Err(Refusal::precondition_failed(format!(

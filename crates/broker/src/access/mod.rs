@@ -1,0 +1,24 @@
+//! Who may do what: users, their tags, and their permissions in each virtual host (behaviour reference, section 18).
+//!
+//! [`Accounts`] is the data, as an operator writes it down; [`Access`] holds it in a running broker and is changed by
+//! [`AccountChange`]s alone. A session has a [`Caller`], which every operation of a virtual host takes and asks: so no
+//! protocol can forget a check. Behind it, [`Grants`] remembers what one user may do in one virtual host until the
+//! accounts change.
+
+mod accounts;
+mod caller;
+mod grants;
+mod pattern;
+mod permissions;
+mod table;
+mod topic_pattern;
+mod user;
+
+pub use accounts::{AccountChange, Accounts, UserPermissions, UserTopicPermissions};
+pub(crate) use caller::Caller;
+pub(crate) use grants::{Resource, Right};
+pub use pattern::{Pattern, PatternError};
+pub use permissions::{Permissions, TopicPermissions};
+pub(crate) use table::{Access, no_vhost};
+pub use topic_pattern::TopicPattern;
+pub use user::{PasswordHash, Tag, User};
