@@ -101,13 +101,17 @@
 //! is not. [`Client::explain`] tells binding by binding where a message would go, and which bindings it would just miss;
 //! [`Client::unroutable`] keeps the latest messages that went nowhere.
 //!
-//! # Who may log in
+//! # Who may log in, and do what
 //!
 //! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
 //! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
-//! lets in whom your application knows already. Who is in may do everything in every virtual host: there are no
-//! permissions yet. Nothing is encrypted, so a listener on a network that you do not trust needs a tunnel or a TLS proxy
-//! before it.
+//! lets in whom your application knows already. Nothing is encrypted, so a listener on a network that you do not trust
+//! needs a tunnel or a TLS proxy before it.
+//!
+//! Who is in may do everything in every virtual host, unless the broker is given [`Accounts`]: users with
+//! [`Permissions`] for each virtual host, and with [`TopicPermissions`] for routing keys, as in RabbitMQ. They can be
+//! changed while the broker runs ([`Broker::change_accounts`]), and hold for the clients that are connected. A
+//! [`Client`] is your own program and may always do everything.
 //!
 //! # Runtime
 //!
@@ -122,7 +126,7 @@
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
-//! - Not finished: STOMP, WebSocket, TLS, accounts, permissions and the management API are not there yet.
+//! - Not finished: STOMP, WebSocket, TLS and the management API are not there yet.
 
 mod access;
 mod alarms;
