@@ -148,6 +148,8 @@ mod memory;
 mod net;
 mod outbox;
 mod random;
+#[doc(hidden)]
+pub mod sans_io;
 mod session;
 mod shared;
 mod timers;

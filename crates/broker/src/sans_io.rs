@@ -1,0 +1,273 @@
+//! A connection without a socket: what a client sends goes straight to its session, and what the broker says is kept.
+//!
+//! Not part of the interface: it is here for the fuzz target, which says anything at all, and for the benches, which count
+//! instructions and want nothing between the bytes and the broker.
+
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use leveret_amqp_codec::method::{channel, connection};
+use leveret_amqp_codec::{
+    ChannelId, ProtocolHeader, RawProperties, RawTable, ShortStr, Table, Value, write_method,
+};
+
+use crate::access::Caller;
+use crate::auth::UserTable;
+use crate::clock::{Clock, VirtualClock};
+use crate::config::Config;
+use crate::connection::{ConnectionId, Kind};
+use crate::outbox::Outbox;
+use crate::session::Output;
+use crate::session::amqp::Session;
+use crate::shared::Shared;
+use crate::vhost::{RouteCache, VirtualHost};
+
+/// What a good client says until channel 1 is open.
+#[must_use]
+pub fn handshake(with_heartbeats: bool) -> Vec<u8> {
+    let capabilities: Table = ["connection.blocked", "consumer_cancel_notify"]
+        .map(|name| (name, true))
+        .into_iter()
+        .collect();
+    let properties = Table::from_iter([("capabilities", Value::Table(capabilities))]).to_bytes();
+    let start_ok = connection::StartOk {
+        client_properties: RawTable::from_validated_bytes(&properties),
+        mechanism: ShortStr::from_static("PLAIN"),
+        response: b"\0guest\0guest",
+        locale: ShortStr::from_static("en_US"),
+    };
+    let tune_ok = connection::TuneOk {
+        channel_max: 2047,
+        frame_max: 131_072,
+        heartbeat: if with_heartbeats { 4 } else { 0 },
+    };
+    let open = connection::Open {
+        virtual_host: ShortStr::from_static("/"),
+    };
+    let mut bytes = ProtocolHeader::AMQP_0_9_1.to_vec();
+    write_method(&mut bytes, ChannelId::CONNECTION, &start_ok);
+    write_method(&mut bytes, ChannelId::CONNECTION, &tune_ok);
+    write_method(&mut bytes, ChannelId::CONNECTION, &open);
+    write_method(&mut bytes, ChannelId(1), &channel::Open {});
+    bytes
+}
+
+/// A client of a broker of its own, with the session and all that `net` does for one. It reads everything at once.
+#[derive(Debug)]
+pub struct Peer {
+    shared: Arc<Shared>,
+    clock: VirtualClock,
+    outbox: Arc<Outbox>,
+    session: Session,
+    /// What the session has not consumed.
+    unread: BytesMut,
+    output: Output,
+    said: Vec<u8>,
+}
+
+impl Peer {
+    /// A client that has not said anything, with a broker that may hold `memory_limit` bytes of messages.
+    #[must_use]
+    pub fn new(memory_limit: usize) -> Self {
+        let clock = VirtualClock::new();
+        let config = Config {
+            memory_limit,
+            name_seed: Some(0),
+            ..Config::default()
+        };
+        let users = Arc::new(UserTable::guest());
+        let shared = Shared::new(config, Clock::Virtual(clock.clone()), users, None, None);
+        let outbox = Outbox::new(shared.busy.clone());
+        let registration = shared
+            .registry
+            .register(&outbox, Kind::Socket, None)
+            .expect("nobody shuts this broker down");
+        let session = Session::new(
+            Arc::clone(&shared),
+            registration,
+            Arc::clone(&outbox),
+            None,
+            clock.now(),
+        );
+        Self {
+            shared,
+            clock,
+            outbox,
+            session,
+            unread: BytesMut::new(),
+            output: Output::default(),
+            said: Vec::new(),
+        }
+    }
+
+    /// The client has sent something, of which the session takes what it can.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+        self.work();
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, time: Duration) {
+        self.clock.advance(time);
+        let now = self.clock.now();
+        self.shared.run_timers();
+        if self.session.next_timeout().is_some_and(|at| at <= now) {
+            self.session.handle_timeout(now, &mut self.output);
+        }
+        self.work();
+    }
+
+    /// Goes on until the session waits.
+    fn work(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let now = self.clock.now();
+            let before = self.unread.len();
+            if self.session.takes_input() && before > 0 {
+                self.session
+                    .handle_input(now, &mut self.unread, &mut self.output);
+            }
+            let login = self.session.take_login();
+            let had_login = login.is_some();
+            if let Some(login) = login {
+                let mut answer = self.shared.authenticator.authenticate(login);
+                let Poll::Ready(result) = answer.as_mut().poll(&mut cx) else {
+                    unreachable!("a table of users answers at once");
+                };
+                self.session.handle_login(now, result, &mut self.output);
+            }
+            let has_more = self
+                .session
+                .handle_outbox(now, usize::MAX, &mut self.output);
+            assert!(!has_more, "there was room for everything");
+            self.write();
+            let was_idle = self.unread.len() == before
+                && !had_login
+                && self.outbox.poll_ready(&cx).is_pending();
+            if was_idle {
+                return;
+            }
+        }
+    }
+
+    /// The client reads what is there for it.
+    fn write(&mut self) {
+        if self.output.is_empty() {
+            return;
+        }
+        while !self.output.is_empty() {
+            let written = match self.output.as_single() {
+                Some(bytes) => {
+                    self.said.extend_from_slice(bytes);
+                    bytes.len()
+                }
+                None => {
+                    let mut slices: Vec<IoSlice<'_>> = Vec::new();
+                    self.output.slices(&mut slices);
+                    slices
+                        .iter()
+                        .for_each(|slice| self.said.extend_from_slice(slice));
+                    slices.iter().map(|slice| slice.len()).sum()
+                }
+            };
+            self.output.advance(written);
+        }
+        self.session.handle_written(self.clock.now());
+    }
+
+    /// What the broker has said since [`Peer::forget_said`].
+    #[must_use]
+    pub fn said(&self) -> &[u8] {
+        &self.said
+    }
+
+    /// Makes room for what the broker says next.
+    pub fn forget_said(&mut self) {
+        self.said.clear();
+    }
+
+    /// Whether the broker wants to hear nothing more.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.session.is_finished()
+    }
+
+    /// Another publisher's memory of the routes in the same virtual host.
+    ///
+    /// # Panics
+    /// After the virtual host has been deleted, which nobody can do here.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let vhost = self.shared.vhost("/");
+        Routes {
+            vhost: vhost.expect("nobody deletes this virtual host"),
+            // Ids are counted from zero; this one is never reached.
+            caller: Caller::trusted(ConnectionId(u64::MAX)),
+            cache: RouteCache::default(),
+        }
+    }
+
+    /// The client is gone.
+    ///
+    /// # Panics
+    /// When the broker keeps something of it.
+    pub fn leave(mut self) {
+        let now = self.clock.now();
+        self.session.handle_disconnect(now);
+        drop(self.session);
+        assert_eq!(self.shared.registry.clients(), 0);
+        assert!(self.shared.busy.is_idle(), "something waits for nobody");
+        let vhost = self
+            .shared
+            .vhost("/")
+            .expect("nobody deletes this virtual host");
+        for queue in vhost.queues() {
+            let counts = queue.counts();
+            let name = queue.name();
+            assert_eq!(counts.consumers, 0, "{name} has a consumer");
+            assert_eq!(counts.unacked, 0, "{name} waits for acknowledgements");
+            assert!(queue.definition().owner.is_none(), "{name} has an owner");
+        }
+        vhost.delete(now);
+        assert_eq!(self.shared.services.memory.used(), 0, "memory is leaked");
+    }
+}
+
+/// Looks routes up as a publisher does.
+pub struct Routes {
+    vhost: Arc<VirtualHost>,
+    caller: Caller,
+    cache: RouteCache,
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").finish_non_exhaustive()
+    }
+}
+
+impl Routes {
+    /// How many queues a message without headers reaches.
+    ///
+    /// # Panics
+    /// When the exchange does not exist or cannot be published to.
+    pub fn find(&mut self, exchange: &str, routing_key: &str) -> usize {
+        let empty = RawProperties::from_validated_bytes(&[]);
+        let route = self
+            .vhost
+            .route(
+                &self.caller,
+                &mut self.cache,
+                exchange,
+                routing_key,
+                empty,
+                None,
+            )
+            .expect("the exchange can be published to");
+        route.queues.len()
+    }
+}
