@@ -1,40 +1,16 @@
 //! What does a STOMP frame cost to read and to write, and does a frame that arrives byte by byte stay linear?
 
+#[path = "stomp/traffic.rs"]
+mod traffic;
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use leveret_stomp_codec::{Command, Decoder, Encoder, Frame, Limits, Version};
+use traffic::{message, send};
 
 /// Frames to a buffer: about what one read of a busy connection holds.
 const BATCH: usize = 64;
-
-/// What browsers send all day.
-fn send() -> Frame {
-    let headers = [
-        ("destination", "/topic/rooms.4711.events"),
-        ("content-type", "application/json"),
-        ("receipt", "r-1234"),
-    ];
-    Frame::new(Command::Send, headers).with_body(r#"{"kind":"chat","text":"hello, everybody"}"#)
-}
-
-/// What the broker sends all day.
-fn message() -> Frame {
-    let headers = [
-        ("subscription", "sub-0"),
-        ("destination", "/topic/rooms.4711.events"),
-        (
-            "message-id",
-            "T_sub-0@@session-aaaaaaaaaaaaaaaaaaaaaa@@1234",
-        ),
-        ("redelivered", "false"),
-        ("content-type", "application/json"),
-        ("persistent", "true"),
-        ("correlation-id", "5c6e1f0"),
-        ("timestamp", "1700000000"),
-    ];
-    Frame::new(Command::Message, headers).with_body(r#"{"kind":"chat","text":"hello, everybody"}"#)
-}
 
 /// A message with something to escape in half of its headers.
 fn escaped() -> Frame {
