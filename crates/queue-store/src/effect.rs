@@ -2,9 +2,14 @@
 
 use std::num::NonZeroU64;
 
-use crate::{ConsumerId, Message};
+use crate::{ConsumerId, Message, PageId, Stored, Time};
 
 /// Something the caller has to carry out, in the order in which it was appended.
+///
+/// [`Store`](Self::Store), [`Handed`](Self::Handed), [`Returned`](Self::Returned) and
+/// [`Gone`](Self::Gone) are for whoever keeps the messages of a durable queue on disk: what they
+/// say in their order is enough to [rebuild](crate::Queue::rebuild) the queue. A queue that is not
+/// durable has none of them, nor has a message that does not ask to survive a restart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -24,6 +29,46 @@ pub enum Effect {
         reason: DeathReason,
         /// How often it had come back.
         delivery_count: u32,
+        /// What it is called on disk, if it is there. It has left the queue for good: there is no
+        /// [`Gone`](Self::Gone) for it as well, so that the caller may keep it on disk until the
+        /// dead letter has arrived.
+        stored: Option<Stored>,
+    },
+    /// A message has entered a durable queue and is to be kept on disk. It comes before everything
+    /// else about that message.
+    Store {
+        /// Its number in the queue, higher than all before.
+        number: NonZeroU64,
+        /// The message.
+        message: Message,
+        /// When it expires; [`Time::MAX`] for never.
+        deadline: Time,
+    },
+    /// A message that is on disk is being delivered and has to be settled, and it has not come back
+    /// before: should it be found on disk after a restart, it is redelivered from now on.
+    Handed {
+        /// What it is called.
+        stored: Stored,
+    },
+    /// A message that is on disk has come back.
+    Returned {
+        /// What it is called.
+        stored: Stored,
+        /// How often it has come back now.
+        delivery_count: u32,
+    },
+    /// A message that is on disk has left the queue for good: settled, delivered to somebody who
+    /// does not settle, or purged.
+    Gone {
+        /// What it is called.
+        stored: Stored,
+    },
+    /// Nothing in a page is needed any more: its messages were purged while they were out of memory
+    /// (and there is no [`Gone`](Self::Gone) for each), or it has been brought back and none of its
+    /// messages has to survive a restart. Queues that are not durable say this too.
+    PageGone {
+        /// Which page.
+        page: PageId,
     },
     /// A gate of this consumer's, its window or its channel's, had refused somebody and now has
     /// room. What that changes in this queue has been done; poll the other queues that the gate

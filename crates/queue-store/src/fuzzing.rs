@@ -1,9 +1,11 @@
 //! What the fuzz target runs: a list of operations on a queue and on a naive twin, compared after
-//! each.
+//! each. The queue has messages taken out of memory and brought back, and is rebuilt from what its
+//! effects left on disk; the twin knows nothing of that.
 //!
 //! Not part of the interface. It is compiled in normal builds so that it cannot rot, and a stable
 //! test runs it over random input (`tests/against_model.rs`).
 
+mod disk;
 mod model;
 mod operation;
 mod twins;

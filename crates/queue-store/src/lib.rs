@@ -67,7 +67,7 @@ pub use error::{ConsumeError, UnknownDelivery};
 pub use gate::Gate;
 pub use message::{Message, MessageParts};
 pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
-pub use queue::{Browsed, ConsumerId, Queue, UnackedDelivery};
+pub use queue::{Browsed, BrowsedItem, ConsumerId, Queue, Rebuilt, UnackedDelivery};
 pub use stored::{PageId, PageSlot, PagedMessage, Stored};
 pub use time::Time;
 

@@ -6,11 +6,15 @@ use crate::Gate;
 
 /// How a queue treats its messages. The default has no limits: a plain classic queue.
 ///
-/// [`max_priority`](Self::max_priority), [`single_active_consumer`](Self::single_active_consumer)
-/// and [`requeue`](Self::requeue) are settled when the queue is made; the others may change, see
+/// [`durable`](Self::durable), [`max_priority`](Self::max_priority),
+/// [`single_active_consumer`](Self::single_active_consumer) and [`requeue`](Self::requeue) are
+/// settled when the queue is made; the others may change, see
 /// [`Queue::set_options`](crate::Queue::set_options).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct QueueOptions {
+    /// Whether messages that [ask for it](crate::Message::is_persistent) are kept on disk: the queue
+    /// then says by [effects](crate::Effect) what becomes of them.
+    pub durable: bool,
     /// How long a message may wait here, in milliseconds. With a message's own expiration the
     /// smaller counts. Zero: only who can be handed over at once is not expired.
     pub message_ttl_ms: Option<u64>,

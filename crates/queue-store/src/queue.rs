@@ -4,21 +4,27 @@ mod chunk;
 mod consumers;
 mod inspect;
 mod level;
+mod paging;
 mod ready;
+mod rebuild;
+mod rehome;
+mod rest;
 mod ring;
 mod unacked;
 mod upkeep;
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 pub use consumers::ConsumerId;
-pub use inspect::{Browsed, UnackedDelivery};
+pub use inspect::{Browsed, BrowsedItem, UnackedDelivery};
+pub use rebuild::Rebuilt;
 
 use crate::{
     ConsumeError, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message, Overflow,
-    Published, QueueOptions, RequeueOrder, Settlement, TakeMode, Time, UnknownDelivery,
+    Published, QueueOptions, RequeueOrder, Settlement, Stored, TakeMode, Time, UnknownDelivery,
 };
-use chunk::Waiting;
+use chunk::{CHUNK_LEN, Waiting};
 use consumers::Consumers;
 use ready::{Ready, Taken};
 use unacked::{NO_CONSUMER, Outstanding, Unacked};
@@ -44,6 +50,8 @@ use unacked::{NO_CONSUMER, Outstanding, Unacked};
 /// - Between calls the message that is next in its priority is not overdue. Only that one is looked
 ///   at: an overdue message behind one that is not counts as ready until its turn, but is never
 ///   delivered (RabbitMQ's classic queues).
+/// - Between calls the caller brings back what is [wanted](Self::wanted_page) of what it had
+///   [paged out](Self::page_out). What waits behind a wanted page waits; nothing overtakes it.
 /// - Effects are appended to the caller's list, in the order in which they have to happen. One call
 ///   appends as many as there are messages that can be delivered or are dead; consumers with a
 ///   prefetch or a window bound it.
@@ -62,19 +70,32 @@ pub struct Queue {
     used_at: Time,
     /// Whether it was said that the lease is over, since it was last renewed.
     lease_over: bool,
+    /// The number of the next message that is stored. At a thousand million messages a second
+    /// numbers last for 584 years.
+    next_number: NonZeroU64,
+    /// No message without a home that is unacknowledged or has come back has a lower number than
+    /// this. `u64::MAX` while there is none.
+    homeless_from: u64,
 }
 
 impl Queue {
     /// An empty queue, whose lease begins now.
     #[must_use]
     pub fn new(options: QueueOptions, now: Time) -> Self {
+        Self::with_chunk_len(options, now, CHUNK_LEN)
+    }
+
+    /// An empty queue with so many messages to a chunk, so that a test needs few to page some out.
+    pub(crate) fn with_chunk_len(options: QueueOptions, now: Time, chunk_len: u16) -> Self {
         Self {
-            ready: Ready::default(),
+            ready: Ready::new(chunk_len),
             unacked: Unacked::new(),
             consumers: Consumers::new(options.single_active_consumer),
             returns: 0,
             used_at: now,
             lease_over: false,
+            next_number: NonZeroU64::MIN,
+            homeless_from: u64::MAX,
             options,
         }
     }
@@ -85,6 +106,9 @@ impl Queue {
     /// A message whose time to live is zero expires unless it is delivered by this call or waits
     /// behind others. At a maximum length of zero likewise only a message that is handed over at
     /// once is not dropped.
+    ///
+    /// In a durable queue a persistent message is stored, unless it is handed at once to somebody
+    /// who does not settle.
     pub fn publish(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) -> Published {
         self.expire(now, effects);
         // As in RabbitMQ a queue that refuses does so without asking whether a consumer is waiting,
@@ -96,23 +120,32 @@ impl Queue {
                     message: message.clone(),
                     reason,
                     delivery_count: 0,
+                    stored: None,
                 });
             }
             return Published::Rejected(message);
         }
         let level = message.priority().min(self.options.max_priority);
         let deadline = self.deadline(now, &message);
-        let waiting = Waiting {
+        let is_kept = self.options.durable && message.is_persistent();
+        let mut waiting = Waiting {
             message,
             deadline,
             delivery_count: 0,
+            stored: None,
         };
         if self.ready.is_empty()
             && let Some(consumer) = self.consumers.admit(&waiting.message, effects)
         {
+            if is_kept && self.consumers.settles(consumer) {
+                self.store(&mut waiting, effects);
+            }
             let seq = self.ready.pass(level);
             self.deliver(now, consumer, Taken::new(waiting, level, seq), effects);
         } else {
+            if is_kept {
+                self.store(&mut waiting, effects);
+            }
             self.ready.push(level, waiting);
             self.drop_excess(now, effects);
             self.expire(now, effects);
@@ -120,8 +153,8 @@ impl Queue {
         Published::Accepted
     }
 
-    /// Takes the next message without consuming: AMQP's `basic.get`. `None` when nothing is ready.
-    /// Renews the lease.
+    /// Takes the next message without consuming: AMQP's `basic.get`. `None` when nothing is ready,
+    /// or a page is [wanted](Self::wanted_page): bring it back and ask again. Renews the lease.
     ///
     /// Prefetch limits do not apply, and an exclusive or single active consumer does not stand in
     /// the way.
@@ -135,7 +168,7 @@ impl Queue {
         self.expire(now, effects);
         let taken = self.pop(now, effects)?;
         let owner = (mode == TakeMode::Ack).then_some(NO_CONSUMER);
-        Some(self.hand_over(now, owner, taken))
+        Some(self.hand_over(now, owner, taken, effects))
     }
 
     /// Settles one delivery, of a consumer or taken.
@@ -188,7 +221,9 @@ impl Queue {
                 self.consumers.count_settled(consumer, effects);
             }
             match how {
-                Settlement::Ack => {}
+                Settlement::Ack => {
+                    effects.extend(taken.stored.map(|stored| Effect::Gone { stored }))
+                }
                 Settlement::Requeue => self.put_back(now, taken, effects),
                 Settlement::Discard => effects.push(taken.into_dead(DeathReason::Rejected)),
             }
@@ -236,13 +271,15 @@ impl Queue {
         found
     }
 
-    /// Does what time and room allow: removes what is overdue, serves consumers that a gate had
-    /// refused, and says so when the lease is over.
+    /// Does what time and room allow: removes what is overdue, and after a
+    /// [rebuild](Self::rebuild) what is too much, serves consumers that a gate had refused, and says
+    /// so when the lease is over.
     ///
     /// To be called at [`next_deadline`](Self::next_deadline), and when a gate of one of its
     /// consumers has opened. More often is harmless.
     pub fn poll(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.expire(now, effects);
+        self.drop_excess(now, effects);
         self.consumers.release_held();
         self.dispatch(now, effects);
         if !self.lease_over && self.lease_deadline().is_due(now) {
@@ -272,14 +309,15 @@ impl Queue {
     }
 
     /// Drops all that is ready and returns how many messages that were. They are not dead, they are
-    /// gone. What is unacknowledged stays.
-    pub fn purge(&mut self) -> u64 {
+    /// gone. What is unacknowledged stays. Pages are dropped unread.
+    pub fn purge(&mut self, effects: &mut Vec<Effect>) -> u64 {
         let purged = self.ready.len() as u64;
-        self.ready.clear();
+        self.ready.clear(effects);
         purged
     }
 
-    /// Changes what may change: everything but [`max_priority`](QueueOptions::max_priority),
+    /// Changes what may change: everything but [`durable`](QueueOptions::durable),
+    /// [`max_priority`](QueueOptions::max_priority),
     /// [`single_active_consumer`](QueueOptions::single_active_consumer) and
     /// [`requeue`](QueueOptions::requeue), which stay as they are.
     ///
@@ -291,12 +329,14 @@ impl Queue {
             self.touch(now);
         }
         let QueueOptions {
+            durable,
             max_priority,
             single_active_consumer,
             requeue,
             ..
         } = self.options;
         self.options = QueueOptions {
+            durable,
             max_priority,
             single_active_consumer,
             requeue,
@@ -308,10 +348,22 @@ impl Queue {
 
 /// What settling and delivering consist of.
 impl Queue {
+    /// Has a message kept on disk that enters.
+    fn store(&mut self, waiting: &mut Waiting<Message>, effects: &mut Vec<Effect>) {
+        let number = self.next_number;
+        self.next_number = number.saturating_add(1);
+        waiting.stored = Some(Stored { number, home: None });
+        effects.push(Effect::Store {
+            number,
+            message: waiting.message.clone(),
+            deadline: waiting.deadline,
+        });
+    }
+
     /// Gives a message to a consumer that has been admitted.
     fn deliver(&mut self, now: Time, consumer: u32, taken: Taken, effects: &mut Vec<Effect>) {
         let owner = self.consumers.settles(consumer).then_some(consumer);
-        let delivery = self.hand_over(now, owner, taken);
+        let delivery = self.hand_over(now, owner, taken, effects);
         effects.push(Effect::Deliver {
             consumer: self.consumers.id(consumer),
             delivery,
@@ -319,9 +371,18 @@ impl Queue {
     }
 
     /// Makes a delivery, which its owner, if any, has to settle.
-    fn hand_over(&mut self, now: Time, owner: Option<u32>, taken: Taken) -> Delivery {
+    fn hand_over(
+        &mut self,
+        now: Time,
+        owner: Option<u32>,
+        taken: Taken,
+        effects: &mut Vec<Effect>,
+    ) -> Delivery {
         let delivery_count = taken.delivery_count;
         let redelivered = delivery_count > 0;
+        if let Some(stored) = taken.stored {
+            self.note_handed(owner.is_some(), redelivered, stored, effects);
+        }
         let (id, message) = match owner {
             None => (None, taken.message),
             Some(owner) => {
@@ -337,6 +398,25 @@ impl Queue {
         }
     }
 
+    /// Says what a delivery means for a message that is on disk.
+    fn note_handed(
+        &mut self,
+        to_settle: bool,
+        redelivered: bool,
+        stored: Stored,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !to_settle {
+            return effects.push(Effect::Gone { stored });
+        }
+        if stored.home.is_none() {
+            self.homeless_from = self.homeless_from.min(stored.number.get());
+        }
+        if !redelivered {
+            effects.push(Effect::Handed { stored });
+        }
+    }
+
     /// Puts a message back that was delivered, unless it has come back too often or is overdue.
     fn put_back(&mut self, now: Time, mut taken: Taken, effects: &mut Vec<Effect>) {
         taken.delivery_count = taken.delivery_count.saturating_add(1);
@@ -346,6 +426,12 @@ impl Queue {
         }
         if taken.deadline.is_due(now) {
             return effects.push(taken.into_dead(DeathReason::Expired));
+        }
+        if let Some(stored) = taken.stored {
+            effects.push(Effect::Returned {
+                stored,
+                delivery_count: taken.delivery_count,
+            });
         }
         let (level, seq, waiting) = (taken.level, taken.seq, taken.into_waiting());
         match (self.options.requeue, limit) {

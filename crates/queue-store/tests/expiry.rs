@@ -107,7 +107,8 @@ fn with_no_time_to_live_only_who_waits_gets_the_message() {
         [Effect::Dead {
             message: support::message("full"),
             reason,
-            delivery_count: 0
+            delivery_count: 0,
+            stored: None,
         }]
     );
 }

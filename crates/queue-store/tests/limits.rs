@@ -213,8 +213,7 @@ fn a_message_keeps_its_place_within_its_priority_when_it_comes_back() {
     publish_priorities(&mut subject, &[200, 255]);
     assert_eq!(subject.settle_many(&ids, Settlement::Requeue), 2);
     let counts: Vec<_> = subject
-        .queue
-        .browse()
+        .browsed()
         .map(|browsed| browsed.delivery_count)
         .collect();
     assert_eq!(counts, [1, 0, 1, 0, 0]);

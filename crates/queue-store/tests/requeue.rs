@@ -79,7 +79,7 @@ fn redelivery_is_marked_and_counted() {
             Settlement::Requeue,
         );
     }
-    let browsed = subject.queue.browse().next().expect("it is there");
+    let browsed = subject.browsed().next().expect("it is there");
     assert_eq!((browsed.redelivered, browsed.delivery_count), (true, 3));
 }
 
@@ -99,6 +99,7 @@ fn a_message_dies_when_it_has_come_back_more_often_than_the_limit() {
         message: message("a"),
         reason,
         delivery_count: 3,
+        stored: None,
     };
     assert_eq!(subject.effects(), [dead]);
     assert_eq!(
@@ -159,8 +160,8 @@ fn purge_takes_what_is_ready_and_nothing_else() {
     let mut subject = Subject::new(QueueOptions::default());
     subject.publish_all(&["0", "1", "2"]);
     let id = subject.take_id();
-    assert_eq!(subject.queue.purge(), 2);
-    assert_eq!(subject.queue.purge(), 0);
+    assert_eq!(subject.purge(), 2);
+    assert_eq!(subject.purge(), 0);
     assert_eq!(
         (subject.queue.ready_bytes(), subject.queue.unacked_bytes()),
         (0, 1)

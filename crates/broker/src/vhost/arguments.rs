@@ -291,6 +291,7 @@ fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
     let number = |name: &str| arguments.get(name).and_then(ValueRef::as_integer);
     let count = |name: &str| number(name).and_then(|number| u64::try_from(number).ok());
     QueueOptions {
+        durable: false,
         message_ttl_ms: count("x-message-ttl"),
         expires_ms: count("x-expires"),
         max_length: count("x-max-length"),

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use leveret_amqp_codec::{ChannelId, Properties, RawProperties, Value};
 use leveret_queue_store::{
-    ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message,
-    Published, Queue, QueueOptions, Settlement, TakeMode, Time,
+    BrowsedItem, ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId,
+    Effect, Message, Published, Queue, QueueOptions, Settlement, TakeMode, Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -360,14 +360,17 @@ impl QueueCell {
 
     /// Removes what is ready and tells how much that was.
     pub(crate) fn purge(self: &Arc<Self>, now: Time) -> u64 {
-        self.with(now, |state, _, _| state.queue.purge())
+        self.with(now, |state, _, effects| state.queue.purge(effects))
     }
 
     /// Calls `look` with each ready message in delivery order until it returns false. Nothing is touched; the queue is
     /// locked meanwhile, so `look` must be quick.
     pub(crate) fn browse(&self, mut look: impl FnMut(&Message, bool) -> bool) {
         let state = self.state.lock();
-        for browsed in state.queue.browse() {
+        for item in state.queue.browse() {
+            let BrowsedItem::Message(browsed) = item else {
+                continue;
+            };
             if !look(browsed.message, browsed.redelivered) {
                 break;
             }
@@ -415,7 +418,7 @@ impl QueueCell {
             if state.deleted || !condition(state.counts()) {
                 return None;
             }
-            let ready = state.queue.purge();
+            let ready = state.queue.purge(effects);
             for (consumer, link) in state.links.drain(..).flatten() {
                 state.queue.cancel(now, consumer, effects);
                 let cancelled = Outgoing::ConsumerCancelled {

@@ -1,6 +1,7 @@
 //! The naive twin of a queue: lists, searched from end to end.
 
 use std::cmp::Reverse;
+use std::num::NonZeroU64;
 
 use crate::{DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, Time};
 
@@ -40,6 +41,8 @@ pub(super) struct Item {
     place: (bool, u64),
     pub(super) deadline: Option<u64>,
     pub(super) delivery_count: u32,
+    /// What it is called on disk.
+    pub(super) number: Option<NonZeroU64>,
 }
 
 #[derive(Debug)]
@@ -111,6 +114,7 @@ pub(super) struct Model {
     delivered: usize,
     next_place: u64,
     next_ticket: u64,
+    next_number: NonZeroU64,
 }
 
 impl Model {
@@ -135,6 +139,7 @@ impl Model {
             delivered: 0,
             next_place: 0,
             next_ticket: 0,
+            next_number: NonZeroU64::MIN,
         }
     }
 
@@ -158,15 +163,22 @@ impl Model {
             .into_iter()
             .flatten()
             .min();
-        let item = Item {
+        let mut item = Item {
             level: message.priority().min(self.options.max_priority),
             place: (true, self.number_place()),
             deadline: ttl.map(|ttl| self.now + ttl),
             delivery_count: 0,
+            number: None,
             message,
         };
         let nobody_ahead = self.ready.is_empty();
-        match nobody_ahead.then(|| self.admit(&item.message)).flatten() {
+        let consumer = nobody_ahead.then(|| self.admit(&item.message)).flatten();
+        let is_done_with = consumer.is_some_and(|consumer| self.consumers[consumer].no_ack);
+        if self.options.durable && item.message.is_persistent() && !is_done_with {
+            item.number = Some(self.next_number);
+            self.next_number = self.next_number.saturating_add(1);
+        }
+        match consumer {
             Some(consumer) => self.deliver(consumer, item),
             None => {
                 self.ready.push(item);
@@ -290,6 +302,7 @@ impl Model {
 
     pub(super) fn poll(&mut self) {
         self.expire();
+        self.drop_excess();
         self.release_held();
         self.dispatch();
         if self
@@ -308,12 +321,14 @@ impl Model {
             self.touch();
         }
         let QueueOptions {
+            durable,
             max_priority,
             single_active_consumer,
             requeue,
             ..
         } = self.options;
         self.options = QueueOptions {
+            durable,
             max_priority,
             single_active_consumer,
             requeue,
@@ -342,6 +357,35 @@ impl Model {
 
     pub(super) fn is_active(&self, number: usize) -> bool {
         !self.consumers[number].cancelled && self.active.is_none_or(|active| active == number)
+    }
+
+    /// What has to be on disk: the messages with a number, and how often they will have come back
+    /// if they are found there.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (NonZeroU64, &Item, u32)> {
+        let ready = self.ready.iter().map(|item| (item, item.delivery_count));
+        let unacked = self.unacked.iter().map(|out| &out.item);
+        ready
+            .chain(unacked.map(|item| (item, item.delivery_count.max(1))))
+            .filter_map(|(item, count)| Some((item.number?, item, count)))
+    }
+
+    /// Forgets what does not survive a restart. What does is ready, in the order of `numbers`.
+    pub(super) fn restart(&mut self, numbers: &[NonZeroU64]) {
+        let survivors = self.stored().map(|(number, item, delivery_count)| {
+            let place = numbers.iter().position(|other| *other == number);
+            let place = (true, place.expect("it was found") as u64);
+            Item {
+                place,
+                delivery_count,
+                ..item.clone()
+            }
+        });
+        self.ready = survivors.collect();
+        self.next_place = self.next_place.max(numbers.len() as u64);
+        self.unacked.clear();
+        self.consumers.clear();
+        (self.active, self.delivered) = (None, 0);
+        self.touch();
     }
 
     pub(super) fn in_order(&self) -> Vec<&Item> {
@@ -384,7 +428,7 @@ impl Model {
         Some(self.ready.remove(next))
     }
 
-    fn expire(&mut self) {
+    pub(super) fn expire(&mut self) {
         let now = self.now;
         let is_overdue = |item: &Item| item.deadline.is_some_and(|deadline| deadline <= now);
         if !self.ready.iter().any(is_overdue) {

@@ -36,9 +36,15 @@ impl<'a> Source<'a> {
         self.below(2) == 1
     }
 
+    /// How many messages share a chunk: as many as usual, or so few that some can be paged out.
+    pub(super) fn chunk_len(&mut self) -> u16 {
+        [1, 2, 5, 512][usize::from(self.below(4))]
+    }
+
     /// Options of a queue, with small numbers so that everything happens within a few operations.
     pub(super) fn queue_options(&mut self) -> QueueOptions {
         QueueOptions {
+            durable: self.flag(),
             message_ttl_ms: self.sometimes_below(20),
             expires_ms: self.sometimes_below(30),
             max_length: self.sometimes_below(8),
@@ -65,6 +71,7 @@ impl<'a> Source<'a> {
 pub(super) enum Operation {
     Publish {
         count: u8,
+        persistent: bool,
         priority: u8,
         expiration_ms: Option<u64>,
         padding: u8,
@@ -117,15 +124,27 @@ pub(super) enum Operation {
         gate: usize,
         limit: usize,
     },
+    /// Memory is short.
+    PageOut {
+        pages: u8,
+    },
+    /// The older part of the log is to be given back.
+    Rehome {
+        below: u8,
+        limit: u8,
+    },
+    /// The process ends without notice, and another one takes over.
+    Restart,
 }
 
 impl Operation {
     /// The next operation, until the bytes are used up.
     pub(super) fn read(source: &mut Source<'_>) -> Option<Self> {
-        let operation = match source.byte()? % 24 {
+        let operation = match source.byte()? % 30 {
             0..=5 => Self::Publish {
                 // Now and then enough to need several chunks.
                 count: if source.below(16) == 15 { 255 } else { 1 },
+                persistent: source.flag(),
                 priority: source.byte()?,
                 expiration_ms: source.sometimes_below(20),
                 padding: source.below(16),
@@ -175,11 +194,19 @@ impl Operation {
             21 | 22 => Self::Written {
                 window: gate_index(source),
             },
-            _ if source.flag() => Self::EnterElsewhere {
+            23 if source.flag() => Self::EnterElsewhere {
                 channel: gate_index(source),
             },
-            _ => Self::LeaveElsewhere {
+            23 => Self::LeaveElsewhere {
                 channel: gate_index(source),
+            },
+            24 | 25 => Self::Rehome {
+                below: source.byte()?,
+                limit: source.below(5),
+            },
+            26 if source.below(3) == 0 => Self::Restart,
+            _ => Self::PageOut {
+                pages: source.below(6),
             },
         };
         Some(operation)

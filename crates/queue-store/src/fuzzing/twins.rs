@@ -1,19 +1,24 @@
 //! A queue and its twin, doing the same things.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::disk::Disk;
 use super::model::{Consumer, Done, Given, Model};
 use super::operation::{GATES, Operation, Source};
 use crate::{
-    ConsumerId, ConsumerOptions, Delivery, DeliveryId, Effect, Gate, Message, MessageParts,
-    Published, Queue, Settlement, TakeMode, Time,
+    BrowsedItem, ConsumerId, ConsumerOptions, Delivery, DeliveryId, Effect, Gate, Message,
+    MessageParts, PagedMessage, Published, Queue, Rebuilt, RequeueOrder, Settlement, TakeMode,
+    Time,
 };
 
 /// Both, and what translates between them.
 pub(super) struct Twins {
     queue: Queue,
     model: Model,
+    disk: Disk,
+    chunk_len: u16,
     windows: Vec<Arc<Gate>>,
     channels: Vec<Arc<Gate>>,
     /// What has been delivered to each window and not been written.
@@ -24,6 +29,7 @@ pub(super) struct Twins {
     consumers: Vec<ConsumerId>,
     deliveries: Vec<DeliveryId>,
     effects: Vec<Effect>,
+    done: Vec<Done>,
     published: u32,
     scratch: Vec<u8>,
 }
@@ -31,6 +37,7 @@ pub(super) struct Twins {
 impl Twins {
     pub(super) fn new(source: &mut Source<'_>) -> Self {
         let options = source.queue_options();
+        let chunk_len = source.chunk_len();
         // Windows of up to a few messages, channels of up to three deliveries.
         let limit = |source: &mut Source<'_>| {
             (usize::from(source.below(250)), usize::from(source.below(4)))
@@ -38,8 +45,10 @@ impl Twins {
         let limits: Vec<_> = (0..GATES).map(|_| limit(source)).collect();
         let now = 1_000;
         Self {
-            queue: Queue::new(options.clone(), Time::from_millis(now)),
+            queue: Queue::with_chunk_len(options.clone(), Time::from_millis(now), chunk_len),
             model: Model::new(options, now, &limits),
+            disk: Disk::new(),
+            chunk_len,
             windows: limits
                 .iter()
                 .map(|(window, _)| Arc::new(Gate::new(*window)))
@@ -53,6 +62,7 @@ impl Twins {
             consumers: Vec::new(),
             deliveries: Vec::new(),
             effects: Vec::new(),
+            done: Vec::new(),
             published: 0,
             scratch: Vec::new(),
         }
@@ -61,15 +71,17 @@ impl Twins {
     /// Does it to both and compares everything that can be seen.
     pub(super) fn apply(&mut self, operation: Operation) {
         let now = Time::from_millis(self.model.now);
+        self.tend(now, &operation);
         match operation {
             Operation::Publish {
                 count,
+                persistent,
                 priority,
                 expiration_ms,
                 padding,
             } => {
                 for _ in 0..count {
-                    let message = self.message(priority, expiration_ms, padding);
+                    let message = self.message(persistent, priority, expiration_ms, padding);
                     let accepted = self.model.publish(message.clone());
                     let published = self.queue.publish(now, message.clone(), &mut self.effects);
                     let expected = if accepted {
@@ -78,6 +90,7 @@ impl Twins {
                         Published::Rejected(message)
                     };
                     assert_eq!(published, expected);
+                    self.bring_back(now);
                 }
             }
             Operation::Take { mode } => {
@@ -142,7 +155,10 @@ impl Twins {
                 self.model.touch();
             }
             Operation::Purge => {
-                assert_eq!(self.queue.purge(), self.model.ready.len() as u64);
+                assert_eq!(
+                    self.queue.purge(&mut self.effects),
+                    self.model.ready.len() as u64
+                );
                 self.model.ready.clear();
             }
             Operation::SetOptions { options } => {
@@ -178,8 +194,128 @@ impl Twins {
                 let opened = self.channels[gate].set_limit(limit % 4);
                 assert_eq!(opened, self.model.channels[gate].set_limit(limit % 4));
             }
+            Operation::PageOut { pages } => self.page_out(pages),
+            Operation::Rehome { below, limit } => self.rehome(below, limit.into()),
+            Operation::Restart => self.restart(now),
         }
+        self.bring_back(now);
         self.compare();
+    }
+
+    /// Has both expire what is due before an operation that does, if anything is out of memory: what
+    /// comes of the operation must not depend on whether an overdue message is.
+    fn tend(&mut self, now: Time, operation: &Operation) {
+        let expires = !matches!(
+            operation,
+            Operation::Touch
+                | Operation::Purge
+                | Operation::PageOut { .. }
+                | Operation::Rehome { .. }
+        );
+        let held = self.queue.ready_len() + self.queue.unacked_len();
+        if expires && self.queue.resident_len() < held {
+            self.queue.expire(now, &mut self.effects);
+            self.bring_back(now);
+            self.model.expire();
+        }
+    }
+
+    /// Brings back what is wanted.
+    fn bring_back(&mut self, now: Time) {
+        self.absorb();
+        while let Some(page) = self.queue.wanted_page() {
+            let messages = self.disk.read(page);
+            assert!(self.queue.restore(now, page, messages, &mut self.effects));
+            self.absorb();
+        }
+    }
+
+    /// Carries out what the queue has said up to now.
+    fn absorb(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            self.disk.carry_out(&effect);
+            let done = self.done(effect);
+            self.done.extend(done);
+        }
+    }
+
+    fn page_out(&mut self, pages: u8) {
+        for _ in 0..pages {
+            let page = self.disk.new_page();
+            let resident = (self.queue.resident_len(), self.queue.resident_bytes());
+            let Some(messages) = self.queue.page_out(page) else {
+                return;
+            };
+            let bytes = messages.iter().map(|paged| paged.message.body_len() as u64);
+            let resident = (resident.0 - messages.len(), resident.1 - bytes.sum::<u64>());
+            assert_eq!(self.queue.resident_len(), resident.0);
+            assert_eq!(self.queue.resident_bytes(), resident.1);
+            assert!(messages.len() >= self.chunk_len.into());
+            let max_priority = self.model.options.max_priority;
+            self.disk.write(page, max_priority, messages);
+        }
+    }
+
+    /// Gives a page to what is older than some of the newest, and again until nothing needs one.
+    fn rehome(&mut self, below: u8, limit: usize) {
+        let next = self.disk.next_number().get();
+        let below = next.saturating_sub(u64::from(below) / 4);
+        let below = NonZeroU64::new(below.max(1)).expect("it is at least one");
+        loop {
+            let page = self.disk.new_page();
+            let messages = self.queue.rehome(below, limit, page);
+            assert!(messages.len() <= limit);
+            if messages.is_empty() {
+                break;
+            }
+            let max_priority = self.model.options.max_priority;
+            self.disk.write(page, max_priority, messages);
+        }
+        assert!(limit == 0 || self.disk.all_have_homes_below(below));
+    }
+
+    /// The queue is lost and made again of what is on disk.
+    fn restart(&mut self, now: Time) {
+        let found = self.disk.recover();
+        let mut numbers = Vec::new();
+        let mut last = BTreeMap::new();
+        for message in found.iter().flat_map(|item| self.messages_of(item)) {
+            let number = message.stored.expect("others are lost").number;
+            let level = message
+                .message
+                .priority()
+                .min(self.model.options.max_priority);
+            let before = last.insert(level, number);
+            if self.model.options.requeue == RequeueOrder::OldPlace {
+                assert!(before < Some(number), "pages are in each other's way");
+            }
+            numbers.push(number);
+        }
+        for out in &self.model.unacked {
+            let consumer = out.consumer.map(|number| &self.model.consumers[number]);
+            if let Some(channel) = consumer.and_then(|consumer| consumer.channel) {
+                let opened = self.channels[channel].leave(1);
+                assert_eq!(opened, self.model.channels[channel].leave(1));
+            }
+        }
+        self.consumers.clear();
+        self.deliveries.clear();
+        self.model.restart(&numbers);
+        let options = self.model.options.clone();
+        self.queue = Queue::with_chunk_len(options, now, self.chunk_len);
+        self.queue.fill(self.disk.next_number(), found);
+        self.compare_ready();
+        self.tend(now, &Operation::Poll);
+        self.poll(now);
+    }
+
+    fn messages_of(&self, item: &Rebuilt) -> Vec<PagedMessage> {
+        match item {
+            Rebuilt::Message(message) => vec![message.clone()],
+            Rebuilt::Page { page, .. } => {
+                self.disk.read(*page).map(|(_, message)| message).collect()
+            }
+        }
     }
 
     /// Settles, takes and cancels until nothing is left, so that a message which got lost is
@@ -208,15 +344,23 @@ impl Twins {
                 .zip(&self.elsewhere)
                 .all(|(channel, elsewhere)| channel.used() == *elsewhere)
         );
+        assert!(self.disk.alive().is_empty() && self.disk.every_page_will_go());
     }
 
     /// A message that no other is equal to.
-    fn message(&mut self, priority: u8, expiration_ms: Option<u64>, padding: u8) -> Message {
+    fn message(
+        &mut self,
+        persistent: bool,
+        priority: u8,
+        expiration_ms: Option<u64>,
+        padding: u8,
+    ) -> Message {
         self.published += 1;
         let mut body = self.published.to_be_bytes().to_vec();
         body.resize(4 + usize::from(padding), 0);
         let parts = MessageParts {
             body: &body,
+            persistent,
             priority,
             expiration_ms,
             ..MessageParts::default()
@@ -282,8 +426,9 @@ impl Twins {
             .expect("a consumer that is known")
     }
 
-    fn done(&mut self, effect: Effect) -> Done {
-        match effect {
+    /// What an effect is in terms of the model, if it is anything there.
+    fn done(&mut self, effect: Effect) -> Option<Done> {
+        let done = match effect {
             Effect::Deliver { consumer, delivery } => {
                 let consumer = self.number(consumer);
                 if let Some(window) = self.model.consumers[consumer].window {
@@ -298,6 +443,7 @@ impl Twins {
                 message,
                 reason,
                 delivery_count,
+                stored: _,
             } => Done::Dead {
                 message,
                 reason,
@@ -307,16 +453,22 @@ impl Twins {
                 consumer: self.number(consumer),
             },
             Effect::Expired => Done::Expired,
-        }
+            Effect::Store { .. }
+            | Effect::Handed { .. }
+            | Effect::Returned { .. }
+            | Effect::Gone { .. }
+            | Effect::PageGone { .. } => return None,
+        };
+        Some(done)
     }
 
     fn compare(&mut self) {
-        let effects = std::mem::take(&mut self.effects);
-        let done: Vec<_> = effects
-            .into_iter()
-            .map(|effect| self.done(effect))
-            .collect();
-        assert_eq!(done, std::mem::take(&mut self.model.done));
+        assert_eq!(
+            std::mem::take(&mut self.done),
+            std::mem::take(&mut self.model.done)
+        );
+        self.compare_disk();
+        self.compare_ready();
 
         let (queue, model) = (&self.queue, &self.model);
         assert_eq!(queue.next_deadline(), model.next_deadline());
@@ -333,18 +485,6 @@ impl Twins {
         );
         for (number, id) in self.consumers.iter().enumerate() {
             assert_eq!(queue.is_active(*id), model.is_active(number));
-        }
-
-        let expected = model.in_order();
-        assert_eq!(queue.browse().count(), expected.len());
-        for (position, (browsed, item)) in queue.browse().zip(expected).enumerate() {
-            assert_eq!(
-                (browsed.position, browsed.message),
-                (position, &item.message)
-            );
-            assert_eq!(browsed.delivery_count, item.delivery_count);
-            assert_eq!(browsed.redelivered, item.delivery_count > 0);
-            assert_eq!(browsed.expires_at.map(Time::as_millis), item.deadline);
         }
 
         let held = queue.unacked().map(|out| {
@@ -380,6 +520,62 @@ impl Twins {
                     .zip(models)
                     .all(|(gate, model)| gate.used() == model.used)
             );
+        }
+    }
+
+    fn compare_ready(&self) {
+        let expected = self.model.in_order();
+        let browsed = self.browsed();
+        assert_eq!(browsed.len(), expected.len());
+        for ((message, deadline, delivery_count), item) in browsed.into_iter().zip(expected) {
+            assert_eq!(message, item.message);
+            assert_eq!(delivery_count, item.delivery_count);
+            assert_eq!(deadline, item.deadline.map_or(Time::MAX, Time::from_millis));
+        }
+    }
+
+    /// What is ready, read from pages where it is not in memory.
+    fn browsed(&self) -> Vec<(Message, Time, u32)> {
+        let mut all = Vec::new();
+        for item in self.queue.browse() {
+            match item {
+                BrowsedItem::Message(browsed) => {
+                    let count = browsed.delivery_count;
+                    assert_eq!(browsed.position, all.len());
+                    assert_eq!(browsed.redelivered, count > 0);
+                    let deadline = browsed.expires_at.unwrap_or(Time::MAX);
+                    all.push((browsed.message.clone(), deadline, count));
+                }
+                BrowsedItem::Page {
+                    page,
+                    position,
+                    len,
+                } => {
+                    assert_eq!(position, all.len());
+                    all.extend(
+                        self.disk.read(page).map(|(_, paged)| {
+                            (paged.message, paged.deadline, paged.delivery_count)
+                        }),
+                    );
+                    assert_eq!(position + len, all.len());
+                }
+            }
+        }
+        all
+    }
+
+    /// What the effects left on disk is what would have to survive if the process ended here.
+    fn compare_disk(&self) {
+        let alive = self.disk.alive();
+        assert_eq!(alive.len(), self.model.stored().count());
+        for (number, item, delivery_count) in self.model.stored() {
+            let kept = &alive[&number];
+            assert_eq!(kept.message, item.message);
+            assert_eq!(
+                kept.deadline,
+                item.deadline.map_or(Time::MAX, Time::from_millis)
+            );
+            assert_eq!(kept.delivery_count, delivery_count, "message {number}");
         }
     }
 }

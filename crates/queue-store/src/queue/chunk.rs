@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::{Message, Time};
+use super::rehome::Rehome;
+use crate::{Message, PagedMessage, Stored, Time};
 
 /// How many messages share a chunk: 8 KiB of handles, so that a deep queue allocates once in 512
 /// messages and the half-used chunks at both ends of a queue stay small beside the messages in
 /// them.
-pub(super) const CHUNK_LEN: usize = 512;
+pub(super) const CHUNK_LEN: u16 = 512;
 
 /// How many places an empty chunk may keep for next time. A queue through which single messages
 /// pass does not allocate for each, and thousands of idle ones cost nothing worth counting: 64
@@ -22,9 +23,46 @@ pub(super) struct Waiting<M> {
     pub(super) deadline: Time,
     /// How often it came back.
     pub(super) delivery_count: u32,
+    /// What it is called on disk, if it is there.
+    pub(super) stored: Option<Stored>,
 }
 
-/// Up to [`CHUNK_LEN`] messages in the order in which they came. It starts small and doubles.
+impl From<Waiting<Message>> for PagedMessage {
+    fn from(waiting: Waiting<Message>) -> Self {
+        let Waiting {
+            message,
+            deadline,
+            delivery_count,
+            stored,
+        } = waiting;
+        Self {
+            message,
+            stored,
+            deadline,
+            delivery_count,
+        }
+    }
+}
+
+impl From<PagedMessage> for Waiting<Message> {
+    fn from(paged: PagedMessage) -> Self {
+        let PagedMessage {
+            message,
+            stored,
+            deadline,
+            delivery_count,
+        } = paged;
+        Self {
+            message,
+            deadline,
+            delivery_count,
+            stored,
+        }
+    }
+}
+
+/// Messages in the order in which they came: as many as the queue says, or more when they were
+/// brought back from a page together. A chunk starts small and doubles.
 ///
 /// Most messages neither expire nor have come back, so only the handles are always there; the rest
 /// stands beside them, in columns that come into being with the first message that needs one.
@@ -35,15 +73,36 @@ pub(super) struct Chunk {
 }
 
 /// The columns beside the messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Beside {
     deadlines: Column<Time>,
     delivery_counts: Column<u32>,
+    stored: Column<Option<Stored>>,
+    /// No message without a home has a lower number than this, so that a search for those passes
+    /// over whole chunks. `u64::MAX` while there is none.
+    homeless_from: u64,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            deadlines: Column::default(),
+            delivery_counts: Column::default(),
+            stored: Column::default(),
+            homeless_from: u64::MAX,
+        }
+    }
 }
 
 /// A value for each message, or nothing at all while every message has the usual one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Column<T>(VecDeque<T>);
+
+impl<T> Default for Column<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
 
 impl<T: Copy + Eq> Column<T> {
     /// Adds the value of a message that comes behind `ahead` others.
@@ -68,12 +127,13 @@ impl<T: Copy + Eq> Column<T> {
 
 const NEVER: Time = Time::MAX;
 const NOT_YET: u32 = 0;
+const NOT_STORED: Option<Stored> = None;
 
 impl Chunk {
-    /// A chunk with room for [`CHUNK_LEN`] messages from the start.
-    pub(super) fn at_full_size() -> Self {
+    /// A chunk with room for so many messages from the start.
+    pub(super) fn with_capacity(len: u16) -> Self {
         Self {
-            messages: VecDeque::with_capacity(CHUNK_LEN),
+            messages: VecDeque::with_capacity(len.into()),
             beside: None,
         }
     }
@@ -82,8 +142,9 @@ impl Chunk {
         self.messages.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.messages.len() >= CHUNK_LEN
+    /// Whether it holds as many messages as a chunk of that length should.
+    pub(super) fn is_full(&self, chunk_len: u16) -> bool {
+        self.messages.len() >= chunk_len.into()
     }
 
     pub(super) fn push(&mut self, waiting: Waiting<Message>) {
@@ -91,51 +152,108 @@ impl Chunk {
             message,
             deadline,
             delivery_count,
+            stored,
         } = waiting;
-        if deadline != NEVER || delivery_count != NOT_YET || self.beside.is_some() {
+        if deadline != NEVER
+            || delivery_count != NOT_YET
+            || stored.is_some()
+            || self.beside.is_some()
+        {
             let ahead = self.messages.len();
             let beside = self.beside.get_or_insert_default();
             beside.deadlines.push(deadline, NEVER, ahead);
             beside.delivery_counts.push(delivery_count, NOT_YET, ahead);
+            beside.stored.push(stored, NOT_STORED, ahead);
+            if let Some(Stored { number, home: None }) = stored {
+                beside.homeless_from = beside.homeless_from.min(number.get());
+            }
         }
         self.messages.push_back(message);
     }
 
     pub(super) fn pop(&mut self) -> Option<Waiting<Message>> {
         let message = self.messages.pop_front()?;
-        let (deadline, delivery_count) = match &mut self.beside {
-            None => (NEVER, NOT_YET),
+        let (deadline, delivery_count, stored) = match &mut self.beside {
+            None => (NEVER, NOT_YET, NOT_STORED),
             Some(beside) => (
                 beside.deadlines.pop(NEVER),
                 beside.delivery_counts.pop(NOT_YET),
+                beside.stored.pop(NOT_STORED),
             ),
         };
         Some(Waiting {
             message,
             deadline,
             delivery_count,
+            stored,
         })
     }
 
     /// The message at `index`, counted from the oldest.
     pub(super) fn get(&self, index: usize) -> Option<Waiting<&Message>> {
         let message = self.messages.get(index)?;
-        let (deadline, delivery_count) = match &self.beside {
-            None => (NEVER, NOT_YET),
+        let (deadline, delivery_count, stored) = match &self.beside {
+            None => (NEVER, NOT_YET, NOT_STORED),
             Some(beside) => (
                 beside.deadlines.get(index, NEVER),
                 beside.delivery_counts.get(index, NOT_YET),
+                beside.stored.get(index, NOT_STORED),
             ),
         };
         Some(Waiting {
             message,
             deadline,
             delivery_count,
+            stored,
         })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Waiting<&Message>> {
         (0..self.messages.len()).map_while(|index| self.get(index))
+    }
+
+    /// Takes all messages out.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Waiting<Message>> {
+        std::iter::from_fn(|| self.pop())
+    }
+
+    /// What those of the messages that are stored are called.
+    pub(super) fn stored(&self) -> impl Iterator<Item = Stored> {
+        let stored = self.beside.iter().flat_map(|beside| &beside.stored.0);
+        stored.copied().flatten()
+    }
+
+    /// Gives homes to messages that have none; see [`Queue::rehome`](crate::Queue::rehome).
+    pub(super) fn rehome(&mut self, rehome: &mut Rehome) {
+        let Some(beside) = &mut self.beside else {
+            return;
+        };
+        if !rehome.concerns(beside.homeless_from) {
+            if beside.stored.0.iter().flatten().next().is_some() {
+                rehome.pass_over();
+            }
+            return;
+        }
+        let Beside {
+            deadlines,
+            delivery_counts,
+            stored,
+            ..
+        } = &mut **beside;
+        let mut homeless_from = u64::MAX;
+        for (index, (stored, message)) in stored.0.iter_mut().zip(&self.messages).enumerate() {
+            let Some(stored) = stored else { continue };
+            rehome.offer(stored, |stored| PagedMessage {
+                message: message.clone(),
+                stored: Some(stored),
+                deadline: deadlines.get(index, NEVER),
+                delivery_count: delivery_counts.get(index, NOT_YET),
+            });
+            if stored.home.is_none() {
+                homeless_from = homeless_from.min(stored.number.get());
+            }
+        }
+        beside.homeless_from = homeless_from;
     }
 
     /// Gives back the memory of an empty chunk, unless it is little.

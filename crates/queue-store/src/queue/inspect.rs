@@ -1,8 +1,25 @@
 //! Looking at a queue without touching it.
 
+use super::level::Waits;
 use super::unacked::NO_CONSUMER;
 use super::{ConsumerId, Queue};
-use crate::{DeliveryId, Message, QueueOptions, Time};
+use crate::{DeliveryId, Message, PageId, QueueOptions, Time};
+
+/// What [`Queue::browse`] comes across.
+#[derive(Clone, Copy, Debug)]
+pub enum BrowsedItem<'a> {
+    /// A message.
+    Message(Browsed<'a>),
+    /// Messages that are out of memory.
+    Page {
+        /// The page to read them from.
+        page: PageId,
+        /// How many messages are to be delivered before the first of them.
+        position: usize,
+        /// How many there are.
+        len: usize,
+    },
+}
 
 /// A waiting message, as [`Queue::browse`] finds it.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +71,19 @@ impl Queue {
         self.ready.body_bytes()
     }
 
+    /// How many messages are in memory: those that are ready and not paged out, and those that are
+    /// delivered and not settled.
+    #[must_use]
+    pub fn resident_len(&self) -> usize {
+        self.ready.resident_len() + self.unacked.len()
+    }
+
+    /// The body bytes of the messages that are in memory.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        self.ready.resident_bytes() + self.unacked.body_bytes()
+    }
+
     /// How many messages are delivered and not settled.
     #[must_use]
     pub fn unacked_len(&self) -> usize {
@@ -80,17 +110,32 @@ impl Queue {
     }
 
     /// All that is ready, in the order in which it is to be delivered.
-    pub fn browse(&self) -> impl Iterator<Item = Browsed<'_>> {
-        self.ready
-            .iter()
-            .enumerate()
-            .map(|(position, waiting)| Browsed {
-                position,
-                message: waiting.message,
-                redelivered: waiting.delivery_count > 0,
-                delivery_count: waiting.delivery_count,
-                expires_at: (waiting.deadline != Time::MAX).then_some(waiting.deadline),
-            })
+    pub fn browse(&self) -> impl Iterator<Item = BrowsedItem<'_>> {
+        let mut next = 0;
+        self.ready.iter().map(move |waits| {
+            let position = next;
+            match waits {
+                Waits::InMemory(waiting) => {
+                    next += 1;
+                    BrowsedItem::Message(Browsed {
+                        position,
+                        message: waiting.message,
+                        redelivered: waiting.delivery_count > 0,
+                        delivery_count: waiting.delivery_count,
+                        expires_at: (waiting.deadline != Time::MAX).then_some(waiting.deadline),
+                    })
+                }
+                Waits::Paged(paged) => {
+                    let (page, len) = (paged.page, paged.len as usize);
+                    next += len;
+                    BrowsedItem::Page {
+                        page,
+                        position,
+                        len,
+                    }
+                }
+            }
+        })
     }
 
     /// When a message was delivered that is not settled yet; `None` when the id names none.

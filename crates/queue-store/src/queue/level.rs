@@ -1,9 +1,11 @@
 //! The waiting messages of one priority.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::chunk::{Chunk, Waiting};
-use crate::{Message, Time};
+use super::rehome::Rehome;
+use super::rest::{Block, Paged, Rest};
+use crate::{Effect, Message, PageId, PagedMessage, Stored, Time};
 
 /// Messages of one priority, in the order in which they are to be delivered.
 ///
@@ -12,20 +14,25 @@ use crate::{Message, Time};
 ///  ┌───┬────┬────┐   ┌──────────────┐ ┌──────────────┐ ┌─────
 ///  │ 2 │ 17 │ 18 │   │ 40 41 … 511  │ │ 512 … 1023   │ │ 1024 …
 ///  └───┴────┴────┘   └──────────────┘ └──────────────┘ └─────
-///   came back         never delivered: sequence numbers implied
+///   came back         never left: sequence numbers implied; chunks
+///                     of the rest may be out of memory, in pages
 /// ```
 ///
-/// Every message of a level has a sequence number, by arrival. Those that were never delivered form
-/// an unbroken run, of which only the first number is kept. What comes back is older than all of
-/// them, and is held apart.
+/// Every message of a level has a sequence number, by arrival. Those that never left form an
+/// unbroken run, of which only the first number is kept. What comes back is older than all of them,
+/// and is held apart.
+///
+/// When a page is next, the level has nothing to give until it has been brought back: see
+/// [`wanted`](Self::wanted).
 #[derive(Debug, Default)]
 pub(super) struct Level {
     /// What came back, by rank; it goes first. The ranks are sequence numbers or the order of
     /// return, never both in one queue.
     returned: BTreeMap<u64, Waiting<Message>>,
-    /// The oldest of what never left. Empty only when `rest` is too.
+    /// The oldest of what never left. Empty when there is nothing behind it, or a page is next.
     front: Chunk,
-    rest: VecDeque<Chunk>,
+    /// What is behind the front; boxed, since most queues are short.
+    rest: Option<Box<Rest>>,
     /// The sequence number of the first message of `front`, or of the next to arrive when there is
     /// none.
     first_seq: u64,
@@ -33,19 +40,22 @@ pub(super) struct Level {
 
 impl Level {
     pub(super) fn is_empty(&self) -> bool {
-        self.returned.is_empty() && self.front.is_empty()
+        self.returned.is_empty() && self.front.is_empty() && self.rest.is_none()
     }
 
     /// Adds a message at the end.
-    pub(super) fn push(&mut self, waiting: Waiting<Message>) {
-        let last = self.rest.back_mut().unwrap_or(&mut self.front);
-        if last.is_full() {
-            let mut next = Chunk::at_full_size();
-            next.push(waiting);
-            self.rest.push_back(next);
-        } else {
-            last.push(waiting);
+    pub(super) fn push(&mut self, waiting: Waiting<Message>, chunk_len: u16) {
+        if self.rest.is_none() && !self.front.is_full(chunk_len) {
+            return self.front.push(waiting);
         }
+        self.rest.get_or_insert_default().push(waiting, chunk_len);
+    }
+
+    /// Adds messages at the end that are out of memory.
+    pub(super) fn push_page(&mut self, paged: Paged, chunk_len: u16) {
+        self.rest
+            .get_or_insert_default()
+            .push_page(paged, chunk_len);
     }
 
     /// Gives a sequence number to a message that never waits. Only for an empty level: the message
@@ -82,17 +92,50 @@ impl Level {
         Some((seq, waiting))
     }
 
-    /// Replaces the emptied front.
+    /// Replaces the emptied front by what is next, if that is in memory.
     fn advance(&mut self) {
-        match self.rest.pop_front() {
-            Some(next) => {
-                self.front = next;
-                if self.rest.is_empty() {
-                    self.rest = VecDeque::new();
-                }
-            }
+        match self.rest.as_mut().and_then(|rest| rest.pop_chunk()) {
+            Some(next) => self.front = next,
             None => self.front.trim(),
         }
+        self.drop_empty_rest();
+    }
+
+    fn drop_empty_rest(&mut self) {
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
+    }
+
+    /// The page that has to be brought back before anything more can be taken.
+    pub(super) fn wanted(&self) -> Option<PageId> {
+        if !self.returned.is_empty() || !self.front.is_empty() {
+            return None;
+        }
+        self.rest.as_ref()?.first_page()
+    }
+
+    /// Brings back the wanted page. What it was counted as is returned; there may be fewer messages
+    /// now.
+    pub(super) fn restore(
+        &mut self,
+        messages: impl Iterator<Item = Waiting<Message>>,
+    ) -> Option<Paged> {
+        self.wanted()?;
+        let paged = self.rest.as_mut()?.pop_page()?;
+        messages.for_each(|waiting| self.front.push(waiting));
+        if self.front.is_empty() {
+            self.advance();
+        } else {
+            self.drop_empty_rest();
+        }
+        Some(paged)
+    }
+
+    /// Takes messages out of memory, those that are to be delivered last, if there are enough of
+    /// them.
+    pub(super) fn page_out(&mut self, page: PageId) -> Option<(Paged, Vec<PagedMessage>)> {
+        self.rest.as_mut()?.page_out(page)
     }
 
     /// The message that [`pop`](Self::pop) would take.
@@ -108,21 +151,65 @@ impl Level {
         self.first().map_or(Time::MAX, |first| first.deadline)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Waiting<&Message>> {
+    /// What waits, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Waits<'_>> {
         let returned = self.returned.values().map(Waiting::as_ref);
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
         returned
             .chain(self.front.iter())
-            .chain(self.rest.iter().flat_map(Chunk::iter))
+            .map(Waits::InMemory)
+            .chain(rest.flat_map(|block| {
+                let (chunk, paged) = match block {
+                    Block::Chunk(chunk) => (Some(chunk), None),
+                    Block::Paged(paged) => (None, Some(Waits::Paged(*paged))),
+                };
+                let messages = chunk.into_iter().flat_map(Chunk::iter);
+                messages.map(Waits::InMemory).chain(paged)
+            }))
     }
 
-    /// Drops all messages and their memory. Their numbers are free again: what is delivered has lower
-    /// ones.
-    pub(super) fn clear(&mut self) {
+    /// Drops all messages and their memory, and says which of them need no longer be kept on disk.
+    /// Their sequence numbers are free again: what is delivered has lower ones.
+    pub(super) fn clear(&mut self, effects: &mut Vec<Effect>) {
+        let gone = |stored: Stored| Effect::Gone { stored };
+        let returned = self.returned.values().filter_map(|waiting| waiting.stored);
+        effects.extend(returned.chain(self.front.stored()).map(gone));
+        for block in self.rest.iter().flat_map(|rest| rest.iter()) {
+            match block {
+                Block::Chunk(chunk) => effects.extend(chunk.stored().map(gone)),
+                Block::Paged(paged) => effects.push(Effect::PageGone { page: paged.page }),
+            }
+        }
         *self = Self {
             first_seq: self.first_seq,
             ..Self::default()
         };
     }
+
+    /// What came back, so that it can be given a home.
+    pub(super) fn returned_mut(&mut self) -> impl Iterator<Item = &mut Waiting<Message>> {
+        self.returned.values_mut()
+    }
+
+    /// Gives homes to what never left.
+    pub(super) fn rehome(&mut self, rehome: &mut Rehome) {
+        self.front.rehome(rehome);
+        for block in self.rest.iter_mut().flat_map(|rest| rest.iter_mut()) {
+            if rehome.is_ended() {
+                return;
+            }
+            match block {
+                Block::Chunk(chunk) => chunk.rehome(rehome),
+                Block::Paged(_) => rehome.pass_over(),
+            }
+        }
+    }
+}
+
+/// Something that waits.
+pub(super) enum Waits<'a> {
+    InMemory(Waiting<&'a Message>),
+    Paged(Paged),
 }
 
 impl Waiting<Message> {
@@ -131,11 +218,13 @@ impl Waiting<Message> {
             message,
             deadline,
             delivery_count,
+            stored,
         } = self;
         Waiting {
             message,
             deadline: *deadline,
             delivery_count: *delivery_count,
+            stored: *stored,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The messages that wait to be delivered.
 
 use super::chunk::Waiting;
-use super::level::Level;
-use crate::{DeathReason, Effect, Message, Time};
+use super::level::{Level, Waits};
+use super::rest::Paged;
+use crate::{DeathReason, Effect, Message, PageId, PagedMessage, Stored, Time};
 
 /// All waiting messages, by priority: the highest first, each priority in its own order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ready {
     /// Priority zero, where everything is when a queue has no priorities.
     lowest: Level,
@@ -15,6 +16,18 @@ pub(super) struct Ready {
     body_bytes: u64,
     /// How many of the messages expire. While there are none, nobody looks at deadlines.
     timed: usize,
+    /// How much of this is out of memory; boxed, since most queues have nothing there.
+    paged: Option<Box<PagedSum>>,
+    /// How many messages share a chunk.
+    chunk_len: u16,
+}
+
+/// What is out of memory, all together.
+#[derive(Debug, Default)]
+struct PagedSum {
+    pages: usize,
+    len: usize,
+    body_bytes: u64,
 }
 
 /// The levels above zero; the first is priority 1.
@@ -28,13 +41,14 @@ struct Higher {
 /// A message that has left its level, and how to put it back.
 ///
 /// What waited is not a field of its own: its padding would take an unacknowledged delivery beyond
-/// 64 bytes.
+/// 80 bytes.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) message: Message,
     pub(super) deadline: Time,
     pub(super) delivery_count: u32,
     pub(super) level: u8,
+    pub(super) stored: Option<Stored>,
     /// Its sequence number, or its rank among those that had come back.
     pub(super) seq: u64,
 }
@@ -45,11 +59,13 @@ impl Taken {
             message,
             deadline,
             delivery_count,
+            stored,
         } = waiting;
         Self {
             message,
             deadline,
             delivery_count,
+            stored,
             level,
             seq,
         }
@@ -60,12 +76,14 @@ impl Taken {
             message,
             deadline,
             delivery_count,
+            stored,
             ..
         } = self;
         Waiting {
             message,
             deadline,
             delivery_count,
+            stored,
         }
     }
 
@@ -73,17 +91,32 @@ impl Taken {
         let Self {
             message,
             delivery_count,
+            stored,
             ..
         } = self;
         Effect::Dead {
             message,
             reason,
             delivery_count,
+            stored,
         }
     }
 }
 
 impl Ready {
+    /// Nothing, with so many messages to a chunk.
+    pub(super) fn new(chunk_len: u16) -> Self {
+        Self {
+            lowest: Level::default(),
+            higher: None,
+            len: 0,
+            body_bytes: 0,
+            timed: 0,
+            paged: None,
+            chunk_len,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -96,6 +129,16 @@ impl Ready {
         self.body_bytes
     }
 
+    /// How many messages are in memory.
+    pub(super) fn resident_len(&self) -> usize {
+        self.len - self.paged.as_ref().map_or(0, |paged| paged.len)
+    }
+
+    /// The body bytes that are in memory.
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.body_bytes - self.paged.as_ref().map_or(0, |paged| paged.body_bytes)
+    }
+
     /// Whether any message expires at all.
     pub(super) fn is_timed(&self) -> bool {
         self.timed > 0
@@ -104,7 +147,18 @@ impl Ready {
     /// Adds a message at the end of its priority.
     pub(super) fn push(&mut self, level: u8, waiting: Waiting<Message>) {
         self.count_in(&waiting);
-        self.occupy(level).push(waiting);
+        let chunk_len = self.chunk_len;
+        self.occupy(level).push(waiting, chunk_len);
+    }
+
+    /// Adds messages at the end of a priority that are out of memory.
+    pub(super) fn push_page(&mut self, level: u8, paged: Paged) {
+        self.len += paged.len as usize;
+        self.body_bytes += paged.body_bytes;
+        self.timed += paged.timed as usize;
+        self.count_paged(&paged);
+        let chunk_len = self.chunk_len;
+        self.occupy(level).push_page(paged, chunk_len);
     }
 
     /// Puts a message back before all of its priority that never left, by rank among those that
@@ -123,12 +177,12 @@ impl Ready {
         }
     }
 
-    /// The message to be delivered next.
+    /// The message to be delivered next, if it is in memory.
     pub(super) fn first(&self) -> Option<&Message> {
         self.level(self.top()?).first().map(|first| first.message)
     }
 
-    /// Takes the message to be delivered next.
+    /// Takes the message to be delivered next, if it is in memory.
     pub(super) fn pop(&mut self) -> Option<Taken> {
         self.pop_from(self.top()?)
     }
@@ -152,15 +206,21 @@ impl Ready {
     }
 
     /// Takes a message that is first of its level and overdue; those of the highest priority come
-    /// out first. What is overdue but not first stays.
+    /// out first, and none while the first of a higher level is out of memory. What is overdue but
+    /// not first stays.
     pub(super) fn pop_overdue(&mut self, now: Time) -> Option<Taken> {
         let level = self
             .occupied_levels()
-            .find(|level| self.level(*level).deadline().is_due(now))?;
+            .find(|level| {
+                let level = self.level(*level);
+                level.deadline().is_due(now) || level.wanted().is_some()
+            })
+            .filter(|level| self.level(*level).wanted().is_none())?;
         self.pop_from(level)
     }
 
-    /// The earliest deadline of those that are first of their level, or [`Time::MAX`].
+    /// The earliest deadline of those that are first of their level and in memory, or
+    /// [`Time::MAX`].
     pub(super) fn deadline(&self) -> Time {
         if !self.is_timed() {
             return Time::MAX;
@@ -171,26 +231,104 @@ impl Ready {
         deadlines.min().unwrap_or(Time::MAX)
     }
 
-    /// All messages in the order in which they are to be delivered.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Waiting<&Message>> {
+    /// All that waits, in the order in which it is to be delivered.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Waits<'_>> {
         self.occupied_levels()
             .flat_map(|level| self.level(level).iter())
     }
 
-    /// Drops all messages.
-    pub(super) fn clear(&mut self) {
-        self.lowest.clear();
+    /// Drops all messages, and says which of them need no longer be kept on disk.
+    pub(super) fn clear(&mut self, effects: &mut Vec<Effect>) {
         if let Some(higher) = &mut self.higher {
-            higher.levels.iter_mut().for_each(Level::clear);
+            for level in higher.levels.iter_mut().rev() {
+                level.clear(effects);
+            }
             higher.occupied = Occupied::default();
         }
+        self.lowest.clear(effects);
         (self.len, self.body_bytes, self.timed) = (0, 0, 0);
+        self.paged = None;
+    }
+
+    /// The page that holds up the highest level that is held up.
+    pub(super) fn wanted(&self) -> Option<PageId> {
+        let (_, page) = self.find_wanted()?;
+        Some(page)
+    }
+
+    fn find_wanted(&self) -> Option<(u8, PageId)> {
+        self.paged.as_ref()?;
+        self.occupied_levels()
+            .find_map(|level| Some((level, self.level(level).wanted()?)))
+    }
+
+    /// Brings back a page if it is the wanted one; false if it is not.
+    pub(super) fn restore(
+        &mut self,
+        page: PageId,
+        messages: impl Iterator<Item = Waiting<Message>>,
+    ) -> bool {
+        let Some((level, _)) = self.find_wanted().filter(|(_, wanted)| *wanted == page) else {
+            return false;
+        };
+        let (mut len, mut body_bytes, mut timed) = (0, 0, 0);
+        let counted = messages.inspect(|waiting| {
+            len += 1;
+            body_bytes += waiting.message.body_len() as u64;
+            timed += usize::from(waiting.deadline != Time::MAX);
+        });
+        let Some(paged) = self.level_mut(level).restore(counted) else {
+            return false;
+        };
+        self.len = self.len - paged.len as usize + len;
+        self.body_bytes = self.body_bytes - paged.body_bytes + body_bytes;
+        self.timed = self.timed - paged.timed as usize + timed;
+        self.count_restored(&paged);
+        if self.level(level).is_empty()
+            && let Some(higher) = &mut self.higher
+        {
+            higher.occupied.clear(level);
+        }
+        true
+    }
+
+    /// Takes messages of the lowest priority that has enough of them out of memory.
+    pub(super) fn page_out(&mut self, page: PageId) -> Option<Vec<PagedMessage>> {
+        let (paged, messages) = self
+            .levels_mut()
+            .find_map(|(_, level)| level.page_out(page))?;
+        self.count_paged(&paged);
+        Some(messages)
+    }
+
+    /// All levels, the lowest first.
+    pub(super) fn levels_mut(&mut self) -> impl Iterator<Item = (u8, &mut Level)> {
+        let higher = self.higher.iter_mut().flat_map(|higher| &mut higher.levels);
+        (0..=u8::MAX).zip(std::iter::once(&mut self.lowest).chain(higher))
     }
 
     fn count_in(&mut self, waiting: &Waiting<Message>) {
         self.len += 1;
         self.body_bytes += waiting.message.body_len() as u64;
         self.timed += usize::from(waiting.deadline != Time::MAX);
+    }
+
+    fn count_paged(&mut self, paged: &Paged) {
+        let sum = self.paged.get_or_insert_default();
+        sum.pages += 1;
+        sum.len += paged.len as usize;
+        sum.body_bytes += paged.body_bytes;
+    }
+
+    fn count_restored(&mut self, paged: &Paged) {
+        if let Some(sum) = &mut self.paged {
+            sum.pages -= 1;
+            sum.len -= paged.len as usize;
+            sum.body_bytes -= paged.body_bytes;
+            if sum.pages == 0 {
+                self.paged = None;
+            }
+        }
     }
 
     /// The level, which is about to get a message.
@@ -208,6 +346,13 @@ impl Ready {
         match (level, &self.higher) {
             (0, _) | (_, None) => &self.lowest,
             (_, Some(higher)) => &higher.levels[usize::from(level) - 1],
+        }
+    }
+
+    fn level_mut(&mut self, level: u8) -> &mut Level {
+        match (level, &mut self.higher) {
+            (0, _) | (_, None) => &mut self.lowest,
+            (_, Some(higher)) => higher.level_mut(level),
         }
     }
 

@@ -92,6 +92,11 @@ impl Unacked {
     }
 
     /// All of them, in no order.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outstanding> {
+        self.slots.iter_mut().map(|(_, outstanding)| outstanding)
+    }
+
+    /// All of them with their ids, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (DeliveryId, &Outstanding)> {
         self.slots.iter().map(|(slot, outstanding)| {
             let slot = u32::try_from(slot).expect("it fitted when it was inserted");
@@ -111,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delivery_takes_64_bytes() {
-        assert_eq!(size_of::<Outstanding>(), 64);
+    fn a_delivery_takes_80_bytes() {
+        assert_eq!(size_of::<Outstanding>(), 80);
     }
 }

@@ -22,9 +22,14 @@ impl Queue {
         }
     }
 
-    /// Removes what is overdue and first of its priority, until nothing is.
+    /// Removes what is overdue and first of its priority, until nothing is, or a page is
+    /// [wanted](Self::wanted_page).
+    ///
+    /// The other calls do so themselves before anything else. It is there for queues of which parts
+    /// are paged out: what [`take`](Self::take) and [`publish`](Self::publish) answer depends on
+    /// what has expired, which for a page shows only once it has been brought back.
     #[inline]
-    pub(super) fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
+    pub fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if self.ready.is_timed() {
             self.expire_heads(now, effects);
         }
@@ -36,7 +41,7 @@ impl Queue {
         }
     }
 
-    /// Takes the next message, and removes what is overdue behind it.
+    /// Takes the next message if it is in memory, and removes what is overdue behind it.
     pub(super) fn pop(&mut self, now: Time, effects: &mut Vec<Effect>) -> Option<Taken> {
         let taken = self.ready.pop()?;
         self.expire(now, effects);
@@ -55,6 +60,7 @@ impl Queue {
 
     /// Drops messages, the next to be delivered first, until the queue is within its limits. One
     /// that refuses instead drops nothing: what comes back may take it over its limit (RabbitMQ).
+    /// When a page is next, the rest is done when that has been brought back.
     pub(super) fn drop_excess(&mut self, now: Time, effects: &mut Vec<Effect>) {
         while self.options.overflow == Overflow::DropHead && self.exceeds_limits(0, 0) {
             let Some(taken) = self.ready.pop() else {
@@ -75,7 +81,7 @@ impl Queue {
             )
     }
 
-    /// Serves consumers until nothing is ready or nobody can take more.
+    /// Serves consumers until nothing is ready in memory or nobody can take more.
     pub(super) fn dispatch(&mut self, now: Time, effects: &mut Vec<Effect>) {
         while let Some(message) = self.ready.first() {
             let Some(consumer) = self.consumers.admit(message, effects) else {

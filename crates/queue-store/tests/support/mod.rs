@@ -4,8 +4,8 @@
 #![allow(dead_code)]
 
 use leveret_queue_store::{
-    ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect, Message, MessageParts,
-    Published, Queue, QueueOptions, Settlement, TakeMode, Time,
+    Browsed, BrowsedItem, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect,
+    Message, MessageParts, Published, Queue, QueueOptions, Settlement, TakeMode, Time,
 };
 
 /// The parts of a message that only says its body.
@@ -129,6 +129,18 @@ impl Subject {
     pub(crate) fn settle_many(&mut self, ids: &[DeliveryId], how: Settlement) -> usize {
         self.queue
             .settle_many(self.now, ids.iter().copied(), how, &mut self.effects)
+    }
+
+    pub(crate) fn purge(&mut self) -> u64 {
+        self.queue.purge(&mut self.effects)
+    }
+
+    /// What is ready, all of it in memory.
+    pub(crate) fn browsed(&self) -> impl Iterator<Item = Browsed<'_>> {
+        self.queue.browse().map(|item| match item {
+            BrowsedItem::Message(browsed) => browsed,
+            BrowsedItem::Page { .. } => panic!("nothing was paged out"),
+        })
     }
 
     pub(crate) fn set_options(&mut self, options: QueueOptions) {
