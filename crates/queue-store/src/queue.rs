@@ -47,9 +47,9 @@ use unacked::{NO_CONSUMER, Outstanding, Unacked};
 ///
 /// - Between calls no message waits that a consumer could have, as far as the queue knows; a
 ///   consumer that a [`Gate`] refused is not tried again until [`poll`](Self::poll).
-/// - Between calls the message that is next in its priority is not overdue. Only that one is looked
-///   at: an overdue message behind one that is not counts as ready until its turn, but is never
-///   delivered (RabbitMQ's classic queues).
+/// - Between calls the message that is to be delivered next is not overdue. Only that one is looked
+///   at: an overdue message behind one that is not, of its own priority or a higher one, counts as
+///   ready until its turn, but is never delivered (RabbitMQ's classic queues).
 /// - Between calls the caller brings back what is [wanted](Self::wanted_page) of what it had
 ///   [paged out](Self::page_out). What waits behind a wanted page waits; nothing overtakes it.
 /// - Effects are appended to the caller's list, in the order in which they have to happen. One call
@@ -173,9 +173,9 @@ impl Queue {
 
     /// Settles one delivery, of a consumer or taken.
     ///
-    /// A message that goes back keeps its deadline and expires now if it is overdue. It may push
-    /// the queue over its maximum length, which is then enforced before anybody is served
-    /// (RabbitMQ's order).
+    /// A message that goes back keeps its deadline, and expires as soon as it is the next if it is
+    /// overdue. It may push the queue over its maximum length, which is then enforced before anybody
+    /// is served (RabbitMQ's order).
     ///
     /// # Errors
     ///
@@ -224,7 +224,7 @@ impl Queue {
                 Settlement::Ack => {
                     effects.extend(taken.stored.map(|stored| Effect::Gone { stored }))
                 }
-                Settlement::Requeue => self.put_back(now, taken, effects),
+                Settlement::Requeue => self.put_back(taken, effects),
                 Settlement::Discard => effects.push(taken.into_dead(DeathReason::Rejected)),
             }
         }
@@ -417,15 +417,12 @@ impl Queue {
         }
     }
 
-    /// Puts a message back that was delivered, unless it has come back too often or is overdue.
-    fn put_back(&mut self, now: Time, mut taken: Taken, effects: &mut Vec<Effect>) {
+    /// Puts a message back that was delivered, unless it has come back too often.
+    fn put_back(&mut self, mut taken: Taken, effects: &mut Vec<Effect>) {
         taken.delivery_count = taken.delivery_count.saturating_add(1);
         let limit = self.options.delivery_limit;
         if limit.is_some_and(|limit| taken.delivery_count > limit) {
             return effects.push(taken.into_dead(DeathReason::DeliveryLimit));
-        }
-        if taken.deadline.is_due(now) {
-            return effects.push(taken.into_dead(DeathReason::Expired));
         }
         if let Some(stored) = taken.stored {
             effects.push(Effect::Returned {

@@ -62,6 +62,32 @@ fn a_consumer_whose_prefetch_is_used_up_is_passed_over_until_it_settles() {
 }
 
 #[test]
+fn a_consumer_that_settles_before_its_turn_keeps_its_place() {
+    let mut subject = Subject::new(QueueOptions::default());
+    let [a, b, c] = [(); 3].map(|()| subject.consume(prefetch(1)));
+    subject.publish_all(&["0", "1"]);
+    let deliveries = subject.deliveries();
+    let ids: Vec<_> = deliveries.iter().filter_map(|(_, got)| got.id).collect();
+    // In the other order; had it left the line, b would come before a.
+    subject.settle(ids[1], Settlement::Ack);
+    subject.settle(ids[0], Settlement::Ack);
+    assert_eq!(receivers(&mut subject, 3), [c, a, b]);
+}
+
+#[test]
+fn a_consumer_that_has_enough_at_its_turn_comes_back_behind_the_others() {
+    let mut subject = Subject::new(QueueOptions::default());
+    let [a, b] = [(); 2].map(|()| subject.consume(prefetch(1)));
+    subject.publish_all(&["0", "1", "2"]);
+    let deliveries = subject.deliveries();
+    let ids: Vec<_> = deliveries.iter().filter_map(|(_, got)| got.id).collect();
+    subject.settle(ids[1], Settlement::Ack);
+    assert_eq!(subject.delivered(), [(b, "2".to_owned())]);
+    subject.settle(ids[0], Settlement::Ack);
+    assert_eq!(receivers(&mut subject, 1), [a]);
+}
+
+#[test]
 fn prefetch_does_not_limit_who_does_not_acknowledge_nor_who_takes() {
     let mut subject = Subject::new(QueueOptions::default());
     let a = subject.consume(ConsumerOptions {

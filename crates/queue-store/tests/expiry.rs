@@ -131,7 +131,7 @@ fn who_has_a_message_may_keep_it_but_not_put_it_back_overdue() {
 }
 
 #[test]
-fn an_overdue_message_expires_on_return_even_behind_others() {
+fn an_overdue_message_that_returns_behind_others_expires_at_its_turn() {
     let mut subject = Subject::new(QueueOptions::default());
     subject.publish("head");
     assert!(subject.offer(&expiring("overdue", 5)).is_accepted());
@@ -139,6 +139,8 @@ fn an_overdue_message_expires_on_return_even_behind_others() {
     subject.settle(head, Settlement::Requeue);
     subject.pass(5);
     subject.settle(overdue, Settlement::Requeue);
+    assert_eq!(subject.queue.ready_len(), 2);
+    assert_eq!(subject.take_all(), ["head"]);
     assert_eq!(subject.dead(), [expired("overdue")]);
 }
 
@@ -156,22 +158,49 @@ fn a_changed_time_to_live_leaves_what_is_there_alone() {
 }
 
 #[test]
-fn the_first_of_every_priority_expires() {
+fn an_overdue_message_behind_one_of_a_higher_priority_waits_for_its_turn() {
     let mut subject = Subject::new(QueueOptions {
         max_priority: 9,
         ..QueueOptions::default()
     });
-    for (body, priority, expiration_ms) in [("low", 1, 5), ("high", 9, 5), ("behind", 9, 1)] {
+    for (body, priority, expiration_ms) in [
+        ("low", 1, Some(5)),
+        ("lower", 0, Some(5)),
+        ("high", 9, None),
+        ("at once", 1, Some(0)),
+    ] {
         let parts = MessageParts {
             priority,
-            ..expiring(body, expiration_ms)
+            expiration_ms,
+            ..parts(body)
         };
         assert!(subject.offer(&parts).is_accepted());
     }
+    assert_eq!(subject.due_in(), None, "the first has no deadline");
+    subject.pass(5);
+    subject.poll();
+    assert_eq!(subject.queue.ready_len(), 4);
+    assert_eq!(subject.take_all(), ["high"]);
+    assert_eq!(subject.dead(), ["low", "at once", "lower"].map(expired));
+}
+
+#[test]
+fn a_message_of_a_higher_priority_expires_before_those_that_waited() {
+    let mut subject = Subject::new(QueueOptions {
+        max_priority: 9,
+        ..QueueOptions::default()
+    });
+    subject.publish("low");
+    let high = MessageParts {
+        priority: 9,
+        ..expiring("high", 5)
+    };
+    assert!(subject.offer(&high).is_accepted());
     assert_eq!(subject.due_in(), Some(5));
     subject.pass(5);
     subject.poll();
-    assert_eq!(subject.dead(), ["high", "behind", "low"].map(expired));
+    assert_eq!(subject.dead(), [expired("high")]);
+    assert_eq!(subject.take_all(), ["low"]);
 }
 
 #[test]

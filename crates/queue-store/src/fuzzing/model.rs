@@ -64,6 +64,8 @@ pub(super) struct Consumer {
     pub(super) cancelled: bool,
     /// Whether a gate refused it since it was last in line.
     pub(super) held: bool,
+    /// Whether it had enough at its turn and has settled nothing since.
+    pub(super) full: bool,
     /// Where it stands in line, and when it was put aside: smaller is earlier.
     pub(super) ticket: u64,
 }
@@ -222,17 +224,21 @@ impl Model {
     }
 
     fn count_settled(&mut self, index: usize) {
-        let out = self.unacked_of(index) as u32;
-        let consumer = &self.consumers[index];
-        if let Some(channel) = consumer.channel
+        if let Some(channel) = self.consumers[index].channel
             && self.channels[channel].leave(1)
         {
             self.done.push(Done::GateOpened { consumer: index });
-            if consumer.prefetch == out + 1 && !consumer.cancelled {
-                self.take_ticket(index);
-            }
+            self.readmit(index);
             self.release_held();
-        } else if consumer.prefetch == out + 1 && !consumer.cancelled {
+        } else {
+            self.readmit(index);
+        }
+    }
+
+    /// Puts a consumer back in line that had enough at its turn.
+    fn readmit(&mut self, index: usize) {
+        let consumer = &mut self.consumers[index];
+        if std::mem::take(&mut consumer.full) && !consumer.cancelled {
             self.take_ticket(index);
         }
     }
@@ -245,9 +251,6 @@ impl Model {
             .is_some_and(|limit| item.delivery_count > limit)
         {
             return self.bury(item, DeathReason::DeliveryLimit);
-        }
-        if item.deadline.is_some_and(|deadline| deadline <= self.now) {
-            return self.bury(item, DeathReason::Expired);
         }
         if self.options.requeue == RequeueOrder::Returns {
             item.place = (self.options.delivery_limit.is_none(), self.number_place());
@@ -343,16 +346,13 @@ impl Model {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let heads = self
-            .heads()
-            .into_iter()
-            .filter_map(|head| self.ready[head].deadline);
+        let head = self.next().and_then(|head| self.ready[head].deadline);
         let lease = if self.lease_over {
             None
         } else {
             self.lease_deadline()
         };
-        heads.chain(lease).min().map(Time::from_millis)
+        head.into_iter().chain(lease).min().map(Time::from_millis)
     }
 
     pub(super) fn is_active(&self, number: usize) -> bool {
@@ -409,14 +409,6 @@ impl Model {
             .map(|expires_ms| self.used_at + expires_ms)
     }
 
-    /// The first of each level, the highest level first.
-    fn heads(&self) -> Vec<usize> {
-        let mut order: Vec<_> = (0..self.ready.len()).collect();
-        order.sort_by_key(|index| (Reverse(self.ready[*index].level), self.ready[*index].place));
-        order.dedup_by_key(|index| self.ready[*index].level);
-        order
-    }
-
     /// The message to be delivered next.
     fn next(&self) -> Option<usize> {
         let key = |index: &usize| (Reverse(self.ready[*index].level), self.ready[*index].place);
@@ -430,18 +422,12 @@ impl Model {
 
     pub(super) fn expire(&mut self) {
         let now = self.now;
-        let is_overdue = |item: &Item| item.deadline.is_some_and(|deadline| deadline <= now);
-        if !self.ready.iter().any(is_overdue) {
-            return;
-        }
-        if let Some(head) = self
-            .heads()
-            .into_iter()
-            .find(|head| is_overdue(&self.ready[*head]))
+        let is_overdue = |deadline| deadline <= now;
+        while let Some(head) = self.next()
+            && self.ready[head].deadline.is_some_and(is_overdue)
         {
             let item = self.ready.remove(head);
             self.bury(item, DeathReason::Expired);
-            self.expire();
         }
     }
 
@@ -487,6 +473,10 @@ impl Model {
                 )
             };
             let number = in_line.min_by_key(key)?;
+            if self.has_enough(number) {
+                self.consumers[number].full = true;
+                continue;
+            }
             if self.try_enter(number, message.size_bytes()) {
                 return Some(number);
             }
@@ -497,10 +487,14 @@ impl Model {
 
     fn is_in_line(&self, number: usize) -> bool {
         let consumer = &self.consumers[number];
-        let full = !consumer.no_ack
-            && consumer.prefetch != 0
-            && self.unacked_of(number) >= consumer.prefetch as usize;
-        self.is_active(number) && !consumer.held && !full
+        self.is_active(number) && !consumer.held && !consumer.full
+    }
+
+    fn has_enough(&self, number: usize) -> bool {
+        let Consumer {
+            no_ack, prefetch, ..
+        } = self.consumers[number];
+        !no_ack && prefetch != 0 && self.unacked_of(number) >= prefetch as usize
     }
 
     fn try_enter(&mut self, number: usize, size: usize) -> bool {

@@ -126,7 +126,7 @@ impl Twins {
                 };
                 let id = self.queue.consume(now, options, &mut self.effects);
                 self.consumers.extend(id);
-                let (cancelled, held, ticket) = (false, false, 0);
+                let (cancelled, held, full, ticket) = (false, false, false, 0);
                 let consumer = Consumer {
                     no_ack,
                     exclusive,
@@ -136,6 +136,7 @@ impl Twins {
                     channel,
                     cancelled,
                     held,
+                    full,
                     ticket,
                 };
                 assert_eq!(id.is_ok(), self.model.consume(consumer).is_some());

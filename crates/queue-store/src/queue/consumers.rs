@@ -26,15 +26,15 @@ impl ConsumerId {
 /// The consumers of a queue, and whose turn it is.
 ///
 /// ```text
-///              served, more wanted
+///                 served
 ///                ┌────────────┐
 ///                ▼            │
 ///  consume ──► InLine ────────┘
 ///    │ │        │  ▲ │  ▲
-///    │ │  served│  │ │  │ poll, or room
-///    │ │  prefetch │ │  │ made by settling
-///    │ │   reached │ │gate refused
-///    │ │        ▼  │ ▼  │
+///    │ │ its turn  │ │  │ poll, or room
+///    │ │ with      │ │  │ made by settling
+///    │ │ prefetch  │ │gate refused
+///    │ │ reached▼  │ ▼  │
 ///    │ │       Full  Held           cancel, from anywhere ──► gone, or Leaving
 ///    │ └─► StandBy                                           until all is settled
 ///    │       │ single active consumer has gone
@@ -42,7 +42,8 @@ impl ConsumerId {
 /// ```
 ///
 /// Who is served goes to the back of the line, and so does who comes back to it: consumers that can
-/// all take messages are served in the order in which they came. There is a line for every
+/// all take messages are served in the order in which they came. Who has enough stays in line until
+/// its turn comes, and keeps its place if it has settled something by then (RabbitMQ). There is a line for every
 /// priority, and while anybody stands in a higher one those in lower ones get nothing (RabbitMQ's
 /// consumer priorities).
 #[derive(Debug)]
@@ -81,9 +82,9 @@ pub(super) struct Consumer {
 /// Where a consumer stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Standing {
-    /// It can take a message, as far as the queue knows.
+    /// It can take a message, as far as the queue knows, unless it has as many as it wants.
     InLine,
-    /// It has as many unacknowledged deliveries as it wants.
+    /// At its turn it had as many unacknowledged deliveries as it wants, and has settled none since.
     Full,
     /// One of its gates refused.
     Held,
@@ -228,9 +229,14 @@ impl Consumers {
     }
 
     /// Finds the consumer for a message, if any can take one, and counts the message as given to
-    /// it. Those a gate refuses are put aside on the way.
+    /// it. Those that have enough, and those a gate refuses, are put aside on the way.
     pub(super) fn admit(&mut self, message: &Message, effects: &mut Vec<Effect>) -> Option<u32> {
         while let Some(slot) = self.lines.last().and_then(|line| line.ring.first()) {
+            if self.slots[slot as usize].has_enough() {
+                self.leave_line(slot);
+                self.slots[slot as usize].standing = Standing::Full;
+                continue;
+            }
             match self.slots[slot as usize].options.try_enter(message) {
                 Admission::Entered => {
                     self.count_served(slot);
@@ -254,13 +260,7 @@ impl Consumers {
     /// The first in line has got a message.
     fn count_served(&mut self, slot: u32) {
         let consumer = &mut self.slots[slot as usize];
-        if !consumer.options.no_ack {
-            consumer.unacked += 1;
-            if consumer.unacked == consumer.options.prefetch {
-                consumer.standing = Standing::Full;
-                return self.leave_line(slot);
-            }
-        }
+        consumer.unacked += u32::from(!consumer.options.no_ack);
         if let Some(line) = self.lines.last_mut() {
             line.ring.rotate(&mut self.slots);
         }
@@ -350,6 +350,13 @@ impl Consumers {
     fn find(&self, id: ConsumerId) -> Option<&Consumer> {
         let consumer = self.slots.get(id.slot as usize)?;
         (consumer.registered as u32 == id.generation).then_some(consumer)
+    }
+}
+
+impl Consumer {
+    /// Whether its prefetch is reached. Deliveries that need not be settled are not counted.
+    fn has_enough(&self) -> bool {
+        self.options.prefetch > 0 && self.unacked >= self.options.prefetch
     }
 }
 

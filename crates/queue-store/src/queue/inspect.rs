@@ -58,8 +58,7 @@ impl Queue {
         &self.options
     }
 
-    /// How many messages are ready. Overdue ones that are not first of their priority are among
-    /// them.
+    /// How many messages are ready. Overdue ones that are not the first are among them.
     #[must_use]
     pub fn ready_len(&self) -> usize {
         self.ready.len()

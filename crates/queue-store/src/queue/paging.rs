@@ -22,8 +22,8 @@ impl Queue {
         self.ready.page_out(page)
     }
 
-    /// The page that has to be brought back before the queue can go on: what is next of a priority
-    /// is in there. To be asked after every call; with several, the highest priority comes first.
+    /// The page that has to be brought back before the queue can go on: what is to be delivered next
+    /// is in there. To be asked after every call.
     ///
     /// While a page is wanted nothing of its priority or a lower one is delivered, expires or is
     /// dropped, and what is published waits behind it.
@@ -61,7 +61,7 @@ impl Queue {
             effects.push(Effect::PageGone { page });
         }
         self.expire(now, effects);
-        // What expires in the other pages that are wanted makes room.
+        // What expires in the next page that is wanted makes room.
         if self.wanted_page().is_none() {
             self.drop_excess(now, effects);
             self.expire(now, effects);

@@ -205,30 +205,23 @@ impl Ready {
         Some(Taken::new(waiting, level, seq))
     }
 
-    /// Takes a message that is first of its level and overdue; those of the highest priority come
-    /// out first, and none while the first of a higher level is out of memory. What is overdue but
-    /// not first stays.
+    /// Takes the message to be delivered next if it is overdue. What is overdue behind it stays, as
+    /// in RabbitMQ, also when it is the first of its own priority. None while it is out of memory.
     pub(super) fn pop_overdue(&mut self, now: Time) -> Option<Taken> {
-        let level = self
-            .occupied_levels()
-            .find(|level| {
-                let level = self.level(*level);
-                level.deadline().is_due(now) || level.wanted().is_some()
-            })
-            .filter(|level| self.level(*level).wanted().is_none())?;
-        self.pop_from(level)
+        let level = self.top()?;
+        if self.level(level).deadline().is_due(now) {
+            self.pop_from(level)
+        } else {
+            None
+        }
     }
 
-    /// The earliest deadline of those that are first of their level and in memory, or
-    /// [`Time::MAX`].
+    /// When the message to be delivered next expires, or [`Time::MAX`] while it is out of memory.
     pub(super) fn deadline(&self) -> Time {
-        if !self.is_timed() {
-            return Time::MAX;
+        match self.top() {
+            Some(level) if self.is_timed() => self.level(level).deadline(),
+            _ => Time::MAX,
         }
-        let deadlines = self
-            .occupied_levels()
-            .map(|level| self.level(level).deadline());
-        deadlines.min().unwrap_or(Time::MAX)
     }
 
     /// All that waits, in the order in which it is to be delivered.
@@ -250,7 +243,7 @@ impl Ready {
         self.paged = None;
     }
 
-    /// The page that holds up the highest level that is held up.
+    /// The page that holds up what is to be delivered next.
     pub(super) fn wanted(&self) -> Option<PageId> {
         let (_, page) = self.find_wanted()?;
         Some(page)
@@ -258,8 +251,8 @@ impl Ready {
 
     fn find_wanted(&self) -> Option<(u8, PageId)> {
         self.paged.as_ref()?;
-        self.occupied_levels()
-            .find_map(|level| Some((level, self.level(level).wanted()?)))
+        let level = self.top()?;
+        Some((level, self.level(level).wanted()?))
     }
 
     /// Brings back a page if it is the wanted one; false if it is not.

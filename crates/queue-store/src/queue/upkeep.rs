@@ -22,7 +22,7 @@ impl Queue {
         }
     }
 
-    /// Removes what is overdue and first of its priority, until nothing is, or a page is
+    /// Removes what is overdue and next to be delivered, until nothing is, or a page is
     /// [wanted](Self::wanted_page).
     ///
     /// The other calls do so themselves before anything else. It is there for queues of which parts
