@@ -116,7 +116,8 @@ impl ReplyCode {
         matches!(self.code(), 320 | 402 | 501..)
     }
 
-    /// The reply text as RabbitMQ makes it, `NAME - explanation`, cut to the 255 bytes of a short string.
+    /// The reply text as RabbitMQ makes it, `NAME - explanation`, cut to the 255 bytes of a short string; a text
+    /// that was cut ends in three dots.
     ///
     /// ```
     /// use leveret_amqp_codec::ReplyCode;
@@ -126,8 +127,12 @@ impl ReplyCode {
     /// ```
     #[must_use]
     pub fn reply_text(self, explanation: impl fmt::Display) -> String {
+        const ELLIPSIS: &str = "...";
         let mut text = format!("{} - {explanation}", self.name());
-        text.truncate(ShortStr::truncated(&text).len());
+        if text.len() > ShortStr::SIZE_MAX {
+            text.truncate(text.floor_char_boundary(ShortStr::SIZE_MAX - ELLIPSIS.len()));
+            text.push_str(ELLIPSIS);
+        }
         text
     }
 }
@@ -165,7 +170,10 @@ mod tests {
     #[test]
     fn long_explanations_are_cut_between_characters() {
         let text = ReplyCode::NotFound.reply_text("ü".repeat(300));
+        assert_eq!(text.len(), 255);
+        assert!(text.ends_with("ü..."));
+        let text = ReplyCode::NotFound.reply_text(format!("x{}", "ü".repeat(300)));
         assert_eq!(text.len(), 254);
-        assert!(text.ends_with('ü'));
+        assert!(text.ends_with("ü..."));
     }
 }

@@ -4,7 +4,8 @@ mod support;
 
 use leveret_amqp_codec::RawTable;
 use leveret_amqp_codec::method::{basic, channel, exchange, queue};
-use support::{Closed, Wire, broker, short, table};
+use leveret_broker::{Properties, Value};
+use support::{Closed, Wire, broker, short, table, with_headers};
 
 fn passively(name: &str) -> queue::Declare<'_> {
     queue::Declare {
@@ -142,4 +143,62 @@ async fn a_close_ok_that_answers_nothing_is_no_command() {
     wire.send(&channel::CloseOk {}).await;
     let closed = wire.expect_connection_closed().await;
     assert_eq!((closed.code, closed.method), (503, (20, 41)));
+}
+
+/// What a publish is refused with when everything about it is wrong that these properties make wrong.
+async fn refused_publish(exchange: &str, properties: &Properties) -> Closed {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.publish_with(exchange, "q", properties, "m").await;
+    wire.expect_channel_closed().await
+}
+
+/// Properties of which each further one is wrong.
+fn wrong(faults: usize) -> Properties {
+    let mut properties = with_headers([("CC", Value::from("no array"))]);
+    if faults > 1 {
+        properties.expiration = Some("soon".to_owned());
+    }
+    if faults > 2 {
+        properties.user_id = Some("somebody".to_owned());
+    }
+    if faults > 3 {
+        properties.reply_to = Some("amq.rabbitmq.reply-to".to_owned());
+    }
+    properties
+}
+
+#[tokio::test]
+async fn a_publish_is_looked_at_from_the_exchange_to_the_further_keys() {
+    let told = async |exchange, faults| refused_publish(exchange, &wrong(faults)).await.text;
+    assert_eq!(
+        told("missing", 4).await,
+        "NOT_FOUND - no exchange 'missing' in vhost '/'"
+    );
+    assert_eq!(
+        told("", 4).await,
+        "PRECONDITION_FAILED - fast reply consumer does not exist"
+    );
+    assert_eq!(
+        told("", 3).await,
+        "PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was 'guest'"
+    );
+    assert_eq!(
+        told("", 2).await,
+        "PRECONDITION_FAILED - invalid expiration 'soon': no_integer"
+    );
+    assert_eq!(
+        told("", 1).await,
+        "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\"CC\",longstr}"
+    );
+}
+
+#[tokio::test]
+async fn a_reason_that_does_not_fit_ends_in_three_dots() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.send(&passively(&"q".repeat(240))).await;
+    let closed = wire.expect_channel_closed().await;
+    let name = "q".repeat(252 - "NOT_FOUND - no queue '".len());
+    assert_eq!(closed.text, format!("NOT_FOUND - no queue '{name}..."));
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, ValueRef};
 
-use super::arguments::{describe_mismatch, equivalent};
+use super::arguments::equivalent;
 use super::delayed::Delayed;
 use super::history::History;
+use super::mismatch::describe_mismatch;
 use super::topology::{Capture, Exchange};
 use super::{VirtualHost, without_line_breaks};
 use crate::access::{Caller, Resource, Right};

@@ -7,6 +7,7 @@ mod delayed;
 mod exchanges;
 mod explain;
 mod history;
+mod mismatch;
 mod publish;
 mod queue;
 mod queues;

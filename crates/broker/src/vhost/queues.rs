@@ -5,7 +5,8 @@ use std::sync::Arc;
 use leveret_amqp_codec::RawTable;
 use leveret_queue_store::Time;
 
-use super::arguments::{self, QueueType, describe_mismatch, equivalent};
+use super::arguments::{self, QueueType, equivalent};
+use super::mismatch::describe_mismatch;
 use super::queue::{Counts, QueueCell, QueueDefinition};
 use super::reply::is_token;
 use super::{VirtualHost, without_line_breaks};

@@ -171,17 +171,25 @@ impl Session {
             properties,
             ..
         } = *publish;
-        let route = vhost.route(
+        let routed = vhost.route(
             &self.core.caller,
             &mut self.core.publisher.cache,
             exchange,
             routing_key,
             properties,
             peek.headers,
-        )?;
-        let expiration_ms = expiration::of(&peek)?;
-        self.core.check_user_id(&peek)?;
+        );
+        // RabbitMQ looks at the exchange first and at the further keys, whose headers are all that routing finds fault with
+        // otherwise, last.
+        if let Err(refusal) = &routed
+            && refusal.code != ReplyCode::PreconditionFailed
+        {
+            return Err(refusal.clone());
+        }
         let reply_to = channel.reply_address(&peek)?;
+        self.core.check_user_id(&peek)?;
+        let expiration_ms = expiration::of(&peek)?;
+        let route = routed?;
         let message = self
             .core
             .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
