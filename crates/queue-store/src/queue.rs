@@ -128,24 +128,28 @@ impl Queue {
         let level = message.priority().min(self.options.max_priority);
         let deadline = self.deadline(now, &message);
         let is_kept = self.options.durable && message.is_persistent();
-        let mut waiting = Waiting {
-            message,
-            deadline,
-            delivery_count: 0,
-            stored: None,
-        };
         if self.ready.is_empty()
-            && let Some(consumer) = self.consumers.admit(&waiting.message, effects)
+            && let Some(consumer) = self.consumers.admit(&message, effects)
         {
-            if is_kept && self.consumers.settles(consumer) {
-                self.store(&mut waiting, effects);
-            }
-            let seq = self.ready.pass(level);
-            self.deliver(now, consumer, Taken::new(waiting, level, seq), effects);
+            let is_kept = is_kept && self.consumers.settles(consumer);
+            let stored = is_kept.then(|| self.store(&message, deadline, effects));
+            let taken = Taken {
+                message,
+                deadline,
+                delivery_count: 0,
+                stored,
+                level,
+                seq: self.ready.pass(level),
+            };
+            self.deliver(now, consumer, taken, effects);
         } else {
-            if is_kept {
-                self.store(&mut waiting, effects);
-            }
+            let stored = is_kept.then(|| self.store(&message, deadline, effects));
+            let waiting = Waiting {
+                message,
+                deadline,
+                delivery_count: 0,
+                stored,
+            };
             self.ready.push(level, waiting);
             self.drop_excess(now, effects);
             self.expire(now, effects);
@@ -222,7 +226,9 @@ impl Queue {
             }
             match how {
                 Settlement::Ack => {
-                    effects.extend(taken.stored.map(|stored| Effect::Gone { stored }))
+                    if let Some(stored) = taken.stored {
+                        effects.push(Effect::Gone { stored });
+                    }
                 }
                 Settlement::Requeue => self.put_back(taken, effects),
                 Settlement::Discard => effects.push(taken.into_dead(DeathReason::Rejected)),
@@ -348,16 +354,17 @@ impl Queue {
 
 /// What settling and delivering consist of.
 impl Queue {
-    /// Has a message kept on disk that enters.
-    fn store(&mut self, waiting: &mut Waiting<Message>, effects: &mut Vec<Effect>) {
+    /// Has a message kept on disk that enters. Out of the way of those that are not kept.
+    #[inline(never)]
+    fn store(&mut self, message: &Message, deadline: Time, effects: &mut Vec<Effect>) -> Stored {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
-        waiting.stored = Some(Stored { number, home: None });
         effects.push(Effect::Store {
             number,
-            message: waiting.message.clone(),
-            deadline: waiting.deadline,
+            message: message.clone(),
+            deadline,
         });
+        Stored { number, home: None }
     }
 
     /// Gives a message to a consumer that has been admitted.
@@ -371,6 +378,10 @@ impl Queue {
     }
 
     /// Makes a delivery, which its owner, if any, has to settle.
+    ///
+    /// Always inlined: as a function of its own it would have the delivery copied once more on its
+    /// way into an effect, which costs every message a twentieth of its instructions.
+    #[inline(always)]
     fn hand_over(
         &mut self,
         now: Time,
@@ -398,7 +409,9 @@ impl Queue {
         }
     }
 
-    /// Says what a delivery means for a message that is on disk.
+    /// Says what a delivery means for a message that is on disk. Out of the way of those that are
+    /// not.
+    #[inline(never)]
     fn note_handed(
         &mut self,
         to_settle: bool,

@@ -27,6 +27,22 @@ pub(super) struct Waiting<M> {
     pub(super) stored: Option<Stored>,
 }
 
+impl<M> Waiting<M> {
+    /// One as most are: it does not expire, has not come back and is not stored.
+    const fn usual(message: M) -> Self {
+        Self {
+            message,
+            deadline: NEVER,
+            delivery_count: NOT_YET,
+            stored: NOT_STORED,
+        }
+    }
+
+    fn is_usual(&self) -> bool {
+        self.deadline == NEVER && self.delivery_count == NOT_YET && self.stored.is_none()
+    }
+}
+
 impl From<Waiting<Message>> for PagedMessage {
     fn from(waiting: Waiting<Message>) -> Self {
         let Waiting {
@@ -129,6 +145,37 @@ const NEVER: Time = Time::MAX;
 const NOT_YET: u32 = 0;
 const NOT_STORED: Option<Stored> = None;
 
+impl Beside {
+    /// Adds what belongs to a message that comes behind `ahead` others.
+    fn push(&mut self, waiting: &Waiting<Message>, ahead: usize) {
+        self.deadlines.push(waiting.deadline, NEVER, ahead);
+        self.delivery_counts
+            .push(waiting.delivery_count, NOT_YET, ahead);
+        self.stored.push(waiting.stored, NOT_STORED, ahead);
+        if let Some(Stored { number, home: None }) = waiting.stored {
+            self.homeless_from = self.homeless_from.min(number.get());
+        }
+    }
+
+    fn pop(&mut self, message: Message) -> Waiting<Message> {
+        Waiting {
+            message,
+            deadline: self.deadlines.pop(NEVER),
+            delivery_count: self.delivery_counts.pop(NOT_YET),
+            stored: self.stored.pop(NOT_STORED),
+        }
+    }
+
+    fn get<M>(&self, index: usize, message: M) -> Waiting<M> {
+        Waiting {
+            message,
+            deadline: self.deadlines.get(index, NEVER),
+            delivery_count: self.delivery_counts.get(index, NOT_YET),
+            stored: self.stored.get(index, NOT_STORED),
+        }
+    }
+}
+
 impl Chunk {
     /// A chunk with room for so many messages from the start.
     pub(super) fn with_capacity(len: u16) -> Self {
@@ -147,64 +194,30 @@ impl Chunk {
         self.messages.len() >= chunk_len.into()
     }
 
+    #[inline]
     pub(super) fn push(&mut self, waiting: Waiting<Message>) {
-        let Waiting {
-            message,
-            deadline,
-            delivery_count,
-            stored,
-        } = waiting;
-        if deadline != NEVER
-            || delivery_count != NOT_YET
-            || stored.is_some()
-            || self.beside.is_some()
-        {
-            let ahead = self.messages.len();
+        if self.beside.is_some() || !waiting.is_usual() {
             let beside = self.beside.get_or_insert_default();
-            beside.deadlines.push(deadline, NEVER, ahead);
-            beside.delivery_counts.push(delivery_count, NOT_YET, ahead);
-            beside.stored.push(stored, NOT_STORED, ahead);
-            if let Some(Stored { number, home: None }) = stored {
-                beside.homeless_from = beside.homeless_from.min(number.get());
-            }
+            beside.push(&waiting, self.messages.len());
         }
-        self.messages.push_back(message);
+        self.messages.push_back(waiting.message);
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<Waiting<Message>> {
         let message = self.messages.pop_front()?;
-        let (deadline, delivery_count, stored) = match &mut self.beside {
-            None => (NEVER, NOT_YET, NOT_STORED),
-            Some(beside) => (
-                beside.deadlines.pop(NEVER),
-                beside.delivery_counts.pop(NOT_YET),
-                beside.stored.pop(NOT_STORED),
-            ),
-        };
-        Some(Waiting {
-            message,
-            deadline,
-            delivery_count,
-            stored,
+        Some(match &mut self.beside {
+            None => Waiting::usual(message),
+            Some(beside) => beside.pop(message),
         })
     }
 
     /// The message at `index`, counted from the oldest.
     pub(super) fn get(&self, index: usize) -> Option<Waiting<&Message>> {
         let message = self.messages.get(index)?;
-        let (deadline, delivery_count, stored) = match &self.beside {
-            None => (NEVER, NOT_YET, NOT_STORED),
-            Some(beside) => (
-                beside.deadlines.get(index, NEVER),
-                beside.delivery_counts.get(index, NOT_YET),
-                beside.stored.get(index, NOT_STORED),
-            ),
-        };
-        Some(Waiting {
-            message,
-            deadline,
-            delivery_count,
-            stored,
+        Some(match &self.beside {
+            None => Waiting::usual(message),
+            Some(beside) => beside.get(index, message),
         })
     }
 

@@ -325,6 +325,7 @@ impl Ready {
     }
 
     /// The level, which is about to get a message.
+    #[inline]
     fn occupy(&mut self, level: u8) -> &mut Level {
         if level == 0 {
             return &mut self.lowest;

@@ -56,6 +56,7 @@ impl Unacked {
     }
 
     /// Keeps a delivery until it is settled.
+    #[inline]
     pub(super) fn insert(&mut self, taken: Taken, consumer: u32, since: Time) -> DeliveryId {
         if self.slots.capacity() == 0 {
             // A vector would begin with four; most idle consumers hold one at most.
@@ -81,6 +82,7 @@ impl Unacked {
     }
 
     /// Takes out a delivery, if the id still names one.
+    #[inline]
     pub(super) fn remove(&mut self, id: DeliveryId) -> Option<Outstanding> {
         self.get(id)?;
         let outstanding = self.slots.remove(id.slot as usize);

@@ -61,8 +61,15 @@ impl Queue {
     /// Drops messages, the next to be delivered first, until the queue is within its limits. One
     /// that refuses instead drops nothing: what comes back may take it over its limit (RabbitMQ).
     /// When a page is next, the rest is done when that has been brought back.
+    #[inline]
     pub(super) fn drop_excess(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        while self.options.overflow == Overflow::DropHead && self.exceeds_limits(0, 0) {
+        if self.exceeds_limits(0, 0) && self.options.overflow == Overflow::DropHead {
+            self.drop_heads(now, effects);
+        }
+    }
+
+    fn drop_heads(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        while self.exceeds_limits(0, 0) {
             let Some(taken) = self.ready.pop() else {
                 return;
             };
@@ -72,6 +79,7 @@ impl Queue {
     }
 
     /// Whether the queue would be over a limit with so much more.
+    #[inline]
     fn exceeds_limits(&self, messages: u64, body_bytes: u64) -> bool {
         let exceeds = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used > limit);
         exceeds(self.options.max_length, self.ready.len() as u64 + messages)
