@@ -5,7 +5,8 @@
 
 use leveret_queue_store::{
     Browsed, BrowsedItem, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect,
-    Message, MessageParts, Published, Queue, QueueOptions, Settlement, TakeMode, Time,
+    Message, MessageParts, PageId, PagedMessage, Published, Queue, QueueOptions, Settlement,
+    TakeMode, Time,
 };
 
 /// The parts of a message that only says its body.
@@ -133,6 +134,16 @@ impl Subject {
 
     pub(crate) fn purge(&mut self) -> u64 {
         self.queue.purge(&mut self.effects)
+    }
+
+    /// Brings messages back into memory.
+    pub(crate) fn restore(
+        &mut self,
+        page: PageId,
+        messages: impl IntoIterator<Item = (u16, PagedMessage)>,
+    ) -> bool {
+        self.queue
+            .restore(self.now, page, messages, &mut self.effects)
     }
 
     /// What is ready, all of it in memory.
