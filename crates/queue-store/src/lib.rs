@@ -43,11 +43,16 @@
 //!   there is in one call.
 //! - Time may stand still or go back: a deadline passes when a call says so, no message is lost or
 //!   duplicated by it.
-//! - Dropping a queue drops its messages. Nothing survives the process.
+//! - Dropping a queue drops its messages. What is to survive the process the caller keeps on disk,
+//!   as the effects of a [durable](QueueOptions::durable) queue say; [`Queue::rebuild`] makes the
+//!   queue again.
+//! - When memory is short, waiting messages can be [paged out](Queue::page_out) and come back when
+//!   they are [wanted](Queue::wanted_page).
 //!
 //! # What a message costs
 //!
-//! A waiting message is one allocation and sixteen bytes of the queue; see [`Message`].
+//! A waiting message is one allocation and sixteen bytes of the queue, or thirty-two if it is kept
+//! on disk; see [`Message`].
 //! `tests/memory_of_messages.rs` holds the sum, allocator included, below 64 bytes beyond what the message
 //! says.
 
