@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
@@ -39,8 +39,19 @@ once.";
 //
 // The comments on the fields are the lines of `--help`, which stay short enough for a terminal.
 #[derive(Debug, Default, Parser)]
-#[command(name = "leveret", version, about, long_about = None, after_help = NOTES)]
+#[command(
+    name = "leveret",
+    version,
+    about,
+    long_about = None,
+    after_help = NOTES,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Args {
+    /// Something else than to run a server.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Where to listen for AMQP 0-9-1; may be repeated
     #[arg(
         long,
@@ -114,6 +125,13 @@ pub(crate) struct Args {
         hide_possible_values = true
     )]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+/// What the program does when it is not to be a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Puts load on a broker, this one or another, and checks every message
+    Perf(Box<leveret_perf::Args>),
 }
 
 #[cfg(test)]

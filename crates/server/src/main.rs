@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::error::Error;
 use crate::settings::Settings;
 
@@ -33,7 +33,11 @@ use crate::settings::Settings;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let mut args = Args::parse();
+    if let Some(Command::Perf(load)) = args.command.take() {
+        return leveret_perf::run(&load);
+    }
+    match run(args) {
         Ok(exit_code) => exit_code,
         Err(error) => error.report(),
     }

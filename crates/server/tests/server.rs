@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use support::amqp::{CLOSE, Client, START};
-use support::{Server, fresh_path, leveret};
+use support::{Outcome, Server, fresh_path, leveret};
 
 /// The server does not start: it exits with this code and says this line on stderr, and nothing else anywhere. Without a
 /// log, so that stderr holds the reason alone.
@@ -318,4 +318,71 @@ fn without_the_flag_no_directory_is_touched() {
     server.signal("TERM");
     assert_eq!(server.outcome().code, Some(0));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+/// `leveret perf` with these options ends with this code. Returns what it has said.
+#[track_caller]
+fn check_perf(options: &[&str], code: i32) -> Outcome {
+    let mut command = leveret(&["perf", "--quiet"]);
+    command.args(options);
+    let outcome = Server::start(command).outcome();
+    assert_eq!(outcome.code, Some(code), "{outcome:?}");
+    outcome
+}
+
+#[test]
+fn perf_measures_a_server_and_exits_with_0() {
+    let (_server, address) = Server::ready(&[]);
+    let uri = format!("amqp://{address}");
+    let outcome = check_perf(&["--uri", &uri, "--messages", "1000", "--json"], 0);
+    let [line] = &*outcome.stdout else {
+        panic!("{outcome:?}");
+    };
+    assert!(line.starts_with('{') && line.contains(r#""received":1000,"#));
+    let outcome = check_perf(&["--uri", &uri, "--messages", "1000"], 0);
+    let last = outcome.stdout.last().unwrap();
+    assert_eq!(last, "lost 0, repeated 0, out of order 0");
+}
+
+#[test]
+fn perf_says_why_it_could_not_begin() {
+    let outcome = check_perf(&["--uri", "amqp://127.0.0.1:1"], 69);
+    assert_eq!(outcome.stdout, [""; 0]);
+    let [line] = &*outcome.stderr else {
+        panic!("{outcome:?}");
+    };
+    assert!(
+        line.starts_with("leveret perf: cannot connect to 127.0.0.1:1: "),
+        "{line}"
+    );
+    check_perf(&["--ack-every", "2", "--prefetch", "1"], 2);
+}
+
+#[test]
+fn ctrl_c_ends_perf_in_order_with_its_summary() {
+    let (_server, address) = Server::ready(&[]);
+    let uri = format!("amqp://{address}");
+    let perf = Server::start(leveret(&["perf", "--uri", &uri, "--time", "600"]));
+    // The first line of a run under way.
+    assert!(perf.next_stderr_line().contains("received"));
+    perf.signal("INT");
+    let outcome = perf.outcome();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let last = outcome.stdout.last().unwrap();
+    assert_eq!(last, "lost 0, repeated 0, out of order 0");
+}
+
+#[test]
+fn options_of_the_server_are_not_ignored_before_perf() {
+    let outcome = Server::start(leveret(&["--memory", "1GB", "perf"])).outcome();
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}
+
+#[test]
+fn variables_of_the_server_do_not_stand_in_the_way_of_perf() {
+    let (_server, address) = Server::ready(&[]);
+    let mut command = leveret(&["perf", "--quiet", "--messages", "1"]);
+    command.args(["--uri", &format!("amqp://{address}")]);
+    command.env("LEVERET_LOG_LEVEL", "debug");
+    assert_eq!(Server::start(command).outcome().code, Some(0));
 }
