@@ -70,6 +70,8 @@ pub struct Queue {
     used_at: Time,
     /// Whether it was said that the lease is over, since it was last renewed.
     lease_over: bool,
+    /// How many messages share a chunk.
+    chunk_len: u16,
     /// The number of the next message that is stored. At a thousand million messages a second
     /// numbers last for 584 years.
     next_number: NonZeroU64,
@@ -88,12 +90,13 @@ impl Queue {
     /// An empty queue with so many messages to a chunk, so that a test needs few to page some out.
     pub(crate) fn with_chunk_len(options: QueueOptions, now: Time, chunk_len: u16) -> Self {
         Self {
-            ready: Ready::new(chunk_len),
+            ready: Ready::default(),
             unacked: Unacked::new(),
             consumers: Consumers::new(options.single_active_consumer),
             returns: 0,
             used_at: now,
             lease_over: false,
+            chunk_len,
             next_number: NonZeroU64::MIN,
             homeless_from: u64::MAX,
             options,
@@ -150,7 +153,7 @@ impl Queue {
                 delivery_count: 0,
                 stored,
             };
-            self.ready.push(level, waiting);
+            self.ready.push(level, waiting, self.chunk_len);
             self.drop_excess(now, effects);
             self.expire(now, effects);
         }
@@ -446,7 +449,7 @@ impl Queue {
         let (level, seq, waiting) = (taken.level, taken.seq, taken.into_waiting());
         match (self.options.requeue, limit) {
             (RequeueOrder::OldPlace, _) => self.ready.insert_returned(level, seq, waiting),
-            (RequeueOrder::Returns, None) => self.ready.push(level, waiting),
+            (RequeueOrder::Returns, None) => self.ready.push(level, waiting, self.chunk_len),
             (RequeueOrder::Returns, Some(_)) => {
                 self.ready.insert_returned(level, self.returns, waiting);
                 self.returns += 1;

@@ -94,6 +94,30 @@ fn a_short_queue_stays_in_memory() {
 }
 
 #[test]
+fn large_messages_make_pages_of_few() {
+    let mut subject = Subject::new(QueueOptions::default());
+    for _ in 0..12 {
+        subject.publish(&"x".repeat(300_000));
+    }
+    // Four of them are more than a mebibyte.
+    let messages = subject.queue.page_out(page(1)).expect("enough is waiting");
+    assert_eq!(messages.len(), 4);
+    assert_eq!(subject.queue.resident_bytes(), 8 * 300_000);
+    assert_eq!(subject.queue.page_out(page(2)), None);
+}
+
+#[test]
+fn what_passes_through_a_short_queue_does_not_make_it_page() {
+    let mut subject = Subject::new(QueueOptions::default());
+    for _ in 0..100 {
+        subject.publish(&"x".repeat(300_000));
+        let id = subject.take_id();
+        subject.settle(id, Settlement::Ack);
+    }
+    assert_eq!(subject.queue.page_out(page(1)), None);
+}
+
+#[test]
 fn a_page_is_wanted_when_it_is_next_and_nothing_overtakes_it() {
     let (mut subject, mut pages) = paged(QueueOptions::default());
     for place in 0..PAGE_LEN {

@@ -10,6 +10,11 @@ use crate::{Message, PagedMessage, Stored, Time};
 /// them.
 pub(super) const CHUNK_LEN: u16 = 512;
 
+/// How many body bytes a chunk takes in before it counts as full. The ends of a queue stay in memory
+/// whatever happens, and a page is read while the queue waits for it, so neither may be as large as
+/// 512 large messages are. Messages below 2 KiB fill a chunk by their number.
+const CHUNK_BYTES: u64 = 1 << 20;
+
 /// How many places an empty chunk may keep for next time. A queue through which single messages
 /// pass does not allocate for each, and thousands of idle ones cost nothing worth counting: 64
 /// bytes is the least a `VecDeque` takes for handles anyway.
@@ -77,8 +82,8 @@ impl From<PagedMessage> for Waiting<Message> {
     }
 }
 
-/// Messages in the order in which they came: as many as the queue says, or more when they were
-/// brought back from a page together. A chunk starts small and doubles.
+/// Messages in the order in which they came: as many as the queue says or [`CHUNK_BYTES`] hold, or
+/// more when they were brought back from a page together. A chunk starts small and doubles.
 ///
 /// Most messages neither expire nor have come back, so only the handles are always there; the rest
 /// stands beside them, in columns that come into being with the first message that needs one.
@@ -86,6 +91,8 @@ impl From<PagedMessage> for Waiting<Message> {
 pub(super) struct Chunk {
     messages: VecDeque<Message>,
     beside: Option<Box<Beside>>,
+    /// How many body bytes have entered since it was last empty.
+    entered_bytes: u64,
 }
 
 /// The columns beside the messages.
@@ -182,6 +189,7 @@ impl Chunk {
         Self {
             messages: VecDeque::with_capacity(len.into()),
             beside: None,
+            entered_bytes: 0,
         }
     }
 
@@ -189,9 +197,9 @@ impl Chunk {
         self.messages.is_empty()
     }
 
-    /// Whether it holds as many messages as a chunk of that length should.
+    /// Whether it has taken in as much as a chunk of that length should.
     pub(super) fn is_full(&self, chunk_len: u16) -> bool {
-        self.messages.len() >= chunk_len.into()
+        self.messages.len() >= chunk_len.into() || self.entered_bytes >= CHUNK_BYTES
     }
 
     #[inline]
@@ -200,6 +208,7 @@ impl Chunk {
             let beside = self.beside.get_or_insert_default();
             beside.push(&waiting, self.messages.len());
         }
+        self.entered_bytes += waiting.message.body_len() as u64;
         self.messages.push_back(waiting.message);
     }
 
@@ -272,6 +281,7 @@ impl Chunk {
     /// Gives back the memory of an empty chunk, unless it is little.
     pub(super) fn trim(&mut self) {
         debug_assert!(self.is_empty());
+        self.entered_bytes = 0;
         if self.messages.capacity() > KEPT_LEN {
             *self = Self::default();
         }

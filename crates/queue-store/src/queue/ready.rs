@@ -6,7 +6,7 @@ use super::rest::Paged;
 use crate::{DeathReason, Effect, Message, PageId, PagedMessage, Stored, Time};
 
 /// All waiting messages, by priority: the highest first, each priority in its own order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ready {
     /// Priority zero, where everything is when a queue has no priorities.
     lowest: Level,
@@ -18,8 +18,6 @@ pub(super) struct Ready {
     timed: usize,
     /// How much of this is out of memory; boxed, since most queues have nothing there.
     paged: Option<Box<PagedSum>>,
-    /// How many messages share a chunk.
-    chunk_len: u16,
 }
 
 /// What is out of memory, all together.
@@ -104,19 +102,6 @@ impl Taken {
 }
 
 impl Ready {
-    /// Nothing, with so many messages to a chunk.
-    pub(super) fn new(chunk_len: u16) -> Self {
-        Self {
-            lowest: Level::default(),
-            higher: None,
-            len: 0,
-            body_bytes: 0,
-            timed: 0,
-            paged: None,
-            chunk_len,
-        }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -145,19 +130,17 @@ impl Ready {
     }
 
     /// Adds a message at the end of its priority.
-    pub(super) fn push(&mut self, level: u8, waiting: Waiting<Message>) {
+    pub(super) fn push(&mut self, level: u8, waiting: Waiting<Message>, chunk_len: u16) {
         self.count_in(&waiting);
-        let chunk_len = self.chunk_len;
         self.occupy(level).push(waiting, chunk_len);
     }
 
     /// Adds messages at the end of a priority that are out of memory.
-    pub(super) fn push_page(&mut self, level: u8, paged: Paged) {
+    pub(super) fn push_page(&mut self, level: u8, paged: Paged, chunk_len: u16) {
         self.len += paged.len as usize;
         self.body_bytes += paged.body_bytes;
         self.timed += paged.timed as usize;
         self.count_paged(&paged);
-        let chunk_len = self.chunk_len;
         self.occupy(level).push_page(paged, chunk_len);
     }
 

@@ -64,7 +64,8 @@ impl Queue {
                         self.next_number = self.next_number.max(next);
                     }
                     let level = message.message.priority().min(self.options.max_priority);
-                    self.ready.push(level, Waiting::from(message));
+                    self.ready
+                        .push(level, Waiting::from(message), self.chunk_len);
                 }
                 Rebuilt::Page { len: 0, .. } => {}
                 Rebuilt::Page {
@@ -81,7 +82,7 @@ impl Queue {
                         body_bytes,
                     };
                     let level = priority.min(self.options.max_priority);
-                    self.ready.push_page(level, paged);
+                    self.ready.push_page(level, paged, self.chunk_len);
                 }
             }
         }
