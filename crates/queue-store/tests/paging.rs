@@ -234,6 +234,9 @@ fn a_page_of_which_less_is_left_is_counted_again() {
     left.truncate(2);
     assert!(restore(&mut subject, 3, left));
     assert_eq!(subject.queue.ready_len(), 3 * PAGE_LEN + 2);
+    let named = |places: std::ops::Range<usize>| places.map(|place| place.to_string().len() as u64);
+    let bytes = named(512..514).chain(named(2 * PAGE_LEN..5 * PAGE_LEN));
+    assert_eq!(subject.queue.ready_bytes(), bytes.sum::<u64>());
     subject.take_id();
     subject.take_id();
     assert!(restore(&mut subject, 2, Vec::new()));
