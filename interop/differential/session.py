@@ -424,7 +424,7 @@ class Session:
         """
         channels = {}
         for conn, event in self.inbox:
-            if event.name == "basic.deliver" and self.ended.get(conn) == "closed by the broker":
+            if event.name == "basic.deliver" and self.ended.get(f"c{conn}") == "closed by the broker":
                 continue
             channels.setdefault(f"c{conn}/{event.channel}", []).append(event)
         frames = {}
