@@ -179,7 +179,6 @@ async fn what_wants_no_answer_gets_none_unless_it_fails() {
     wire.send(&queue::Purge {
         queue: short("q"),
         no_wait: true,
-        ..Default::default()
     })
     .await;
     wire.send(&queue::Delete {
