@@ -206,6 +206,7 @@ async fn fill_and_drain(
 
     progress.enter(Phase::Ended);
     consumers.finish().await;
+    producers.close().await;
     let verdict = compare(setting, &producers, &consumers);
     report.nacked = progress.counts().nacked;
     report.lost = verdict.lost;
