@@ -70,7 +70,6 @@ impl Encoder {
         FrameWriter {
             out,
             start,
-            command,
             escapes: self.escaping.of_frame(self.version, command),
             frame_end: self.frame_end(),
             finished: false,
@@ -111,7 +110,6 @@ pub struct FrameWriter<'a> {
     out: &'a mut Vec<u8>,
     /// Where the frame begins in the buffer.
     start: usize,
-    command: Command,
     escapes: Escapes,
     frame_end: &'static [u8],
     finished: bool,
@@ -120,17 +118,25 @@ pub struct FrameWriter<'a> {
 impl FrameWriter<'_> {
     /// Appends a header. Does nothing if the name is empty or `content-length`.
     pub fn header(&mut self, name: &str, value: &str) {
+        self.header_of_pieces(name, &[value]);
+    }
+
+    /// Appends a header whose value is these pieces, one right after the other. Does nothing if the name is empty or
+    /// `content-length`.
+    pub fn header_of_pieces(&mut self, name: &str, pieces: &[&str]) {
         if !matches!(name, "" | "content-length") {
             self.escapes.write(self.out, name, Part::Name);
             self.out.push(b':');
-            self.escapes.write(self.out, value, Part::Value);
+            for piece in pieces {
+                self.escapes.write(self.out, piece, Part::Value);
+            }
             self.out.push(b'\n');
         }
     }
 
     /// Appends the body and ends the frame.
     ///
-    /// `content-length` is written if the body is not empty or the command [has one](Command::has_body) by nature.
+    /// `content-length` is written if the body is not empty, as RabbitMQ does.
     pub fn finish(mut self, body: &[u8]) {
         self.end_head(body.len());
         self.out.extend_from_slice(body);
@@ -145,7 +151,7 @@ impl FrameWriter<'_> {
     }
 
     fn end_head(&mut self, body_size: usize) {
-        if body_size > 0 || self.command.has_body() {
+        if body_size > 0 {
             self.out.extend_from_slice(b"content-length:");
             write_decimal(self.out, body_size);
             self.out.push(b'\n');
@@ -197,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn frames_with_a_body_always_carry_content_length() {
+    fn frames_with_a_body_carry_content_length() {
         let message = Frame::new(Command::Message, [("destination", "/queue/a")]);
         check(
             encoder(Version::V1_0),
             &message,
-            "MESSAGE\ndestination:/queue/a\ncontent-length:0\n\n\0\n",
+            "MESSAGE\ndestination:/queue/a\n\n\0\n",
         );
         check(
             encoder(Version::V1_0),

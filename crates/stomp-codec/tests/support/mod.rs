@@ -129,7 +129,7 @@ pub(crate) fn with_content_length(frame: &Frame) -> Frame {
         .iter()
         .map(|(n, v)| (n.into(), v.into()))
         .collect();
-    if frame.command.has_body() || !frame.body.is_empty() {
+    if !frame.body.is_empty() {
         headers.push(("content-length".into(), frame.body.len().to_string()));
     }
     Frame::new(frame.command, headers).with_body(frame.body.clone())
