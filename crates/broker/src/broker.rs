@@ -14,7 +14,7 @@ use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::disk::DiskSpace;
 use crate::error::Error;
-use crate::net::{self, Listener};
+use crate::net::{self, Listener, Service};
 use crate::shared::Shared;
 
 /// Sets up a broker. See [`Broker::builder`].
@@ -42,6 +42,30 @@ impl Builder {
     /// only.
     pub fn amqp(mut self, address: impl Into<SocketAddr>) -> Self {
         self.config.amqp_listeners.push(address.into());
+        self
+    }
+
+    /// Listens for STOMP clients on this address, as [`Builder::amqp`] does for AMQP; [`Broker::stomp_addresses`] tells
+    /// where.
+    #[cfg(feature = "stomp")]
+    pub fn stomp(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.config.stomp_listeners.push(address.into());
+        self
+    }
+
+    /// Who STOMP clients are that give no `login`: a name and a passcode, which the authenticator is asked about as
+    /// about any others. `guest` and `guest` unless set, as in RabbitMQ; with none, who does not log in is refused.
+    #[cfg(feature = "stomp")]
+    pub fn stomp_default_user(mut self, user: Option<(String, String)>) -> Self {
+        self.config.stomp_default_user = user;
+        self
+    }
+
+    /// The largest STOMP frame in bytes, headers and all; a larger one ends its session. 4 MiB unless set. Clients that
+    /// have not logged in are held to 64 KiB.
+    #[cfg(feature = "stomp")]
+    pub fn stomp_frame_size_max(mut self, bytes: usize) -> Self {
+        self.config.stomp_frame_size_max = bytes;
         self
     }
 
@@ -198,10 +222,10 @@ impl Builder {
             .map(|accounts| Access::new(accounts, vhost_exists));
         let access = access.transpose()?;
         let mut sockets = Vec::new();
-        for address in &self.config.amqp_listeners {
-            sockets.push(
-                net::bind(*address).map_err(|source| Error::listen(address.to_string(), source))?,
-            );
+        for (service, address) in self.config.listeners() {
+            let socket =
+                net::bind(address).map_err(|source| Error::listen(address.to_string(), source))?;
+            sockets.push((service, socket));
         }
         let clock = self
             .virtual_clock
@@ -222,8 +246,8 @@ impl Builder {
             timers,
             disk_gauge,
         };
-        for socket in sockets {
-            let listener = Listener::start(socket, Arc::clone(&broker.shared))
+        for (service, socket) in sockets {
+            let listener = Listener::start(service, socket, Arc::clone(&broker.shared))
                 .map_err(|source| Error::listen("a socket".to_owned(), source))?;
             broker.listeners.push(listener);
         }
@@ -253,7 +277,21 @@ impl Broker {
     /// for.
     #[must_use]
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(Listener::address).collect()
+        self.addresses(Service::Amqp)
+    }
+
+    /// The addresses on which STOMP clients are served, with their real ports, in the order in which they were asked
+    /// for.
+    #[cfg(feature = "stomp")]
+    #[must_use]
+    pub fn stomp_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Service::Stomp)
+    }
+
+    fn addresses(&self, service: Service) -> Vec<SocketAddr> {
+        let of_service = |listener: &&Listener| listener.service() == service;
+        let listeners = self.listeners.iter().filter(of_service);
+        listeners.map(Listener::address).collect()
     }
 
     /// A client in this process, in the virtual host `/`. Each call makes a client of its own, as a connection is.

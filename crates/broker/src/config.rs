@@ -3,10 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::net::Service;
+
 /// The settings of a broker; made by [`Builder`](crate::Builder).
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) amqp_listeners: Vec<SocketAddr>,
+    #[cfg(feature = "stomp")]
+    pub(crate) stomp_listeners: Vec<SocketAddr>,
+    /// Name and passcode of STOMP clients that give none.
+    #[cfg(feature = "stomp")]
+    pub(crate) stomp_default_user: Option<(String, String)>,
+    #[cfg(feature = "stomp")]
+    pub(crate) stomp_frame_size_max: usize,
     pub(crate) memory_limit: usize,
     pub(crate) disk_free_limit: u64,
     pub(crate) handshake_timeout: Duration,
@@ -31,6 +40,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             amqp_listeners: Vec::new(),
+            #[cfg(feature = "stomp")]
+            stomp_listeners: Vec::new(),
+            #[cfg(feature = "stomp")]
+            stomp_default_user: Some(("guest".to_owned(), "guest".to_owned())),
+            #[cfg(feature = "stomp")]
+            stomp_frame_size_max: 4 * 1024 * 1024,
             memory_limit: usize::MAX,
             disk_free_limit: 50_000_000,
             handshake_timeout: Duration::from_secs(10),
@@ -53,6 +68,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Every address to listen on, and what is spoken there.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (Service, SocketAddr)> + '_ {
+        let listeners = each(Service::Amqp, &self.amqp_listeners);
+        #[cfg(feature = "stomp")]
+        let listeners = listeners.chain(each(Service::Stomp, &self.stomp_listeners));
+        listeners
+    }
+
     pub(crate) fn handshake_timeout_ms(&self) -> u64 {
         to_ms(self.handshake_timeout)
     }
@@ -97,4 +120,11 @@ impl Config {
 
 fn to_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn each(
+    service: Service,
+    addresses: &[SocketAddr],
+) -> impl Iterator<Item = (Service, SocketAddr)> + '_ {
+    addresses.iter().map(move |address| (service, *address))
 }

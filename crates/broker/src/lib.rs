@@ -60,7 +60,7 @@
 //! | A future is dropped | [`Consumer::recv`] has taken nothing; a message handed to [`Client::publish`] is published nonetheless. |
 //! | The last clone of a [`Client`] is dropped | Its exclusive queues go, once its consumers have gone too. |
 //! | A queue is deleted | Its consumers see the end of their streams. |
-//! | [`Broker::shutdown`] | Nobody is let in any more; consumers see the end of their streams; AMQP clients are asked to close, and are waited for. |
+//! | [`Broker::shutdown`] | Nobody is let in any more; consumers see the end of their streams; AMQP clients are asked to close, and are waited for; STOMP clients get an ERROR and are closed. |
 //! | The [`Broker`] is dropped | The same, without the wait. |
 //!
 //! # Time in tests
@@ -117,7 +117,12 @@
 //!
 //! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for the disk if it is
 //! watched, one for each listener, and one for
-//! each connection. Either flavour will do. There are no features to choose from.
+//! each connection. Either flavour will do.
+//!
+//! # Features
+//!
+//! `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
+//! and limits that AMQP clients meet.
 //!
 //! # What it is not
 //!
@@ -126,7 +131,7 @@
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
-//! - Not finished: STOMP, WebSocket, TLS and the management API are not there yet.
+//! - Not finished: WebSocket, TLS and the management API are not there yet.
 
 mod access;
 mod alarms;

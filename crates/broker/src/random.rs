@@ -79,6 +79,14 @@ pub(crate) fn mix(n: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// The 22 characters of URL-safe base64 that these bits come to.
+#[cfg(feature = "stomp")]
+pub(crate) fn base64_of(bits: u128) -> String {
+    let mut text = String::with_capacity(22);
+    push_base64(&mut text, bits);
+    text
+}
+
 /// RFC 4648 section 5: 21 characters of six bits, and one for the last two bits.
 fn push_base64(out: &mut String, bits: u128) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,14 +10,12 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use leveret_queue_store::Time;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 
 use crate::auth::{Identity, LoginRefused};
 use crate::clock::Sleep;
-use crate::connection::{Endpoints, Kind};
+use crate::connection::{Endpoints, Kind, Registration};
 use crate::outbox::Outbox;
-use crate::session::Output;
-use crate::session::amqp::Session;
+use crate::session::{Output, Protocol};
 use crate::shared::Shared;
 
 /// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
@@ -40,9 +37,9 @@ const UNWRITTEN_MAX: usize = 1024 * 1024;
 ///
 /// Idle connections hold no buffers: reading and writing borrow the thread's, and only what could not be consumed or
 /// written is kept here.
-pub(super) struct Connection<S> {
+pub(super) struct Connection<S, P: Protocol> {
     stream: S,
-    session: Session,
+    session: P,
     outbox: Arc<Outbox>,
     shared: Arc<Shared>,
     /// Read but not consumed: part of a frame, or input that must wait.
@@ -71,25 +68,24 @@ thread_local! {
     static BUFFERS: Cell<Buffers> = Cell::default();
 }
 
-impl Connection<TcpStream> {
-    /// None when the broker is shutting down.
+impl<S, P: Protocol> Connection<S, P> {
+    /// A connection whose session is made by `start`. None when the broker is shutting down.
     pub(super) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        local: SocketAddr,
+        stream: S,
+        endpoints: Option<Endpoints>,
         shared: &Arc<Shared>,
+        start: impl FnOnce(Arc<Shared>, Registration, Arc<Outbox>, Option<Endpoints>, Time) -> P,
     ) -> Option<Self> {
         let outbox = Outbox::new(shared.busy.clone());
-        let endpoints = Endpoints { peer, local };
-        let registration = shared
-            .registry
-            .register(&outbox, Kind::Socket, Some(endpoints))?;
-        tracing::debug!(connection = %endpoints, "accepted");
-        let session = Session::new(
+        let registration = shared.registry.register(&outbox, Kind::Socket, endpoints)?;
+        if let Some(endpoints) = endpoints {
+            tracing::debug!(connection = %endpoints, "accepted");
+        }
+        let session = start(
             Arc::clone(shared),
             registration,
             Arc::clone(&outbox),
-            Some(endpoints),
+            endpoints,
             shared.now(),
         );
         Some(Self {
@@ -106,7 +102,7 @@ impl Connection<TcpStream> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     pub(super) async fn run(mut self) {
         if let Err(error) = poll_fn(|cx| self.poll(cx)).await {
             tracing::debug!(%error, "connection lost");
@@ -294,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-impl<S> Drop for Connection<S> {
+impl<S, P: Protocol> Drop for Connection<S, P> {
     /// However the connection ended, also when its task is dropped with the runtime: nothing it held is lost.
     fn drop(&mut self) {
         self.session.handle_disconnect(self.shared.now());

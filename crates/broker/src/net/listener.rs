@@ -9,7 +9,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::connection;
+use super::connection::Connection;
+use super::service::Service;
+use crate::connection::Endpoints;
+use crate::session;
 use crate::shared::Shared;
 
 /// How many connections the kernel keeps for us until we accept them: thousands of phones come back at once when a
@@ -22,6 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// A bound address and the task that accepts connections on it. Dropping it closes the address.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    service: Service,
     address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -32,12 +36,22 @@ impl Listener {
         clippy::disallowed_methods,
         reason = "net is the part of the broker that has tasks"
     )]
-    pub(crate) fn start(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn start(
+        service: Service,
+        listener: TcpListener,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self {
+            service,
             address,
-            task: tokio::spawn(accept(listener, shared)),
+            task: tokio::spawn(accept(service, listener, shared)),
         })
+    }
+
+    /// What is spoken there.
+    pub(crate) fn service(&self) -> Service {
+        self.service
     }
 
     /// The address with the real port.
@@ -70,10 +84,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(service: Service, listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => start_connection(stream, peer, &shared),
+            Ok((stream, peer)) => start_connection(service, stream, peer, &shared),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 if !is_about_one_connection(&error) {
@@ -88,7 +102,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     clippy::disallowed_methods,
     reason = "net is the part of the broker that has tasks"
 )]
-fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let limit = shared.config.connections_max;
     if shared.registry.sockets() >= limit {
         tracing::warn!(%peer, limit, "refused a connection: the limit is reached");
@@ -102,8 +116,23 @@ fn start_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    if let Some(connection) = connection::Connection::new(stream, peer, local, shared) {
-        tokio::spawn(connection.run());
+    let endpoints = Some(Endpoints { peer, local });
+    match service {
+        Service::Amqp => {
+            if let Some(connection) =
+                Connection::new(stream, endpoints, shared, session::amqp::Session::new)
+            {
+                tokio::spawn(connection.run());
+            }
+        }
+        #[cfg(feature = "stomp")]
+        Service::Stomp => {
+            if let Some(connection) =
+                Connection::new(stream, endpoints, shared, session::stomp::Session::new)
+            {
+                tokio::spawn(connection.run());
+            }
+        }
     }
 }
 

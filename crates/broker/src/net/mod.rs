@@ -3,8 +3,10 @@
 mod connection;
 mod disk;
 mod listener;
+mod service;
 mod timer;
 
 pub(crate) use disk::{measure_disk, run_disk_gauge};
 pub(crate) use listener::{Listener, bind};
+pub(crate) use service::Service;
 pub(crate) use timer::run_timers;

@@ -4,5 +4,55 @@
 
 pub(crate) mod amqp;
 mod output;
+#[cfg(feature = "stomp")]
+pub(crate) mod stomp;
+mod unacked;
+
+use std::fmt;
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+
+use crate::auth::{Identity, Login, LoginRefused};
 
 pub(crate) use output::Output;
+
+/// A client's side of a protocol, as `net` drives it.
+///
+/// Every call appends what is to be sent to an [`Output`]. Once [`Protocol::is_finished`], what is left is written and
+/// the socket closed. [`Protocol::handle_disconnect`] comes last, whatever happened.
+pub(crate) trait Protocol: fmt::Debug {
+    /// Consumes what it can of `input`. What it leaves is incomplete or must wait, and comes again in front of what is
+    /// read next.
+    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output);
+
+    /// Whether bytes should be read for it.
+    fn takes_input(&self) -> bool;
+
+    /// Nothing is to be read or delivered any more.
+    fn is_finished(&self) -> bool;
+
+    /// A login to be checked; the answer goes to [`Protocol::handle_login`].
+    fn take_login(&mut self) -> Option<Login>;
+
+    /// The login that [`Protocol::take_login`] gave has been checked.
+    fn handle_login(&mut self, now: Time, result: Result<Identity, LoginRefused>, out: &mut Output);
+
+    /// Encodes what queues have put into the outbox until `out` holds about `enough` bytes. True when more is waiting.
+    fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool;
+
+    /// Whether something was taken out of the outbox and has not been encoded yet.
+    fn has_deliveries(&self) -> bool;
+
+    /// Everything that was put out has been written; queues may fill the window again.
+    fn handle_written(&mut self, now: Time);
+
+    /// When [`Protocol::handle_timeout`] must be called.
+    fn next_timeout(&self) -> Option<Time>;
+
+    /// A deadline has passed, perhaps.
+    fn handle_timeout(&mut self, now: Time, out: &mut Output);
+
+    /// The socket is gone, or is about to be closed by us.
+    fn handle_disconnect(&mut self, now: Time);
+}

@@ -11,6 +11,8 @@
 
 mod greeting;
 mod heard;
+#[cfg(feature = "stomp")]
+mod stomp;
 mod wire;
 
 use std::time::Duration;
@@ -20,6 +22,8 @@ use leveret_broker::{Broker, Builder, Properties, Table, Value, VirtualClock};
 
 pub(crate) use greeting::Greeting;
 pub(crate) use heard::{Closed, Confirmed, Declared, Delivered, Heard};
+#[cfg(feature = "stomp")]
+pub(crate) use stomp::Stomp;
 pub(crate) use wire::Wire;
 
 /// How long a test waits for what must come. Far more than it takes, so that a busy machine fails no test.
@@ -32,8 +36,10 @@ pub(crate) async fn broker() -> Broker {
 
 /// A broker set up otherwise, on a free port of the loopback interface.
 pub(crate) async fn start(builder: Builder) -> Broker {
+    let builder = builder.amqp(([127, 0, 0, 1], 0));
+    #[cfg(feature = "stomp")]
+    let builder = builder.stomp(([127, 0, 0, 1], 0));
     builder
-        .amqp(([127, 0, 0, 1], 0))
         .start()
         .await
         .expect("the loopback interface has a free port")

@@ -9,10 +9,10 @@ use slab::Slab;
 
 use super::confirms::Confirms;
 use super::tx::Transaction;
-use super::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
 use crate::error::Refusal;
 use crate::memory::Held;
 use crate::outbox::ConsumerKey;
+use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
 use crate::vhost::QueueCell;
 
 type Hasher = foldhash::fast::RandomState;

@@ -12,10 +12,10 @@ use super::Session;
 use super::channel::{Consumer, Mode};
 use super::methods::{reply, reply_unless, to_u32};
 use super::tx::HeldSettlement;
-use super::unacked::Outstanding;
 use crate::error::Refusal;
 use crate::outbox::ConsumerKey;
 use crate::session::Output;
+use crate::session::unacked::Outstanding;
 use crate::vhost::{CannotConsume, ConsumerLink, REPLY_TO, VirtualHost};
 
 impl Session {

@@ -19,10 +19,10 @@ mod deliveries;
 mod handshake;
 mod heartbeat;
 mod methods;
+mod protocol;
 mod publish;
 mod sasl;
 mod tx;
-mod unacked;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};

@@ -7,10 +7,10 @@ use leveret_queue_store::{Settlement, Time};
 
 use super::channel::Mode;
 use super::publish::RoutedPublish;
-use super::unacked::Outstanding;
 use super::{Refusal, Session};
 use crate::memory::{Held, MemoryGauge};
 use crate::session::Output;
+use crate::session::unacked::Outstanding;
 use crate::vhost::Services;
 
 /// What one transaction holds.

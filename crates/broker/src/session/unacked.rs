@@ -1,18 +1,18 @@
-//! The deliveries of a channel that wait for their acknowledgement.
+//! The deliveries of a channel, or of a session without channels, that wait for their acknowledgement.
 
 use std::collections::VecDeque;
 
 use leveret_queue_store::DeliveryId;
 
-/// Names a queue within its channel.
+/// Names a queue within its channel, or a subscription within its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SourceKey(pub(super) u32);
+pub(in crate::session) struct SourceKey(pub(in crate::session) u32);
 
 /// A delivery that was acknowledged or must go back.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outstanding {
-    pub(super) source: SourceKey,
-    pub(super) id: DeliveryId,
+pub(in crate::session) struct Outstanding {
+    pub(in crate::session) source: SourceKey,
+    pub(in crate::session) id: DeliveryId,
 }
 
 /// Deliveries by their tag, oldest first.
@@ -20,7 +20,7 @@ pub(super) struct Outstanding {
 /// Clients mostly acknowledge in order, so the front is where things happen; one that is settled out of order leaves a
 /// gap, and when gaps make up more than half of the list they are swept out.
 #[derive(Debug, Default)]
-pub(super) struct Unacked {
+pub(in crate::session) struct Unacked {
     entries: VecDeque<Entry>,
     outstanding: usize,
 }
@@ -34,14 +34,14 @@ struct Entry {
 
 /// No delivery with this tag is outstanding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UnknownTag;
+pub(in crate::session) struct UnknownTag;
 
 /// Lists shorter than this are not worth a sweep.
 const SWEEP_MIN: usize = 64;
 
 impl Unacked {
     /// Adds a delivery; tags only grow.
-    pub(super) fn push(&mut self, tag: u64, delivery: Outstanding) {
+    pub(in crate::session) fn push(&mut self, tag: u64, delivery: Outstanding) {
         debug_assert!(
             self.entries.back().is_none_or(|last| last.tag < tag),
             "tags only grow"
@@ -54,7 +54,7 @@ impl Unacked {
     }
 
     /// Takes the delivery with this tag.
-    pub(super) fn take(&mut self, tag: u64) -> Result<Outstanding, UnknownTag> {
+    pub(in crate::session) fn take(&mut self, tag: u64) -> Result<Outstanding, UnknownTag> {
         let at = self
             .entries
             .binary_search_by_key(&tag, |entry| entry.tag)
@@ -66,7 +66,10 @@ impl Unacked {
     }
 
     /// Puts deliveries that were taken back among the others.
-    pub(super) fn put_back(&mut self, deliveries: impl Iterator<Item = (u64, Outstanding)>) {
+    pub(in crate::session) fn put_back(
+        &mut self,
+        deliveries: impl Iterator<Item = (u64, Outstanding)>,
+    ) {
         let mut entries: Vec<_> = std::mem::take(&mut self.entries).into();
         entries.retain(|entry| entry.delivery.is_some());
         entries.extend(deliveries.map(|(tag, delivery)| Entry {
@@ -80,7 +83,7 @@ impl Unacked {
 
     /// Takes everything up to and including this tag, which must be outstanding itself; tag 0 takes everything, however
     /// little that is.
-    pub(super) fn take_up_to(
+    pub(in crate::session) fn take_up_to(
         &mut self,
         tag: u64,
     ) -> Result<impl Iterator<Item = (u64, Outstanding)> + '_, UnknownTag> {
@@ -109,12 +112,27 @@ impl Unacked {
     }
 
     /// What is outstanding, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Outstanding> {
+    pub(in crate::session) fn iter(&self) -> impl Iterator<Item = Outstanding> {
         self.entries.iter().filter_map(|entry| entry.delivery)
     }
 
+    /// Takes everything of one source, oldest first.
+    #[cfg(feature = "stomp")]
+    pub(in crate::session) fn take_from(&mut self, source: SourceKey) -> Vec<Outstanding> {
+        let mut taken = Vec::new();
+        self.entries.retain(|entry| match entry.delivery {
+            Some(delivery) if delivery.source == source => {
+                taken.push(delivery);
+                false
+            }
+            other => other.is_some(),
+        });
+        self.outstanding = self.entries.len();
+        taken
+    }
+
     /// Takes everything.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Outstanding> + use<> {
+    pub(in crate::session) fn take_all(&mut self) -> impl Iterator<Item = Outstanding> + use<> {
         self.outstanding = 0;
         std::mem::take(&mut self.entries)
             .into_iter()
@@ -193,6 +211,16 @@ mod tests {
         assert_eq!(tags(&mut unacked, 3), Err(UnknownTag));
         assert_eq!(tags(&mut unacked, 9), Err(UnknownTag));
         assert_eq!(tags(&mut unacked, 0), Ok(vec![4, 5]));
+        assert_eq!(tags(&mut unacked, 0), Ok(vec![]));
+    }
+
+    #[test]
+    #[cfg(feature = "stomp")]
+    fn a_source_goes_with_what_it_has_not_settled() {
+        let mut unacked = list(4);
+        unacked.take(2).unwrap();
+        assert!(unacked.take_from(SourceKey(7)).is_empty());
+        assert_eq!(unacked.take_from(SourceKey(0)).len(), 3);
         assert_eq!(tags(&mut unacked, 0), Ok(vec![]));
     }
 

@@ -1,0 +1,59 @@
+//! The session as `net` sees it.
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+
+use super::Session;
+use crate::auth::{Identity, Login, LoginRefused};
+use crate::session::{Output, Protocol};
+
+impl Protocol for Session {
+    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+        self.handle_input(now, input, out);
+    }
+
+    fn takes_input(&self) -> bool {
+        self.takes_input()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_finished()
+    }
+
+    fn take_login(&mut self) -> Option<Login> {
+        self.take_login()
+    }
+
+    fn handle_login(
+        &mut self,
+        now: Time,
+        result: Result<Identity, LoginRefused>,
+        out: &mut Output,
+    ) {
+        self.handle_login(now, result, out);
+    }
+
+    fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {
+        self.handle_outbox(now, enough, out)
+    }
+
+    fn has_deliveries(&self) -> bool {
+        self.has_deliveries()
+    }
+
+    fn handle_written(&mut self, now: Time) {
+        self.handle_written(now);
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        self.next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Output) {
+        self.handle_timeout(now, out);
+    }
+
+    fn handle_disconnect(&mut self, now: Time) {
+        self.handle_disconnect(now);
+    }
+}

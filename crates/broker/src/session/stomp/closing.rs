@@ -1,0 +1,87 @@
+//! Errors, and the end of a session.
+
+use leveret_amqp_codec::ReplyCode;
+use leveret_queue_store::Time;
+use leveret_stomp_codec::{Command, Frame, Version};
+
+use super::problem::Problem;
+use super::{Phase, Session};
+use crate::session::Output;
+
+impl Session {
+    /// Tells the client what was wrong, and ends the session where that is called for.
+    pub(super) fn fail(&mut self, now: Time, problem: &Problem, out: &mut Output) {
+        // Receipts that are due are sent before the error.
+        self.flush(now, out);
+        let title = problem.title();
+        let detail = problem.detail().trim_end();
+        let ends_session = problem.ends_session();
+        tracing::info!(connection = %self.core.connection(), title, detail, ends_session, "error");
+        if ends_session {
+            self.end(now, out);
+        }
+        self.write_error(problem, &[], out);
+    }
+
+    /// An ERROR frame, with these headers beside the usual ones.
+    pub(super) fn write_error(
+        &self,
+        problem: &Problem,
+        headers: &[(&str, &str)],
+        out: &mut Output,
+    ) {
+        let mut frame = self.encoder.begin(out.buffer(), Command::Error);
+        frame.header("message", problem.title());
+        frame.header("content-type", "text/plain");
+        frame.header("version", Version::SUPPORTED);
+        for (name, value) in headers {
+            frame.header(name, value);
+        }
+        frame.finish(problem.detail().as_bytes());
+    }
+
+    /// DISCONNECT: what the client held is back in its queues before the receipt tells so.
+    pub(super) fn disconnect(&mut self, now: Time, frame: &Frame, out: &mut Output) {
+        self.release_everything(now, out);
+        if let Some(receipt) = frame.header("receipt") {
+            self.write_receipt(receipt, out);
+        }
+        self.phase = Phase::Closed;
+    }
+
+    /// The broker or its operator wants the session closed.
+    pub(super) fn forced_close(
+        &mut self,
+        now: Time,
+        code: ReplyCode,
+        text: &str,
+        out: &mut Output,
+    ) {
+        let was_running = matches!(self.phase, Phase::Running);
+        self.end(now, out);
+        if was_running {
+            let title = code.name().to_ascii_lowercase();
+            let problem = Problem::titled(title, code.reply_text(text));
+            self.write_error(&problem, &[], out);
+        }
+    }
+
+    /// Gives everything back, and closes the socket once all is written.
+    fn end(&mut self, now: Time, out: &mut Output) {
+        self.phase = Phase::Closed;
+        self.release_everything(now, out);
+    }
+
+    /// Gives back everything the session holds: unacknowledged messages, consumers, exclusive queues.
+    pub(super) fn release_everything(&mut self, now: Time, out: &mut Output) {
+        self.flush(now, out);
+        self.transactions.clear();
+        self.subscriptions.begin_to_end_all(now);
+        // What is still on its way to them is outstanding, as what was sent is.
+        self.send_deliveries(now, usize::MAX, out);
+        self.subscriptions.forget_all(now);
+        if let Some(vhost) = self.core.vhost.take() {
+            vhost.connection_closed(now, self.core.exclusive.drain(..));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! From CONNECT to CONNECTED (behaviour reference, section 20.2).
+
+use leveret_queue_store::Time;
+use leveret_stomp_codec::{Command, Frame, HeartBeat, Limits, Version};
+
+use super::problem::Problem;
+use super::{Core, Phase, Session};
+use crate::access::Caller;
+use crate::auth::{Identity, Login, LoginRefused};
+use crate::session::Output;
+
+/// What a CONNECT asked for, while its login is checked.
+#[derive(Debug)]
+pub(super) struct Connecting {
+    pub(super) deadline: Time,
+    pub(super) asked: Option<Login>,
+    username: Box<str>,
+    vhost: Box<str>,
+    version: Version,
+    heart_beat: HeartBeat,
+}
+
+/// What `mechanism` of a [`Login`] says for a STOMP client, in analogy to SASL.
+const MECHANISM: &str = "STOMP";
+
+/// The virtual host of clients that name none.
+const DEFAULT_VHOST: &str = "/";
+
+impl Session {
+    /// CONNECT or STOMP; the login is to be checked next.
+    pub(super) fn connect(&mut self, deadline: Time, frame: &Frame) -> Result<(), Problem> {
+        let Some(version) = Version::negotiate(frame.header("accept-version")) else {
+            return Err(Problem::fatal(
+                "Version mismatch",
+                format!("Supported versions are {}\n", Version::SUPPORTED),
+            ));
+        };
+        let heart_beat = match frame.header("heart-beat") {
+            Some(text) => text.parse().map_err(|_| Problem::processing())?,
+            None => HeartBeat::default(),
+        };
+        let (username, passcode) = self.credentials(frame);
+        let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
+        let mut login = Login::new(username.to_owned(), passcode.into(), MECHANISM, peer);
+        login.account = self.core.shared.account(username);
+        self.phase = Phase::Login(Box::new(Connecting {
+            deadline,
+            asked: Some(login),
+            username: username.into(),
+            vhost: frame.header("host").unwrap_or(DEFAULT_VHOST).into(),
+            version,
+            heart_beat,
+        }));
+        Ok(())
+    }
+
+    /// Who says nothing of himself is the default user, as in RabbitMQ. Who gives a name gives the passcode too.
+    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
+        let default = &self.core.shared.config.stomp_default_user;
+        match (frame.header("login"), default) {
+            (None, Some((name, passcode))) => (name, frame.header("passcode").unwrap_or(passcode)),
+            (login, _) => (
+                login.unwrap_or_default(),
+                frame.header("passcode").unwrap_or_default(),
+            ),
+        }
+    }
+
+    /// The login has been checked.
+    pub(super) fn finish_connecting(
+        &mut self,
+        now: Time,
+        connecting: &Connecting,
+        result: Result<Identity, LoginRefused>,
+        out: &mut Output,
+    ) {
+        let identity = match result {
+            Ok(identity) => identity,
+            Err(refused) => {
+                let Connecting { username, .. } = connecting;
+                tracing::warn!(connection = %self.core.connection(), reason = %refused, "login refused");
+                self.refuse_connect(now, format!("Access refused for user '{username}'\n"), out);
+                return;
+            }
+        };
+        let name = &*connecting.vhost;
+        let Some(caller) = self.core.enter(name, &identity) else {
+            let user = identity.username();
+            tracing::warn!(connection = %self.core.connection(), %user, vhost = name, "virtual host refused");
+            self.refuse_connect(now, format!("Virtual host '{name}' access denied"), out);
+            return;
+        };
+        self.core.caller = caller;
+        tracing::debug!(
+            connection = %self.core.connection(), user = %identity.username(), vhost = name, version = %connecting.version,
+            "session opened",
+        );
+        self.core.identity = Some(identity);
+        self.start(now, connecting, out);
+    }
+
+    fn start(&mut self, now: Time, connecting: &Connecting, out: &mut Output) {
+        let config = &self.core.shared.config;
+        let answer = connecting.heart_beat.answer();
+        self.decoder.set_version(connecting.version);
+        self.decoder.set_limits(Limits {
+            body_size_max: config.message_size_max().min(config.stomp_frame_size_max),
+            frame_size_max: config.stomp_frame_size_max,
+            ..Limits::default()
+        });
+        self.encoder.set_version(connecting.version);
+        self.core.name = self.core.shared.services.names.name("session-").into();
+        self.core.heart_beat = answer;
+        self.core.sent_at = now;
+        self.core.received_at = now;
+        let mut frame = self.encoder.begin(out.buffer(), Command::Connected);
+        frame.header(
+            "server",
+            &format!("{}/{}", config.product(), config.version()),
+        );
+        frame.header("session", &self.core.name);
+        frame.header("heart-beat", &answer.to_string());
+        frame.header("version", connecting.version.as_str());
+        frame.finish(b"");
+        self.phase = Phase::Running;
+    }
+
+    /// Tells why, and keeps the client waiting before its socket is closed, so that guessing passwords is slow.
+    fn refuse_connect(&mut self, now: Time, why: String, out: &mut Output) {
+        self.write_error(&Problem::fatal("Bad CONNECT", why), &[], out);
+        let until = now.saturating_add(self.core.shared.config.refusal_delay_ms());
+        self.phase = Phase::Dropping { until };
+    }
+}
+
+impl Core {
+    /// Opens a virtual host. None when there is none of this name, or the user may not use it.
+    fn enter(&mut self, name: &str, identity: &Identity) -> Option<Caller> {
+        let vhost = self.shared.vhost(name)?;
+        let connection = self.registration.id();
+        let admitted = self
+            .shared
+            .admit(identity, connection, &vhost, &self.outbox);
+        let caller = admitted.ok()?;
+        if !vhost.enter(&self.outbox) {
+            return None;
+        }
+        self.vhost = Some(vhost);
+        Some(caller)
+    }
+}

@@ -1,0 +1,138 @@
+//! From the outbox to MESSAGE frames (behaviour reference, section 20.6).
+
+use std::fmt::Write;
+
+use leveret_amqp_codec::RawProperties;
+use leveret_queue_store::{Delivery, Time};
+use leveret_stomp_codec::{Command, Version};
+
+use super::Session;
+use super::destination::write_published_to;
+use super::headers::write_properties;
+use super::problem::Problem;
+use super::subscriptions::AckMode;
+use crate::outbox::{ConsumerKey, Outgoing};
+use crate::session::Output;
+
+/// Stands between the parts of a message id: the subscription's tag, the session, and the delivery's number.
+pub(super) const ID_SEPARATOR: &str = "@@";
+
+/// From this size on, a body that is kept on its own is written from where it is.
+const WRITE_IN_PLACE_MIN: usize = 16 * 1024;
+
+impl Session {
+    pub(super) fn send_deliveries(&mut self, now: Time, enough: usize, out: &mut Output) {
+        loop {
+            if self.inbox.is_empty() {
+                self.core.outbox.take(&mut self.inbox);
+            }
+            if self.inbox.is_empty() {
+                return;
+            }
+            while out.len() < enough {
+                let Some(item) = self.inbox.pop_front() else {
+                    break;
+                };
+                self.send_one(now, item, out);
+            }
+            if !self.inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn send_one(&mut self, now: Time, item: Outgoing, out: &mut Output) {
+        match item {
+            Outgoing::Deliver {
+                consumer, delivery, ..
+            } => self.deliver(consumer, delivery, out),
+            Outgoing::ConsumerCancelled { consumer, .. } => {
+                self.subscription_cancelled(now, consumer, out);
+            }
+            // STOMP has no word for it: the client only notices that it is read from again.
+            Outgoing::Unblocked => self.core.blocked = false,
+            Outgoing::Close { code, text } => self.forced_close(now, code, &text, out),
+        }
+    }
+
+    fn deliver(&mut self, key: ConsumerKey, delivery: Delivery, out: &mut Output) {
+        self.core.unwritten += delivery.message.size_bytes();
+        let number = self.subscriptions.number_delivery();
+        if let Some(id) = delivery.id {
+            self.subscriptions.add_unacked(number, key, id);
+        }
+        // A subscription stays until everything for it has been taken out of the outbox.
+        let Some(subscription) = self.subscriptions.get(key) else {
+            return;
+        };
+        if subscription.is_ending() {
+            return;
+        }
+        let message = &delivery.message;
+        let stamped = subscription.queue.stamped_properties(&delivery, false);
+        let properties = RawProperties::from_validated_bytes(
+            stamped.as_deref().unwrap_or_else(|| message.properties()),
+        );
+        let large = message
+            .shared_body()
+            .filter(|body| body.len() >= WRITE_IN_PLACE_MIN);
+
+        let mut text = std::mem::take(&mut self.text);
+        let mut frame = self.encoder.begin(out.buffer(), Command::Message);
+        if let Some(id) = subscription.id() {
+            frame.header("subscription", id);
+        }
+        text.clear();
+        write_published_to(&mut text, message.exchange(), message.routing_key());
+        frame.header("destination", &text);
+        text.clear();
+        let _ = write!(text, "{number}");
+        let id = [
+            &*subscription.tag,
+            ID_SEPARATOR,
+            &*self.core.name,
+            ID_SEPARATOR,
+            &*text,
+        ];
+        frame.header_of_pieces("message-id", &id);
+        let redelivered = if delivery.redelivered {
+            "true"
+        } else {
+            "false"
+        };
+        frame.header("redelivered", redelivered);
+        // STOMP 1.2, MESSAGE: only what has to be acknowledged says by which id.
+        if self.encoder.version() >= Version::V1_2 && subscription.ack != AckMode::Auto {
+            frame.header_of_pieces("ack", &id);
+        }
+        write_properties(&mut frame, properties, &mut text);
+        match large {
+            None => frame.finish(message.body()),
+            Some(body) => {
+                frame.finish_head(body.len());
+                out.push_large(body.clone());
+                out.buffer().extend_from_slice(self.encoder.frame_end());
+            }
+        }
+        self.text = text;
+    }
+
+    /// The queue of a subscription is gone. The session goes on without it.
+    fn subscription_cancelled(&mut self, now: Time, key: ConsumerKey, out: &mut Output) {
+        let Some(subscription) = self.subscriptions.get(key) else {
+            return;
+        };
+        if !subscription.is_ending() {
+            let problem = Problem::new(
+                "Server cancelled subscription",
+                format!(
+                    "The server has canceled a subscription.\nNo more messages will be delivered for \"{}\".\n",
+                    subscription.description()
+                ),
+            );
+            let id = subscription.id().map(|id| ("subscription", id));
+            self.write_error(&problem, id.as_slice(), out);
+        }
+        self.subscriptions.forget(now, key);
+    }
+}

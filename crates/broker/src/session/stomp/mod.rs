@@ -1,0 +1,368 @@
+//! A STOMP session as RabbitMQ leads it, versions 1.0 to 1.2 (behaviour reference, section 20).
+//!
+//! ```text
+//!            CONNECT, STOMP             login checked
+//!  ──────► Connect ──────────► Login ──────────────────► Running
+//!             │                  │                          │  DISCONNECT, a fatal error, the broker's end
+//!             │ took too long    │ refused                  ▼
+//!             └──────────► Closed ◄──── after a while ── Dropping
+//! ```
+//!
+//! What stands in place of AMQP's channel is the session itself: deliveries are numbered and acknowledged across all of
+//! its subscriptions.
+
+mod closing;
+mod connect;
+mod deliveries;
+mod destination;
+mod headers;
+mod heart_beat;
+mod problem;
+mod publisher;
+mod queue;
+mod reply;
+mod send;
+mod settle;
+mod subscribe;
+mod subscriptions;
+mod transactions;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+use leveret_stomp_codec::{
+    Command, DecodeError, Decoder, Encoder, Escaping, Frame, HeartBeat, Limits,
+};
+
+use crate::access::Caller;
+use crate::auth::{Identity, Login, LoginRefused};
+use crate::connection::{Endpoints, Registration};
+use crate::memory::Held;
+use crate::outbox::{Outbox, Outgoing};
+use crate::session::{Output, Protocol};
+use crate::shared::Shared;
+use crate::vhost::{QueueCell, VirtualHost};
+use connect::Connecting;
+use problem::Problem;
+use publisher::Publisher;
+use queue::KnownQueues;
+use subscriptions::Subscriptions;
+use transactions::Transactions;
+
+/// From this size on a frame of which not everything has arrived is gathered here, so that it is copied once. What is
+/// shorter is cheap to hand in again.
+const GATHERED_MIN: usize = 16 * 1024;
+
+/// One session. See the module for its phases.
+#[derive(Debug)]
+pub(crate) struct Session {
+    core: Core,
+    phase: Phase,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// The beginning of a large frame.
+    gathered: BytesMut,
+    /// Counts it against the memory limit.
+    held: Held,
+    subscriptions: Subscriptions,
+    transactions: Transactions,
+    publisher: Publisher,
+    known_queues: KnownQueues,
+    /// For subscriptions started from now on; 0 for no limit.
+    prefetch: u16,
+    /// Taken from the outbox and not sent yet.
+    inbox: VecDeque<Outgoing>,
+    /// Where values of headers are put together. Empty between calls, and short.
+    text: String,
+}
+
+/// What all parts of a session use.
+#[derive(Debug)]
+struct Core {
+    shared: Arc<Shared>,
+    endpoints: Option<Endpoints>,
+    registration: Registration,
+    outbox: Arc<Outbox>,
+    identity: Option<Identity>,
+    /// Nobody until a virtual host is open.
+    caller: Caller,
+    vhost: Option<Arc<VirtualHost>>,
+    /// `session-` and a random text, from CONNECTED on; part of every message id.
+    name: Arc<str>,
+    /// Queues that go when this session does.
+    exclusive: Vec<Weak<QueueCell>>,
+    heart_beat: HeartBeat,
+    /// Bytes of messages that have been encoded, but may not have been written.
+    unwritten: usize,
+    /// Reading has stopped at a SEND because of an alarm.
+    blocked: bool,
+    received_at: Time,
+    sent_at: Time,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Connect {
+        deadline: Time,
+    },
+    /// Waits for [`Protocol::handle_login`].
+    Login(Box<Connecting>),
+    Running,
+    /// All is said. What still comes is thrown away until that time, or until the client closes the socket.
+    Dropping {
+        until: Time,
+    },
+    Closed,
+}
+
+impl Session {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        registration: Registration,
+        outbox: Arc<Outbox>,
+        endpoints: Option<Endpoints>,
+        now: Time,
+    ) -> Self {
+        let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
+        let caller = Caller::nobody(registration.id());
+        Self {
+            // RabbitMQ escapes in every version, so that one client's header reaches another of another version.
+            decoder: Decoder::new(Limits::BEFORE_LOGIN).with_escaping(Escaping::RabbitMq),
+            encoder: Encoder::new().with_escaping(Escaping::RabbitMq),
+            gathered: BytesMut::new(),
+            held: Held::new(&shared.services),
+            core: Core {
+                shared,
+                endpoints,
+                registration,
+                outbox,
+                identity: None,
+                caller,
+                vhost: None,
+                name: Arc::from(""),
+                exclusive: Vec::new(),
+                heart_beat: HeartBeat::default(),
+                unwritten: 0,
+                blocked: false,
+                received_at: now,
+                sent_at: now,
+            },
+            phase: Phase::Connect { deadline },
+            subscriptions: Subscriptions::default(),
+            transactions: Transactions::default(),
+            publisher: Publisher::default(),
+            known_queues: KnownQueues::default(),
+            prefetch: 0,
+            inbox: VecDeque::new(),
+            text: String::new(),
+        }
+    }
+
+    /// Takes frames off the input until it is incomplete or must wait.
+    fn consume(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+        while self.takes_input() {
+            if matches!(self.phase, Phase::Dropping { .. }) {
+                input.clear();
+                return;
+            }
+            if self.must_block(input) {
+                return;
+            }
+            match self.decoder.decode(input) {
+                Ok(None) => return,
+                Ok(Some(frame)) => {
+                    if let Err(problem) = self.handle_frame(now, &frame, out) {
+                        self.fail(now, &problem, out);
+                    }
+                }
+                Err(error) => {
+                    let problem = self.undecodable(error);
+                    self.fail(now, &problem, out);
+                }
+            }
+        }
+        if self.is_finished() {
+            input.clear();
+        }
+    }
+
+    fn undecodable(&self, error: DecodeError) -> Problem {
+        match (&self.phase, error) {
+            (Phase::Connect { .. }, DecodeError::UnknownCommand { .. }) => not_connected(),
+            (_, error) => error.into(),
+        }
+    }
+
+    fn handle_frame(&mut self, now: Time, frame: &Frame, out: &mut Output) -> Result<(), Problem> {
+        match (&self.phase, frame.command) {
+            (Phase::Connect { deadline }, Command::Connect | Command::Stomp) => {
+                let deadline = *deadline;
+                return self.connect(deadline, frame);
+            }
+            (Phase::Connect { .. }, _) => return Err(not_connected()),
+            _ => {}
+        }
+        match frame.command {
+            Command::Send => return self.send(now, frame, out),
+            Command::Ack | Command::Nack => self.settle(now, frame)?,
+            // Everything else must see what was published and acknowledged before it.
+            command => {
+                self.flush(now, out);
+                match command {
+                    Command::Subscribe => self.subscribe(now, frame, out)?,
+                    Command::Unsubscribe => self.unsubscribe(now, frame, out)?,
+                    Command::Begin => self.begin(frame)?,
+                    Command::Commit => self.commit(now, frame, out)?,
+                    Command::Abort => self.abort(frame)?,
+                    Command::Disconnect => self.disconnect(now, frame, out),
+                    Command::Connect | Command::Stomp => {
+                        return Err(Problem::fatal(
+                            "Illegal command",
+                            "The session is open already",
+                        ));
+                    }
+                    // Frames that only servers send.
+                    _ => {
+                        let command = command.to_string();
+                        return Err(DecodeError::UnknownCommand { command }.into());
+                    }
+                }
+            }
+        }
+        if let Some(receipt) = frame.header("receipt")
+            && frame.command != Command::Disconnect
+        {
+            self.subscriptions.flush_acks(now);
+            self.write_receipt(receipt, out);
+        }
+        Ok(())
+    }
+
+    /// Hands over what the batch has gathered, so that what follows sees it: publishes first, then their receipts, then
+    /// acknowledgements.
+    fn flush(&mut self, now: Time, out: &mut Output) {
+        self.publisher.flush(now, &self.encoder, out.buffer());
+        self.subscriptions.flush_acks(now);
+    }
+
+    fn write_receipt(&self, receipt: &str, out: &mut Output) {
+        let mut frame = self.encoder.begin(out.buffer(), Command::Receipt);
+        frame.header("receipt-id", receipt);
+        frame.finish(b"");
+    }
+
+    /// The virtual host, which is open whenever frames other than CONNECT are handled.
+    fn vhost(&self) -> Result<Arc<VirtualHost>, Problem> {
+        self.core.vhost.clone().ok_or_else(not_connected)
+    }
+}
+
+impl Protocol for Session {
+    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+        self.core.received_at = now;
+        if !self.gathered.is_empty() {
+            let mut gathered = std::mem::take(&mut self.gathered);
+            gathered.extend_from_slice(input);
+            *input = gathered;
+        }
+        self.consume(now, input, out);
+        if input.len() >= GATHERED_MIN && self.takes_input() {
+            self.gathered = std::mem::take(input);
+        }
+        self.held.set(self.gathered.len());
+        self.flush(now, out);
+    }
+
+    fn takes_input(&self) -> bool {
+        !self.core.blocked && !matches!(self.phase, Phase::Login { .. } | Phase::Closed)
+    }
+
+    fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn take_login(&mut self) -> Option<Login> {
+        match &mut self.phase {
+            Phase::Login(connecting) => connecting.asked.take(),
+            _ => None,
+        }
+    }
+
+    fn handle_login(
+        &mut self,
+        now: Time,
+        result: Result<Identity, LoginRefused>,
+        out: &mut Output,
+    ) {
+        if let Phase::Login(_) = self.phase
+            && let Phase::Login(connecting) = std::mem::replace(&mut self.phase, Phase::Closed)
+        {
+            self.finish_connecting(now, &connecting, result, out);
+        }
+    }
+
+    fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {
+        self.send_deliveries(now, enough, out);
+        self.has_deliveries()
+    }
+
+    fn has_deliveries(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    fn handle_written(&mut self, now: Time) {
+        self.core.sent_at = now;
+        let written = std::mem::take(&mut self.core.unwritten);
+        if written > 0 && self.core.outbox.window().leave(written) {
+            self.subscriptions.poll_queues(now);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Connect { deadline } => Some(*deadline),
+            Phase::Login(connecting) => Some(connecting.deadline),
+            Phase::Dropping { until } => Some(*until),
+            Phase::Running => self.core.heart_beat_deadline(),
+            Phase::Closed => None,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Output) {
+        if self.next_timeout().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match &self.phase {
+            Phase::Running => self.handle_heart_beat(now, out),
+            Phase::Dropping { .. } | Phase::Closed => self.phase = Phase::Closed,
+            Phase::Connect { .. } | Phase::Login { .. } => {
+                tracing::info!(connection = %self.core.connection(), "login took too long");
+                self.phase = Phase::Closed;
+            }
+        }
+    }
+
+    fn handle_disconnect(&mut self, now: Time) {
+        // What would still be said is said to nobody.
+        let mut unheard = Output::default();
+        self.release_everything(now, &mut unheard);
+        self.core.outbox.close();
+        self.phase = Phase::Closed;
+    }
+}
+
+impl Core {
+    /// How log lines name the connection.
+    fn connection(&self) -> String {
+        self.endpoints.map_or_else(
+            || "in-process".to_owned(),
+            |endpoints| endpoints.to_string(),
+        )
+    }
+}
+
+fn not_connected() -> Problem {
+    Problem::new("Illegal command", "You must log in using CONNECT first")
+}

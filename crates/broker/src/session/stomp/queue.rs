@@ -1,0 +1,321 @@
+//! The queues that a session declares: with which properties, under which name (behaviour reference, sections 20.3 to
+//! 20.6).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use leveret_amqp_codec::{RawTable, Table, Value};
+use leveret_queue_store::Time;
+use leveret_stomp_codec::Frame;
+use sha2::{Digest, Sha256};
+
+use super::destination::NAME_SIZE_MAX;
+use super::problem::Problem;
+use super::{Session, headers};
+use crate::random::base64_of;
+use crate::session::Output;
+use crate::vhost::{QueueCell, QueueDeclare};
+
+type Hasher = foldhash::fast::RandomState;
+
+/// What the names of subscription queues begin with. Permissions and policies refer to it.
+const SUBSCRIPTION_PREFIX: &str = "stomp-subscription-";
+
+/// How many names a session remembers. One that uses more declares them again, which changes nothing unless their
+/// properties came with the first SEND alone.
+const KNOWN_QUEUES_MAX: usize = 65_536;
+
+/// Queue arguments that are texts, and those that are whole numbers. RabbitMQ knows fewer of them.
+const TEXT_ARGUMENTS: [&str; 9] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-age",
+    "x-overflow",
+    "x-queue-leader-locator",
+    "x-queue-mode",
+    "x-queue-type",
+    "x-queue-master-locator",
+];
+const NUMBER_ARGUMENTS: [&str; 11] = [
+    "x-delivery-limit",
+    "x-expires",
+    "x-initial-cluster-size",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-message-ttl",
+    "x-queue-version",
+    "x-quorum-initial-group-size",
+    "x-stream-filter-size-bytes",
+    "x-stream-max-segment-size-bytes",
+];
+const BOOLEAN_ARGUMENTS: [&str; 1] = ["x-single-active-consumer"];
+
+/// The names of the queues behind `/queue/` that the session has declared: each is declared once.
+#[derive(Debug, Default)]
+pub(super) struct KnownQueues {
+    names: HashSet<Box<str>, Hasher>,
+}
+
+impl KnownQueues {
+    fn remember(&mut self, name: &str) {
+        if self.names.len() >= KNOWN_QUEUES_MAX {
+            self.names.clear();
+        }
+        self.names.insert(name.into());
+    }
+}
+
+/// How a queue is to be, as the headers of a SUBSCRIBE or SEND say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct QueueProperties {
+    durable: bool,
+    auto_delete: bool,
+    exclusive: bool,
+}
+
+impl QueueProperties {
+    /// A queue behind `/queue/`: it stays, unless its first user says otherwise.
+    fn of_named_queue(frame: &Frame) -> Result<Self, Problem> {
+        let durable = durable(frame)?.unwrap_or(true);
+        Ok(Self {
+            durable,
+            // What is not durable goes with the session, as in RabbitMQ.
+            auto_delete: headers::boolean(frame, "auto-delete")?.unwrap_or(!durable),
+            exclusive: headers::boolean(frame, "exclusive")?.unwrap_or(!durable),
+        })
+    }
+
+    /// A queue behind a subscription to an exchange: it goes with the subscription, unless that says otherwise.
+    fn of_subscription(frame: &Frame) -> Result<Self, Problem> {
+        Ok(Self {
+            durable: durable(frame)?.unwrap_or(false),
+            auto_delete: headers::boolean(frame, "auto-delete")?.unwrap_or(true),
+            exclusive: headers::boolean(frame, "exclusive")?.unwrap_or(false),
+        })
+    }
+}
+
+impl Session {
+    /// Declares the queue behind `/queue/`, unless this session has before.
+    pub(super) fn know_queue(
+        &mut self,
+        now: Time,
+        name: &str,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        if !self.known_queues.names.contains(name) {
+            // What is in the batch was published before the queue was there.
+            self.flush(now, out);
+            let properties = QueueProperties::of_named_queue(frame)?;
+            self.declare(now, name, properties, frame)?;
+            self.known_queues.remember(name);
+        }
+        Ok(())
+    }
+
+    /// Declares the queue behind a subscription to an exchange.
+    pub(super) fn declare_subscription_queue(
+        &mut self,
+        now: Time,
+        source: (&str, &str),
+        frame: &Frame,
+    ) -> Result<Arc<QueueCell>, Problem> {
+        let name = match subscription_queue(source, frame)? {
+            Some(name) => name,
+            None => self.core.shared.services.names.name(SUBSCRIPTION_PREFIX),
+        };
+        let properties = QueueProperties::of_subscription(frame)?;
+        self.declare(now, &name, properties, frame)
+    }
+
+    fn declare(
+        &mut self,
+        now: Time,
+        name: &str,
+        properties: QueueProperties,
+        frame: &Frame,
+    ) -> Result<Arc<QueueCell>, Problem> {
+        if name.len() > NAME_SIZE_MAX {
+            return Err(Problem::processing());
+        }
+        let arguments = arguments(frame)?.to_bytes();
+        self.declare_queue(
+            now,
+            &QueueDeclare {
+                name,
+                durable: properties.durable,
+                exclusive: properties.exclusive,
+                auto_delete: properties.auto_delete,
+                arguments: RawTable::from_validated_bytes(&arguments),
+            },
+        )
+    }
+
+    /// Declares a queue as any client would, and remembers it if it goes with this session.
+    pub(super) fn declare_queue(
+        &mut self,
+        now: Time,
+        declare: &QueueDeclare<'_>,
+    ) -> Result<Arc<QueueCell>, Problem> {
+        let declared = self
+            .vhost()?
+            .declare_queue(now, &self.core.caller, declare)?;
+        if declared.created && declared.queue.definition().owner.is_some() {
+            let exclusive = &mut self.core.exclusive;
+            if exclusive.len() == exclusive.capacity() {
+                // A client that declares and deletes for ever must not make the list grow.
+                exclusive.retain(|queue| queue.strong_count() > 0);
+            }
+            exclusive.push(Arc::downgrade(&declared.queue));
+        }
+        Ok(declared.queue)
+    }
+}
+
+/// The name of the queue of a subscription, where it follows from the frame: `x-queue-name`, or for a durable
+/// subscription one that the same destination and id lead to on every connection, and after every restart.
+pub(super) fn subscription_queue(
+    source: (&str, &str),
+    frame: &Frame,
+) -> Result<Option<String>, Problem> {
+    let is_durable = durable(frame)?.unwrap_or(false);
+    let id = frame.header("id");
+    if is_durable && id.is_none() {
+        return Err(Problem::new(
+            "Missing Header",
+            "Header 'id' is required for durable subscriptions",
+        ));
+    }
+    if let Some(name) = frame.header("x-queue-name") {
+        return Ok(Some(name.to_owned()));
+    }
+    Ok(id.filter(|_| is_durable).map(|id| durable_name(source, id)))
+}
+
+/// Nobody computes these names, so they need not be RabbitMQ's; but two pairs must not come to the same name, whoever
+/// chooses them: messages would go to the wrong subscriber.
+fn durable_name((exchange, key): (&str, &str), id: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [exchange, key, id] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let half = digest.first_chunk().copied().unwrap_or_default();
+    format!(
+        "{SUBSCRIPTION_PREFIX}{}",
+        base64_of(u128::from_be_bytes(half))
+    )
+}
+
+/// Both spellings are in use.
+fn durable(frame: &Frame) -> Result<Option<bool>, Problem> {
+    Ok(headers::boolean(frame, "durable")?.or(headers::boolean(frame, "persistent")?))
+}
+
+/// Whether UNSUBSCRIBE asks for the end of a durable subscription.
+pub(super) fn is_durable(frame: &Frame) -> Result<bool, Problem> {
+    Ok(durable(frame)?.unwrap_or(false))
+}
+
+fn arguments(frame: &Frame) -> Result<Table, Problem> {
+    let mut arguments = Table::default();
+    for name in TEXT_ARGUMENTS {
+        if let Some(text) = frame.header(name) {
+            arguments.append(name, text);
+        }
+    }
+    for name in NUMBER_ARGUMENTS {
+        if let Some(number) = headers::integer::<i64>(frame, name)? {
+            arguments.append(name, Value::I64(number));
+        }
+    }
+    for name in BOOLEAN_ARGUMENTS {
+        if let Some(value) = headers::boolean(frame, name)? {
+            arguments.append(name, value);
+        }
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_stomp_codec::Command;
+
+    use super::*;
+
+    fn subscribe(headers: &[(&str, &str)]) -> Frame {
+        Frame::new(Command::Subscribe, headers.iter().copied())
+    }
+
+    fn name(source: (&str, &str), headers: &[(&str, &str)]) -> Option<String> {
+        subscription_queue(source, &subscribe(headers)).unwrap()
+    }
+
+    #[test]
+    fn a_durable_subscription_has_the_same_queue_everywhere() {
+        let durable = [("id", "1"), ("durable", "true")];
+        let first = name(("amq.topic", "a"), &durable);
+        // Names on disk outlive versions, so this one must stay as it is.
+        assert_eq!(
+            first.as_deref(),
+            Some("stomp-subscription-skwxqNQi6B4RlOPvaPu5Jw")
+        );
+        assert_eq!(
+            name(("amq.topic", "a"), &[("id", "1"), ("persistent", "true")]),
+            first
+        );
+        assert_ne!(name(("amq.topic", "b"), &durable), first);
+        assert_ne!(
+            name(("amq.topic", ""), &[("id", "a1"), ("durable", "true")]),
+            first
+        );
+    }
+
+    #[test]
+    fn without_durable_the_name_is_drawn_unless_it_is_given() {
+        assert_eq!(name(("amq.topic", "a"), &[("id", "1")]), None);
+        let named = [("id", "1"), ("x-queue-name", "mine")];
+        assert_eq!(name(("amq.topic", "a"), &named).as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn a_queue_that_is_not_durable_goes_with_its_session() {
+        let of = |headers: &[_]| QueueProperties::of_named_queue(&subscribe(headers)).unwrap();
+        let all = |value: bool| QueueProperties {
+            durable: !value,
+            auto_delete: value,
+            exclusive: value,
+        };
+        assert_eq!(of(&[]), all(false));
+        assert_eq!(of(&[("durable", "false")]), all(true));
+        let shared = of(&[("durable", "false"), ("exclusive", "false")]);
+        assert!(!shared.exclusive && shared.auto_delete);
+    }
+
+    #[test]
+    fn arguments_have_the_types_that_queues_want() {
+        let frame = subscribe(&[
+            ("x-max-length", "5"),
+            ("x-overflow", "reject-publish"),
+            ("x-single-active-consumer", "true"),
+        ]);
+        let table = arguments(&frame).unwrap();
+        assert_eq!(table.get("x-max-length"), Some(&Value::I64(5)));
+        assert_eq!(
+            table.get("x-overflow"),
+            Some(&Value::from("reject-publish"))
+        );
+        assert_eq!(
+            table.get("x-single-active-consumer"),
+            Some(&Value::Bool(true))
+        );
+        assert_eq!(
+            arguments(&subscribe(&[("x-expires", "soon")])),
+            Err(Problem::processing())
+        );
+    }
+}

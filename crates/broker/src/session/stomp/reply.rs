@@ -1,0 +1,66 @@
+//! Temporary queues for replies (behaviour reference, section 20.5).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::RawTable;
+use leveret_queue_store::Time;
+
+use super::Session;
+use super::destination::Destination;
+use super::problem::Problem;
+use super::subscribe::Consume;
+use super::subscriptions::AckMode;
+use crate::session::Output;
+use crate::vhost::QueueDeclare;
+
+/// The subscription to a temporary queue is called after it. No client may choose such an id.
+pub(super) const TEMP_QUEUE_PREFIX: &str = "/temp-queue/";
+
+impl<'a> Destination<'a> {
+    /// Reads a `reply-to` header.
+    ///
+    /// # Errors
+    /// For what cannot be a destination, as in RabbitMQ.
+    pub(super) fn parse_reply_to(address: &'a str) -> Result<Self, Problem> {
+        Self::parse(address).map_err(|_| Problem::processing())
+    }
+}
+
+impl Session {
+    /// The queue behind a temporary one. The first use of the name makes it, for this session alone, and subscribes.
+    pub(super) fn reply_queue(
+        &mut self,
+        now: Time,
+        name: &str,
+        out: &mut Output,
+    ) -> Result<Arc<str>, Problem> {
+        let tag: Arc<str> = format!("{TEMP_QUEUE_PREFIX}{name}").into();
+        let known = self.subscriptions.find(&tag);
+        if let Some(subscription) = known.and_then(|key| self.subscriptions.get(key)) {
+            return Ok(Arc::clone(subscription.queue.name()));
+        }
+        self.flush(now, out);
+        let queue = self.declare_queue(
+            now,
+            &QueueDeclare {
+                name: "",
+                durable: false,
+                exclusive: true,
+                auto_delete: true,
+                arguments: RawTable::EMPTY,
+            },
+        )?;
+        let name = Arc::clone(queue.name());
+        self.consume_queue(
+            now,
+            Consume {
+                destination: Arc::clone(&tag),
+                tag,
+                queue,
+                ack: AckMode::Auto,
+                priority: 0,
+            },
+        )?;
+        Ok(name)
+    }
+}

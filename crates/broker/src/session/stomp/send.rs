@@ -1,0 +1,210 @@
+//! SEND: from a frame to the batch for the queues (behaviour reference, sections 20.3 to 20.6).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use leveret_amqp_codec::{Peek, RawProperties, ReplyCode};
+use leveret_queue_store::{Message, MessageParts, Time};
+use leveret_stomp_codec::Frame;
+
+use super::destination::Destination;
+use super::problem::Problem;
+use super::{Core, Session, headers};
+use crate::error::Refusal;
+use crate::expiration;
+use crate::session::Output;
+use crate::vhost::{REPLY_TO, Route};
+
+/// From this size on a body stays where it was read instead of being copied. It keeps the read buffer alive, which is
+/// at most a few times as large.
+const SHARED_BODY_MIN: usize = 64 * 1024;
+
+/// A message that knows its way.
+#[derive(Debug)]
+pub(super) struct RoutedSend {
+    pub(super) route: Arc<Route>,
+    pub(super) message: Message,
+    pub(super) receipt: Option<Box<str>>,
+}
+
+impl Session {
+    pub(super) fn send(
+        &mut self,
+        now: Time,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        if frame.headers.contains("message-id") {
+            return Err(Problem::new(
+                "Invalid header",
+                "'message-id' is not allowed on 'SEND'.\n",
+            ));
+        }
+        let text = destination_of(frame, "SEND")?;
+        let destination = Destination::parse(text)?;
+        let Some((exchange, routing_key)) = destination.address() else {
+            return Err(not_for(text, "SEND"));
+        };
+        // Before anything else, as in RabbitMQ: also when the message itself is refused, or waits for a COMMIT.
+        if let Destination::Queue(name) = &destination {
+            self.know_queue(now, name, frame, out)?;
+        }
+        let mut properties = headers::properties(frame)?;
+        if let Some(address) = &properties.reply_to
+            && let Destination::TempQueue(name) = Destination::parse_reply_to(address)?
+        {
+            let queue = self.reply_queue(now, &name, out)?;
+            properties.reply_to = Some(queue.to_string());
+        }
+        let bytes = properties.to_bytes();
+        let properties = RawProperties::from_validated_bytes(&bytes);
+        let transaction = frame.header("transaction");
+        if let Some(transaction) = transaction {
+            self.transactions.check_open(transaction)?;
+        }
+        let mut send = self.route(exchange, routing_key, properties, &frame.body)?;
+        send.receipt = frame.header("receipt").map(Into::into);
+        match transaction {
+            Some(transaction) => {
+                let services = &self.core.shared.services;
+                self.transactions.add_send(transaction, send, services)
+            }
+            None => {
+                self.publish(now, send);
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks what AMQP checks of a publish, and finds its way.
+    fn route(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        properties: RawProperties<'_>,
+        body: &Bytes,
+    ) -> Result<RoutedSend, Problem> {
+        let vhost = self.vhost()?;
+        let peek = properties.peek();
+        let cache = &mut self.publisher.cache;
+        let routed = vhost.route(
+            &self.core.caller,
+            cache,
+            exchange,
+            routing_key,
+            properties,
+            peek.headers,
+        );
+        // The order of AMQP's publish: what is wrong with further keys comes last.
+        if let Err(refusal) = &routed
+            && refusal.code != ReplyCode::PreconditionFailed
+        {
+            return Err(refusal.clone().into());
+        }
+        check_reply_to(&peek)?;
+        self.core.check_user_id(&peek)?;
+        let expiration_ms = expiration::of(&peek)?;
+        let route = routed?;
+        let mut parts = MessageParts {
+            exchange,
+            routing_key,
+            properties: properties.as_bytes(),
+            body: &[],
+            persistent: peek.delivery_mode == Some(2),
+            priority: peek.priority.unwrap_or(0),
+            expiration_ms,
+        };
+        let message = if body.len() < SHARED_BODY_MIN {
+            parts.body = body;
+            Message::new(&parts, &mut self.publisher.scratch)
+        } else {
+            Message::with_shared_body(&parts, body.clone())
+        };
+        Ok(RoutedSend {
+            route,
+            message,
+            receipt: None,
+        })
+    }
+
+    /// Adds a message to the batch. Nobody is told of one that reaches no queue.
+    pub(super) fn publish(&mut self, now: Time, send: RoutedSend) {
+        let RoutedSend {
+            route,
+            message,
+            receipt,
+        } = send;
+        self.publisher.active = true;
+        let ticket = self.publisher.promise(receipt.as_deref());
+        if let Some(vhost) = &self.core.vhost {
+            if !route.captures.is_empty() {
+                vhost.capture(now, &route, &message);
+            } else if route.queues.is_empty() {
+                vhost.note_unroutable(now, &message);
+            }
+        }
+        if !route.queues.is_empty() {
+            self.publisher.batch.push(&route, message, ticket);
+        }
+    }
+
+    /// Whether the next frame publishes, and an alarm stops this session from doing so.
+    pub(super) fn must_block(&mut self, input: &[u8]) -> bool {
+        let alarms = &self.core.shared.services.alarms;
+        if !alarms.is_any_raised() {
+            return false;
+        }
+        let line_ends = input
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let start = line_ends.count();
+        if !input[start..].starts_with(b"SEND") {
+            return false;
+        }
+        self.core.blocked = alarms.wait_until_released(&self.core.outbox);
+        self.core.blocked
+    }
+}
+
+impl Core {
+    fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
+        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else {
+            return Ok(());
+        };
+        if *claimed == **identity.username() || self.caller.is_impersonator() {
+            return Ok(());
+        }
+        Err(Refusal::precondition_failed(format!(
+            "user_id property set to '{claimed}' but authenticated user was '{}'",
+            identity.username()
+        )))
+    }
+}
+
+/// The `destination` header of a frame that must have one.
+pub(super) fn destination_of<'a>(frame: &'a Frame, command: &str) -> Result<&'a str, Problem> {
+    frame.header("destination").ok_or_else(|| {
+        Problem::new(
+            "Missing destination",
+            format!("\"{command}\" must include a 'destination' header\n"),
+        )
+    })
+}
+
+/// A destination that exists, but not for this command.
+pub(super) fn not_for(destination: &str, command: &str) -> Problem {
+    Problem::new(
+        "Invalid destination",
+        format!("'{destination}' is not a valid destination for '{command}'\n"),
+    )
+}
+
+/// Direct replies go to channels of AMQP; a session that wants an answer names a temporary queue.
+fn check_reply_to(peek: &Peek<'_>) -> Result<(), Refusal> {
+    match peek.reply_to {
+        Some(address) if *address == *REPLY_TO => Err(Refusal::precondition_failed(
+            "fast reply consumer does not exist",
+        )),
+        _ => Ok(()),
+    }
+}

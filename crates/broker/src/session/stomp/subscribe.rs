@@ -1,0 +1,252 @@
+//! SUBSCRIBE and UNSUBSCRIBE (behaviour reference, sections 20.4 and 20.6).
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{ChannelId, RawTable};
+use leveret_queue_store::{ConsumerOptions, Time};
+use leveret_stomp_codec::Frame;
+
+use super::destination::Destination;
+use super::problem::Problem;
+use super::queue::{is_durable, subscription_queue};
+use super::reply::TEMP_QUEUE_PREFIX;
+use super::send::{destination_of, not_for};
+use super::subscriptions::AckMode;
+use super::{Session, headers};
+use crate::error::Refusal;
+use crate::session::Output;
+use crate::vhost::{BindingRequest, CannotConsume, ConsumerLink, QueueCell, QueueDelete};
+
+/// To AMQP clients and in what is told about unacknowledged messages a session is a connection with this one channel.
+const CHANNEL: ChannelId = ChannelId(1);
+
+/// The tags of consumers have at most this many bytes (AMQP 4.2.5.3, short strings).
+const TAG_SIZE_MAX: usize = 255;
+
+/// A subscription to be started.
+pub(super) struct Consume {
+    pub(super) tag: Arc<str>,
+    pub(super) destination: Arc<str>,
+    pub(super) queue: Arc<QueueCell>,
+    pub(super) ack: AckMode,
+    pub(super) priority: i64,
+}
+
+impl Session {
+    pub(super) fn subscribe(
+        &mut self,
+        now: Time,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        let text = destination_of(frame, "SUBSCRIBE")?;
+        let destination = Destination::parse(text)?;
+        let prefetch = headers::integer::<u16>(frame, "prefetch-count")?;
+        let priority = headers::integer(frame, "x-priority")?.unwrap_or(0);
+        let ack = ack_mode(frame)?;
+        let tag: Arc<str> = tag_of(frame)?.ok_or_else(Problem::processing)?.into();
+        let vhost = self.vhost()?;
+        let (queue, source) = match &destination {
+            Destination::Queue(name) => {
+                self.know_queue(now, name, frame, out)?;
+                (vhost.readable_queue(&self.core.caller, name)?, None)
+            }
+            Destination::AmqQueue(name) | Destination::ReplyQueue(name) => {
+                (vhost.readable_queue(&self.core.caller, name)?, None)
+            }
+            Destination::Topic(_) | Destination::Exchange { .. } => {
+                let source = destination.address().unwrap_or_default();
+                vhost.declare_exchange_passively(source.0)?;
+                let queue = self.declare_subscription_queue(now, source, frame)?;
+                // RabbitMQ consumes before it binds.
+                vhost.readable_queue(&self.core.caller, queue.name())?;
+                (queue, Some(source))
+            }
+            Destination::TempQueue(_) => return Err(not_for(text, "SUBSCRIBE")),
+        };
+        // As in RabbitMQ the limit is the session's from now on, also for later subscriptions that name none.
+        self.prefetch = prefetch.unwrap_or(self.prefetch);
+        if self.subscriptions.find(&tag).is_some() {
+            return Err(Problem::fatal(
+                "Duplicated subscription identifier",
+                format!("A subscription identified by '{tag}' already exists."),
+            ));
+        }
+        if let Some((exchange, key)) = source {
+            let request = BindingRequest {
+                destination: queue.name(),
+                source: exchange,
+                routing_key: key,
+                arguments: RawTable::EMPTY,
+            };
+            if let Err(refusal) = vhost.bind_queue(now, &self.core.caller, &request) {
+                self.discard_unused(now, &queue);
+                return Err(refusal.into());
+            }
+        }
+        self.consume_queue(
+            now,
+            Consume {
+                tag,
+                destination: text.into(),
+                queue,
+                ack,
+                priority,
+            },
+        )?;
+        // RabbitMQ sends what waits in the queue before the receipt.
+        self.send_deliveries(now, usize::MAX, out);
+        Ok(())
+    }
+
+    /// Starts a subscription. Its deliveries may be in the outbox when this returns.
+    pub(super) fn consume_queue(&mut self, now: Time, consume: Consume) -> Result<(), Problem> {
+        let vhost = self.vhost()?;
+        let Consume {
+            tag,
+            destination,
+            queue,
+            ack,
+            priority,
+        } = consume;
+        let vacancy = self.subscriptions.vacancy();
+        let options = ConsumerOptions {
+            no_ack: ack == AckMode::Auto,
+            exclusive: false,
+            priority,
+            prefetch: u32::from(self.prefetch),
+            window: Some(Arc::clone(self.core.outbox.window())),
+            channel_prefetch: None,
+        };
+        let link = ConsumerLink {
+            outbox: Arc::clone(&self.core.outbox),
+            channel: CHANNEL,
+            key: vacancy.key(),
+            holder: self.core.registration.id(),
+            tag: Some(Arc::clone(&tag)),
+        };
+        match queue.consume(now, options, link) {
+            Ok(consumer) => {
+                vacancy.fill(tag, &destination, ack, queue, consumer);
+                Ok(())
+            }
+            Err(CannotConsume::QueueGone) => Err(vhost.no_queue(queue.name()).into()),
+            Err(CannotConsume::Refused(_)) => {
+                let phrase = vhost.queue_phrase(queue.name());
+                Err(Refusal::access_refused(format!("{phrase} in exclusive use")).into())
+            }
+        }
+    }
+
+    /// A queue that was made for a subscription which then could not be: nobody else would delete it.
+    fn discard_unused(&self, now: Time, queue: &QueueCell) {
+        let request = QueueDelete {
+            name: queue.name(),
+            if_unused: true,
+            if_empty: true,
+        };
+        if let Some(vhost) = &self.core.vhost
+            && queue.definition().auto_delete
+        {
+            // It is in use, or somebody else's: then it stays.
+            let _ = vhost.delete_queue(now, &self.core.caller, &request);
+        }
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        now: Time,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        if frame
+            .header("id")
+            .is_some_and(|id| id.starts_with(TEMP_QUEUE_PREFIX))
+        {
+            return Err(Problem::new(
+                "Invalid id",
+                format!("UNSUBSCRIBE 'id' may not start with {TEMP_QUEUE_PREFIX}\n"),
+            ));
+        }
+        let tag = tag_of(frame)?.ok_or_else(|| {
+            Problem::new(
+                "Missing destination or id",
+                "UNSUBSCRIBE must include a 'destination' or 'id' header",
+            )
+        })?;
+        let Some(key) = self.subscriptions.find(&tag) else {
+            return Err(not_subscribed(frame));
+        };
+        let destination = self.subscriptions.get(key).map(|it| it.destination.clone());
+        self.subscriptions.begin_to_end(now, key);
+        // What came without acknowledgement is still sent, and nothing after; word that the queue is gone, or that the
+        // broker ends, may come first.
+        self.send_deliveries(now, usize::MAX, out);
+        if self.subscriptions.find(&tag) == Some(key) {
+            self.subscriptions.forget(now, key);
+        }
+        if is_durable(frame)?
+            && let Some(destination) = destination
+        {
+            self.delete_durable(now, &destination, frame)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a durable subscription for good. The queue is found by the headers of UNSUBSCRIBE, as in RabbitMQ.
+    fn delete_durable(&self, now: Time, destination: &str, frame: &Frame) -> Result<(), Problem> {
+        let Destination::Topic(key) = Destination::parse(destination)? else {
+            return Ok(());
+        };
+        let source = (super::destination::TOPIC_EXCHANGE, &*key);
+        if let Some(name) = subscription_queue(source, frame)? {
+            let request = QueueDelete {
+                name: &name,
+                if_unused: false,
+                if_empty: false,
+            };
+            self.vhost()?
+                .delete_queue(now, &self.core.caller, &request)?;
+        }
+        Ok(())
+    }
+}
+
+/// The consumer's tag that a frame leads to: by its id, or by its destination if it has none. None without either.
+///
+/// # Errors
+/// When it is too long, or looks like that of a temporary queue.
+fn tag_of(frame: &Frame) -> Result<Option<String>, Problem> {
+    let tag = match (frame.header("id"), frame.header("destination")) {
+        (Some(id), _) if id.starts_with(TEMP_QUEUE_PREFIX) => return Err(Problem::processing()),
+        (Some(id), _) => format!("T_{id}"),
+        (None, Some(destination)) => format!("Q_{destination}"),
+        (None, None) => return Ok(None),
+    };
+    if tag.len() > TAG_SIZE_MAX {
+        return Err(Problem::processing());
+    }
+    Ok(Some(tag))
+}
+
+fn ack_mode(frame: &Frame) -> Result<AckMode, Problem> {
+    match frame.header("ack") {
+        None | Some("auto") => Ok(AckMode::Auto),
+        Some("client") => Ok(AckMode::Cumulative),
+        Some("client-individual") => Ok(AckMode::Individual),
+        Some(_) => Err(Problem::processing()),
+    }
+}
+
+fn not_subscribed(frame: &Frame) -> Problem {
+    let description = match (frame.header("id"), frame.header("destination")) {
+        (None, Some(destination)) => format!("destination='{destination}'"),
+        (id, _) => format!("id='{}'", id.unwrap_or_default()),
+    };
+    Problem::new(
+        "No subscription found",
+        format!(
+            "UNSUBSCRIBE must refer to an existing subscription.\nSubscription to \"{description}\" not found.\n"
+        ),
+    )
+}

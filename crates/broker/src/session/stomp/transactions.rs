@@ -1,0 +1,198 @@
+//! BEGIN, COMMIT and ABORT: frames held until they are wanted (behaviour reference, section 20.7).
+
+use std::sync::Arc;
+
+use leveret_queue_store::Time;
+use leveret_stomp_codec::Frame;
+
+use super::Session;
+use super::problem::Problem;
+use super::send::RoutedSend;
+use super::settle::Settle;
+use crate::memory::Held;
+use crate::session::Output;
+use crate::vhost::Services;
+
+/// How many transactions a session may have open, as in RabbitMQ 4.
+const TRANSACTIONS_MAX: usize = 16;
+
+/// How many frames one may hold, as in RabbitMQ 4.
+const ACTIONS_MAX: usize = 1024;
+
+/// The open transactions of a session, in the order in which they were begun. There are few, so they are searched.
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    open: Vec<Transaction>,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    name: Box<str>,
+    actions: Vec<Action>,
+    bytes: usize,
+    /// Counts the messages against the memory limit.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+enum Action {
+    Send(RoutedSend),
+    Settle(Settle),
+}
+
+impl Transactions {
+    /// # Errors
+    /// When there is none of this name.
+    pub(super) fn check_open(&self, name: &str) -> Result<(), Problem> {
+        self.position(name).map(|_| ())
+    }
+
+    pub(super) fn add_send(
+        &mut self,
+        name: &str,
+        send: RoutedSend,
+        services: &Arc<Services>,
+    ) -> Result<(), Problem> {
+        let transaction = self.with_room(name)?;
+        transaction.bytes += send.message.size_bytes();
+        let held = transaction.held.get_or_insert_with(|| Held::new(services));
+        held.set(transaction.bytes);
+        transaction.actions.push(Action::Send(send));
+        Ok(())
+    }
+
+    pub(super) fn add_settle(&mut self, name: &str, settle: Settle) -> Result<(), Problem> {
+        self.with_room(name)?.actions.push(Action::Settle(settle));
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+    }
+
+    /// One of the same name that is open is forgotten, as in RabbitMQ.
+    fn begin(&mut self, name: &str) -> Result<(), Problem> {
+        self.open.retain(|transaction| *transaction.name != *name);
+        if self.open.len() >= TRANSACTIONS_MAX {
+            return Err(Problem::new(
+                "Too many transactions",
+                format!("A session may have {TRANSACTIONS_MAX} transactions open\n"),
+            ));
+        }
+        self.open.push(Transaction {
+            name: name.into(),
+            actions: Vec::new(),
+            bytes: 0,
+            held: None,
+        });
+        Ok(())
+    }
+
+    fn take(&mut self, name: &str) -> Result<Transaction, Problem> {
+        self.position(name).map(|at| self.open.remove(at))
+    }
+
+    /// One that is full is forgotten, so that nobody commits a part of it.
+    fn with_room(&mut self, name: &str) -> Result<&mut Transaction, Problem> {
+        let at = self.position(name)?;
+        if self.open[at].actions.len() >= ACTIONS_MAX {
+            self.open.remove(at);
+            return Err(Problem::new(
+                "Transaction too large",
+                format!("Transaction \"{name}\" is aborted: it may hold {ACTIONS_MAX} frames\n"),
+            ));
+        }
+        Ok(&mut self.open[at])
+    }
+
+    fn position(&self, name: &str) -> Result<usize, Problem> {
+        let found = self.open.iter().position(|it| *it.name == *name);
+        found.ok_or_else(|| {
+            Problem::new(
+                "Bad transaction",
+                format!("Invalid transaction identifier: \"{name}\"\n"),
+            )
+        })
+    }
+}
+
+impl Session {
+    pub(super) fn begin(&mut self, frame: &Frame) -> Result<(), Problem> {
+        self.transactions.begin(name_of(frame)?)
+    }
+
+    /// Carries the frames out in order. It is no more atomic than they would have been one by one: what fails ends the
+    /// session, and what came before stands.
+    pub(super) fn commit(
+        &mut self,
+        now: Time,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
+        let transaction = self.transactions.take(name_of(frame)?)?;
+        let vhost = self.vhost()?;
+        for action in transaction.actions {
+            match action {
+                Action::Send(mut send) => {
+                    // A queue may have been deleted since, and declared again.
+                    send.route = vhost.renew(send.route);
+                    self.publish(now, send);
+                }
+                Action::Settle(settle) => self.carry_out_settle(now, settle)?,
+            }
+        }
+        self.flush(now, out);
+        Ok(())
+    }
+
+    pub(super) fn abort(&mut self, frame: &Frame) -> Result<(), Problem> {
+        self.transactions.take(name_of(frame)?).map(drop)
+    }
+}
+
+fn name_of(frame: &Frame) -> Result<&str, Problem> {
+    frame.header("transaction").ok_or_else(|| {
+        Problem::new(
+            "Missing transaction",
+            format!(
+                "\"{}\" must include a 'transaction' header\n",
+                frame.command
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_queue_store::Settlement;
+
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_grows_too_large_is_gone() {
+        let mut transactions = Transactions::default();
+        transactions.begin("t").unwrap();
+        let settle = Settle::for_test(1, Settlement::Ack);
+        for _ in 0..ACTIONS_MAX {
+            transactions.add_settle("t", settle).unwrap();
+        }
+        let problem = transactions.add_settle("t", settle).unwrap_err();
+        assert_eq!(problem.title(), "Transaction too large");
+        assert!(
+            transactions.take("t").is_err(),
+            "a part of it must not be committed"
+        );
+    }
+
+    #[test]
+    fn only_so_many_are_open_and_a_name_counts_once() {
+        let mut transactions = Transactions::default();
+        for at in 0..TRANSACTIONS_MAX {
+            transactions.begin(&at.to_string()).unwrap();
+        }
+        assert!(transactions.begin("0").is_ok(), "begun anew");
+        assert!(transactions.begin("one more").is_err());
+        transactions.take("3").unwrap();
+        assert!(transactions.begin("one more").is_ok());
+    }
+}
