@@ -194,7 +194,6 @@ impl Run {
         setting.progress.enter(Phase::Ended);
         producers.finish().await;
         self.consumers.finish().await;
-        self.producers.close().await;
 
         let counts = self.setting.progress.counts();
         report.add_counts(counts);

@@ -17,6 +17,8 @@ configuration file, and that before the default.
 
   --amqp        Port 0 takes a free one; in the environment, commas separate addresses.
                 Default: 127.0.0.1:5672 and, on machines with IPv6, [::1]:5672
+  --stomp       Default: the same with port 61613. Naming an address for one protocol
+                replaces the defaults of all: what is not named is not served.
   --memory      Beyond it, publishers have to wait. Shares are of the memory that the
                 machine or its container has. Default: 40%
   --disk-free-limit
@@ -30,8 +32,7 @@ configuration file, and that before the default.
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
 
-Users, permissions and virtual hosts stand in the configuration file. Without users there, it
-is guest with password guest, from this machine only.
+The one user is guest with password guest, who may log in from this machine only.
 
 SIGTERM and Ctrl-C tell clients to go and then stop the server; a second one stops it at
 once.";
@@ -62,6 +63,16 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     pub(crate) amqp: Vec<ListenAddress>,
+
+    /// Where to listen for STOMP 1.0 to 1.2; may be repeated
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "LEVERET_STOMP",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) stomp: Vec<ListenAddress>,
 
     /// Memory for messages: bytes, 512MiB, 2GB or 40%
     #[arg(
@@ -163,6 +174,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 8);
+        assert_eq!(options, 9);
     }
 }

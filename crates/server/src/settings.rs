@@ -4,7 +4,6 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use crate::accounts::AccountSettings;
 use crate::address::ListenAddress;
 use crate::args::Args;
 use crate::config::ConfigFile;
@@ -18,14 +17,19 @@ use crate::time_span::TimeSpan;
 /// The port that IANA has assigned to AMQP.
 const AMQP_PORT: u16 = 5672;
 
+/// RabbitMQ's port for STOMP, which has none of its own.
+const STOMP_PORT: u16 = 61613;
+
 /// How the server is to run.
 ///
 /// For each setting alone, the command line goes before the environment, that before the configuration file, and that
 /// before the default. Lists are not joined: addresses on the command line replace those of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Where to listen; `None` for the default, which may do without IPv6.
+    /// Where to listen for AMQP. Where no protocol has an address, all have their defaults.
     pub(crate) amqp: Option<Vec<ListenAddress>>,
+    /// Where to listen for STOMP.
+    pub(crate) stomp: Option<Vec<ListenAddress>>,
     /// How much memory messages may take; `None` for the default.
     pub(crate) memory: Option<MemorySize>,
     /// How much disk has to be free; `None` for the default.
@@ -38,8 +42,6 @@ pub(crate) struct Settings {
     pub(crate) log_level: LogFilter,
     /// How log lines look.
     pub(crate) log_format: LogFormat,
-    /// Virtual hosts, users and permissions; they stand in the configuration file alone.
-    pub(crate) accounts: AccountSettings,
 }
 
 impl Settings {
@@ -55,12 +57,8 @@ impl Settings {
 
     fn merge(args: Args, file: ConfigFile) -> Self {
         Self {
-            accounts: file.accounts(),
-            amqp: if args.amqp.is_empty() {
-                file.amqp
-            } else {
-                Some(args.amqp)
-            },
+            amqp: given(args.amqp).or(file.amqp),
+            stomp: given(args.stomp).or(file.stomp),
             memory: args.memory.or(file.memory),
             disk_free_limit: args.disk_free_limit.or(file.disk_free_limit),
             consumer_timeout: args
@@ -77,21 +75,16 @@ impl Settings {
     ///
     /// # Errors
     /// When a name has no address.
-    pub(crate) fn amqp_addresses(&self) -> Result<Vec<SocketAddr>, Error> {
-        let Some(asked) = &self.amqp else {
-            return Ok(default_addresses(|probe| {
+    pub(crate) fn addresses(&self) -> Result<Addresses, Error> {
+        if self.amqp.is_none() && self.stomp.is_none() {
+            return Ok(Addresses::default_ones(|probe| {
                 TcpListener::bind(probe).map(drop)
             }));
-        };
-        let mut addresses = Vec::new();
-        for address in asked {
-            let found = address.resolve();
-            addresses.extend(found.map_err(|source| Error::UnknownHost {
-                address: address.clone(),
-                source,
-            })?);
         }
-        Ok(addresses)
+        Ok(Addresses {
+            amqp: resolve(self.amqp.as_deref())?,
+            stomp: resolve(self.stomp.as_deref())?,
+        })
     }
 
     /// How many bytes messages may take. Asks the system how much memory there is, when a share of it is meant.
@@ -122,17 +115,51 @@ fn memory_of_machine(matters: bool) -> u64 {
     })
 }
 
-/// Loopback of both families. Nobody asked for IPv6, so a machine without it is served without it; a port that is taken
-/// is an error all the same, which is why the family is tried with a port of the system's choice.
-fn default_addresses(can_bind: impl Fn(SocketAddr) -> io::Result<()>) -> Vec<SocketAddr> {
-    let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, AMQP_PORT))];
-    match can_bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))) {
-        Ok(()) => addresses.push(SocketAddr::from((Ipv6Addr::LOCALHOST, AMQP_PORT))),
-        Err(error) => {
-            tracing::info!(%error, "no IPv6 on this machine; [::1]:{AMQP_PORT} is left out")
+/// What was given at least once.
+fn given(addresses: Vec<ListenAddress>) -> Option<Vec<ListenAddress>> {
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+fn resolve(asked: Option<&[ListenAddress]>) -> Result<Vec<SocketAddr>, Error> {
+    let mut addresses = Vec::new();
+    for address in asked.unwrap_or_default() {
+        let found = address.resolve();
+        addresses.extend(found.map_err(|source| Error::UnknownHost {
+            address: address.clone(),
+            source,
+        })?);
+    }
+    Ok(addresses)
+}
+
+/// The addresses to open for each protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    pub(crate) amqp: Vec<SocketAddr>,
+    pub(crate) stomp: Vec<SocketAddr>,
+}
+
+impl Addresses {
+    /// Loopback of both families. Nobody asked for IPv6, so a machine without it is served without it; a port that is
+    /// taken is an error all the same, which is why the family is tried with a port of the system's choice.
+    fn default_ones(can_bind: impl Fn(SocketAddr) -> io::Result<()>) -> Self {
+        let has_ipv6 = match can_bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!(%error, "no IPv6 on this machine; [::1] is left out");
+                false
+            }
+        };
+        let loopback = |port| {
+            let ipv6 = has_ipv6.then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+            let ipv4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            std::iter::once(ipv4).chain(ipv6).collect()
+        };
+        Self {
+            amqp: loopback(AMQP_PORT),
+            stomp: loopback(STOMP_PORT),
         }
     }
-    addresses
 }
 
 #[cfg(test)]
@@ -202,27 +229,36 @@ mod tests {
 
     #[test]
     fn the_default_is_loopback_of_both_families() {
-        let want: Vec<SocketAddr> = vec![
-            "127.0.0.1:5672".parse().unwrap(),
-            "[::1]:5672".parse().unwrap(),
-        ];
-        assert_eq!(default_addresses(|_| Ok(())), want);
+        let parse = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).into();
+        let want = Addresses {
+            amqp: parse(["127.0.0.1:5672", "[::1]:5672"]),
+            stomp: parse(["127.0.0.1:61613", "[::1]:61613"]),
+        };
+        assert_eq!(Addresses::default_ones(|_| Ok(())), want);
     }
 
     #[test]
     fn the_default_does_without_ipv6_where_there_is_none() {
         let no_ipv6 = |_| Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-        assert_eq!(
-            default_addresses(no_ipv6),
-            ["127.0.0.1:5672".parse().unwrap()]
-        );
+        let found = Addresses::default_ones(no_ipv6);
+        assert_eq!(found.amqp, ["127.0.0.1:5672".parse().unwrap()]);
+        assert_eq!(found.stomp, ["127.0.0.1:61613".parse().unwrap()]);
+    }
+
+    #[test]
+    fn naming_an_address_for_one_protocol_replaces_the_defaults_of_all() {
+        let found = merge(&["--stomp", "127.0.0.1:7"], "").addresses().unwrap();
+        assert_eq!(found.amqp, []);
+        assert_eq!(found.stomp, ["127.0.0.1:7".parse().unwrap()]);
+        let found = merge(&[], "amqp = ['127.0.0.1:7']").addresses().unwrap();
+        assert_eq!(found.stomp, []);
     }
 
     #[test]
     fn a_host_without_an_address_is_an_error() {
         // Refused before any resolver is asked, so that the test needs no network.
         let refused = merge(&["--amqp", "no\0body:1"], "")
-            .amqp_addresses()
+            .addresses()
             .unwrap_err();
         assert_eq!(refused.exit_code(), 68);
         assert!(
@@ -242,7 +278,7 @@ mod tests {
         let want: Vec<SocketAddr> = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:7"]
             .map(|text| text.parse().unwrap())
             .into();
-        assert_eq!(settings.amqp_addresses().unwrap(), want);
+        assert_eq!(settings.addresses().unwrap().amqp, want);
     }
 
     #[test]
