@@ -418,10 +418,14 @@ class Session:
     def _frames(self):
         """What came in during a step: per channel, and sorted where the order is not defined.
 
-        Deliveries keep their order per consumer; confirms are a set, however they were batched.
+        Deliveries keep their order per consumer; confirms are a set, however they were batched. What is delivered on a
+        connection that the broker is closing is left out: its channels end one after another, and what the first gives
+        back may go out once more on the next, or not.
         """
         channels = {}
         for conn, event in self.inbox:
+            if event.name == "basic.deliver" and self.ended.get(f"c{conn}") == "closed by the broker":
+                continue
             channels.setdefault(f"c{conn}/{event.channel}", []).append(event)
         frames = {}
         for key, events in sorted(channels.items()):

@@ -529,9 +529,18 @@ async fn rights_come_before_the_question_what_exists() {
 }
 
 #[tokio::test]
-async fn reserved_names_come_before_rights() {
+async fn names_that_cannot_be_come_before_rights() {
     let (_broker, mut wire) = broker_and_channel().await;
+    let quorum = table([("x-queue-type", "quorum".into())]).to_bytes();
     for (frames, text) in [
+        (
+            methods(&queue::Declare {
+                durable: true,
+                arguments: RawTable::from_validated_bytes(&quorum),
+                ..Default::default()
+            }),
+            "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue",
+        ),
         (
             methods(&queue::Declare {
                 queue: short("amq.q"),

@@ -121,7 +121,7 @@ async fn every_use_of_a_key_takes_its_right() {
                         let may = source != "t" || has_right && key == "ok.1";
                         let want = (!may).then(|| {
                             format!(
-                                "ACCESS_REFUSED - access to topic '{key}' in exchange topic 't' in vhost '/' refused for \
+                                "ACCESS_REFUSED - access to topic '{key}' in exchange 't' in vhost '/' refused for \
                                  user 'ann'"
                             )
                         });

@@ -35,7 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// The result of filling and draining a queue. The names of the fields are those of `--json`, and stay.
 ///
-/// What is said per second of the broker's processor time, and in resident bytes, is 0 without `--broker-pid`.
+/// Without `--broker-pid`, what is said in resident bytes is 0. What is said per second of the broker's processor time is
+/// none then, and where too little was used to tell.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct BacklogReport {
     /// `backlog`
@@ -51,11 +52,11 @@ pub struct BacklogReport {
     /// Publishes a second, until all were in the queue.
     pub publish_per_second: f64,
     /// Publishes for a second of the broker's processor time.
-    pub publish_per_broker_cpu_second: f64,
+    pub publish_per_broker_cpu_second: Option<f64>,
     /// Deliveries a second.
     pub drain_per_second: f64,
     /// Deliveries for a second of the broker's processor time.
-    pub drain_per_broker_cpu_second: f64,
+    pub drain_per_broker_cpu_second: Option<f64>,
     /// Resident memory of the broker before the first message.
     pub resident_bytes_before: u64,
     /// Resident memory of the broker with the full queue.
@@ -205,6 +206,7 @@ async fn fill_and_drain(
 
     progress.enter(Phase::Ended);
     consumers.finish().await;
+    producers.close().await;
     let verdict = compare(setting, &producers, &consumers);
     report.nacked = progress.counts().nacked;
     report.lost = verdict.lost;

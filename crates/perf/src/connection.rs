@@ -22,6 +22,9 @@ pub(crate) const CHANNEL: ChannelId = ChannelId(1);
 /// How long a broker may take for one step of opening or closing. RabbitMQ takes three seconds to refuse a password.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the broker has to say goodbye when a run is over and nothing depends on it any more.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The largest frame that we agree to, RabbitMQ's proposal.
 const FRAME_SIZE_MAX: u32 = 131_072;
 
@@ -174,7 +177,17 @@ impl Connection {
         what: &'static str,
         pick: impl Fn(&Method<'_>) -> Option<T>,
     ) -> Result<T, Error> {
-        self.read_methods(what, |method| match (pick(method), method) {
+        self.answer_within(STEP_TIMEOUT, what, pick).await
+    }
+
+    /// As [`answer`](Self::answer), for what may take so long without a byte from the broker.
+    pub(crate) async fn answer_within<T>(
+        &mut self,
+        limit: Duration,
+        what: &'static str,
+        pick: impl Fn(&Method<'_>) -> Option<T>,
+    ) -> Result<T, Error> {
+        self.read_methods(limit, what, |method| match (pick(method), method) {
             (Some(answer), _) => Ok(Some(answer)),
             (
                 None,
@@ -193,6 +206,7 @@ impl Connection {
     /// Shows `visit` each method that arrives until it returns something, and passes over contents and heartbeats.
     async fn read_methods<T>(
         &mut self,
+        limit: Duration,
         what: &'static str,
         visit: impl Fn(&Method<'_>) -> Result<Option<T>, Error>,
     ) -> Result<T, Error> {
@@ -205,12 +219,10 @@ impl Connection {
                 }
             }
             let reading = self.stream.read(self.inbox.space());
-            let count = timeout(STEP_TIMEOUT, reading)
-                .await
-                .map_err(|_| Error::Stalled {
-                    seconds: STEP_TIMEOUT.as_secs_f64(),
-                    what,
-                })??;
+            let count = timeout(limit, reading).await.map_err(|_| Error::Stalled {
+                seconds: limit.as_secs_f64(),
+                what,
+            })??;
             self.inbox.filled(count)?;
         }
     }
@@ -312,7 +324,7 @@ impl Connection {
         write_method(&mut out, ChannelId::CONNECTION, &close);
         self.send_bytes(&out).await?;
         // Confirms and answers may have been on their way.
-        self.read_methods("connection.close-ok", |method| {
+        self.read_methods(STEP_TIMEOUT, "connection.close-ok", |method| {
             Ok(matches!(method, Method::ConnectionCloseOk(_)).then_some(()))
         })
         .await

@@ -24,7 +24,7 @@ use crate::usage;
 
 /// The result of opening many connections. The names of the fields are those of `--json`, and stay.
 ///
-/// What is said of the broker's processor time and memory is 0 without `--broker-pid`.
+/// What is said of the broker's processor time and memory is 0 or none without `--broker-pid`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ConnectionsReport {
     /// `connections`
@@ -39,8 +39,8 @@ pub struct ConnectionsReport {
     pub connections: u64,
     /// Connections a second, until the last had its consumer.
     pub connects_per_second: f64,
-    /// Connections for a second of the broker's processor time.
-    pub connects_per_broker_cpu_second: f64,
+    /// Connections for a second of the broker's processor time; none where too little was used to tell.
+    pub connects_per_broker_cpu_second: Option<f64>,
     /// What the resident memory grew by for each connection.
     pub resident_bytes_per_connection: f64,
     /// Processor time that the broker used while all were idle, in seconds a second.
@@ -244,12 +244,12 @@ impl fmt::Display for ConnectionsReport {
             Thousands(self.connections),
             Rate(self.connects_per_second)
         )?;
-        if self.connects_per_broker_cpu_second > 0.0 {
+        if let Some(connects) = self.connects_per_broker_cpu_second {
             writeln!(
                 f,
                 "broker used {:.1} kB for each; {} connections for a second of processor time; {:.3} cores idle",
                 self.resident_bytes_per_connection / 1e3,
-                Thousands(self.connects_per_broker_cpu_second as u64),
+                Thousands(connects as u64),
                 self.idle_broker_cores,
             )?;
         }

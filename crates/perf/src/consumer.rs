@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::connection::{CHANNEL, Connection, Detached, decode, refusal};
+use crate::connection::{CHANNEL, CLOSE_TIMEOUT, Connection, Detached, decode, refusal};
 use crate::error::Error;
 use crate::inbox::next_frame;
 use crate::latency::{Recorder, record};
@@ -26,9 +26,6 @@ const READ_SIZE: usize = 512 * 1024;
 /// Of how many messages the time of one is taken when producers send as fast as they may. There are millions then, and
 /// taking a time costs about as much as receiving a message.
 const SAMPLED_OF: u64 = 32;
-
-/// How long the broker has to say goodbye.
-const CLOSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Class and method of basic.deliver, the only method that is looked for first.
 const DELIVER: [u8; 4] = [0, 60, 0, 60];

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 use leveret_amqp_codec::method::basic;
 use leveret_amqp_codec::{ShortStr, write_method};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::connection::{CHANNEL, Connection};
+use crate::connection::{CHANNEL, CLOSE_TIMEOUT, Connection, Detached};
 use crate::consumer::{Consumer, Harvest, shared_buffer};
 use crate::error::Error;
 use crate::latency::{Recorder, histogram};
@@ -16,7 +17,7 @@ use crate::messages::{Look, Messages};
 use crate::pacer::{Pace, Pacer};
 use crate::plan::{Route, served_by};
 use crate::progress::Progress;
-use crate::publisher::Publisher;
+use crate::publisher::{Finished, Publisher};
 use crate::uri::AmqpUri;
 use crate::workers::{Jobs, Workers, deal};
 
@@ -59,8 +60,8 @@ pub(crate) struct Consuming {
 /// Running producers.
 #[derive(Debug)]
 pub(crate) struct Producers {
-    workers: Workers<(u32, Published)>,
-    finished: Vec<(u32, Published)>,
+    workers: Workers<(u32, Finished)>,
+    finished: Vec<(u32, Finished)>,
     confirm_latency: Vec<Arc<Recorder>>,
     /// Held so that it goes on; the producers wait for it.
     _pacer: Option<Pacer>,
@@ -131,13 +132,24 @@ impl Producers {
         })
     }
 
-    /// Waits until all have finished.
+    /// Waits until all have finished. Their connections stay open.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost.
     pub(crate) async fn finish(&mut self) {
         self.workers.finish(&mut self.finished).await;
+    }
+
+    /// Says goodbye on the connections of those that have finished. Where the broker does not answer in time the socket
+    /// is closed without.
+    pub(crate) async fn close(&mut self) {
+        for (_, finished) in &mut self.finished {
+            let attached = finished.connection.take().map(Detached::attach);
+            if let Some(Ok(connection)) = attached {
+                let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
+            }
+        }
     }
 
     /// Moves the times of confirms taken so far to the end of `total`.
@@ -222,9 +234,9 @@ pub(crate) fn compare(setting: &Setting, producers: &Producers, consumers: &Cons
             received.add(queue, lines);
         }
     }
-    let mut published = producers.finished.clone();
-    published.sort_unstable_by_key(|(producer, _)| *producer);
-    let published: Vec<Published> = published.into_iter().map(|(_, tally)| tally).collect();
+    let mut finished: Vec<_> = producers.finished.iter().collect();
+    finished.sort_unstable_by_key(|(producer, _)| *producer);
+    let published: Vec<&Published> = finished.iter().map(|(_, done)| &done.published).collect();
     received.verdict(&published)
 }
 

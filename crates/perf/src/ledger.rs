@@ -81,7 +81,7 @@ impl Received {
     }
 
     /// Compares with what was published, one entry a producer.
-    pub(crate) fn verdict(&self, published: &[Published]) -> Verdict {
+    pub(crate) fn verdict(&self, published: &[&Published]) -> Verdict {
         let mut verdict = Verdict {
             out_of_order: self.out_of_order,
             ..Verdict::default()
@@ -118,7 +118,7 @@ mod tests {
         let mut received = Received::new(1, 1);
         received.add(0, &[line]);
         assert_eq!(
-            received.verdict(&[Published::Everywhere(due)]),
+            received.verdict(&[&Published::Everywhere(due)]),
             Verdict {
                 lost,
                 repeated,
@@ -171,7 +171,7 @@ mod tests {
         let mut received = Received::new(1, 1);
         received.add(0, &[odd]);
         received.add(0, &[even]);
-        let published = [Published::Everywhere(due)];
+        let published = [&Published::Everywhere(due)];
         assert_eq!(received.verdict(&published), Verdict::default());
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let mut received = Received::new(2, 1);
         received.add(0, &[line]);
         received.add(1, &[line]);
-        let published = [Published::ByQueue(vec![first, second])];
+        let published = [&Published::ByQueue(vec![first, second])];
         let verdict = received.verdict(&published);
         assert_eq!((verdict.lost, verdict.repeated), (1, 1));
     }

@@ -194,6 +194,7 @@ impl Run {
         setting.progress.enter(Phase::Ended);
         producers.finish().await;
         self.consumers.finish().await;
+        self.producers.close().await;
 
         let counts = self.setting.progress.counts();
         report.add_counts(counts);

@@ -143,11 +143,8 @@ impl Meter {
     }
 }
 
-/// So many things for a second of processor time; 0 where less was used than the system can tell.
-pub(crate) fn per_cpu_second(things: u64, cpu_seconds: f64) -> f64 {
-    if cpu_seconds > 0.0 {
-        things as f64 / cpu_seconds
-    } else {
-        0.0
-    }
+/// So many things for a second of processor time; `None` where less was used than the system can tell, a hundredth of a
+/// second.
+pub(crate) fn per_cpu_second(things: u64, cpu_seconds: f64) -> Option<f64> {
+    (cpu_seconds > 0.0).then(|| things as f64 / cpu_seconds)
 }

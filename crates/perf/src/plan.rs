@@ -1,6 +1,7 @@
 //! What is declared for a run, and which queue is to get which message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_amqp_codec::method::queue;
 use leveret_amqp_codec::{Method, RawTable, ShortStr, Table, write_method};
@@ -12,6 +13,11 @@ use crate::topic::Topics;
 
 /// How many bytes of bindings are sent at once: enough that system calls do not count.
 const BIND_BATCH_SIZE: usize = 32 * 1024;
+
+/// How long a broker may take for the last binding, and for each before it: RabbitMQ makes a thousand a second on a machine
+/// that does nothing else.
+const BIND_TIMEOUT_MIN: Duration = Duration::from_secs(30);
+const BIND_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The exchange, queues and bindings of a run.
 #[derive(Debug)]
@@ -178,8 +184,9 @@ impl Plan {
                 out.clear();
             }
         }
+        let limit = BIND_TIMEOUT * u32::try_from(self.bindings.len()).unwrap_or(u32::MAX);
         connection
-            .answer("queue.bind-ok", |method| {
+            .answer_within(BIND_TIMEOUT_MIN + limit, "queue.bind-ok", |method| {
                 matches!(method, Method::QueueBindOk(_)).then_some(())
             })
             .await

@@ -59,10 +59,19 @@ struct Window {
     confirms: Confirms,
 }
 
+/// A producer that has finished.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) published: Published,
+    /// To be kept until all has been delivered: a broker may throw away what it has not taken in from a connection that
+    /// is gone, and RabbitMQ does. `None` if it is gone.
+    pub(crate) connection: Option<Detached>,
+}
+
 impl Publisher {
     /// Publishes until the count is reached or the run says to stop, and then waits for the confirms until the run ends.
     /// A failure is told to the run; what was published before is returned in any case.
-    pub(crate) async fn run(self) -> Published {
+    pub(crate) async fn run(self) -> Finished {
         let mut phases = self.progress.phases();
         let progress = Arc::clone(&self.progress);
         let published = match self.targets {
@@ -73,7 +82,10 @@ impl Publisher {
             Ok(connection) => connection,
             Err(error) => {
                 progress.fail(error);
-                return published;
+                return Finished {
+                    published,
+                    connection: None,
+                };
             }
         };
         let mut producing = Producing {
@@ -93,10 +105,16 @@ impl Publisher {
             sequence: 0,
             published,
         };
-        if let Err(error) = producing.run(&mut connection, &mut phases).await {
-            progress.fail(error);
+        let ended = producing.run(&mut connection, &mut phases).await;
+        connection.inbox = producing.inbox;
+        let detached = match ended {
+            Ok(()) => connection.detach(),
+            Err(error) => Err(error),
+        };
+        Finished {
+            published: producing.published,
+            connection: detached.map_err(|error| progress.fail(error)).ok(),
         }
-        producing.published
     }
 }
 

@@ -73,8 +73,9 @@ pub struct Report {
 pub struct BrokerUsage {
     /// Processor time in seconds a second.
     pub cores: f64,
-    /// Deliveries for a second of processor time. Publishes, where nobody consumes.
-    pub messages_per_cpu_second: f64,
+    /// Deliveries for a second of processor time. Publishes, where nobody consumes. None where too little was used to
+    /// tell.
+    pub messages_per_cpu_second: Option<f64>,
     /// Resident memory at the end of the measured time.
     pub resident_bytes: u64,
     /// What the resident memory grew by for each binding.
@@ -160,13 +161,17 @@ impl fmt::Display for Report {
             )?;
         }
         if let Some(usage) = &self.broker_usage {
-            writeln!(
+            write!(
                 f,
-                "broker used {:.2} cores, {:.1} MB; {} messages for a second of processor time",
+                "broker used {:.2} cores, {:.1} MB",
                 usage.cores,
                 usage.resident_bytes as f64 / 1e6,
-                Thousands(usage.messages_per_cpu_second as u64),
             )?;
+            if let Some(messages) = usage.messages_per_cpu_second {
+                let messages = Thousands(messages as u64);
+                write!(f, "; {messages} messages for a second of processor time")?;
+            }
+            writeln!(f)?;
         }
         writeln!(f, "generator   {:.2} cores", self.generator_cores)?;
         if self.foreign > 0 {

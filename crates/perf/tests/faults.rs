@@ -109,3 +109,10 @@ async fn nobody_there_is_said_at_once() {
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     assert_eq!(error.exit_code(), 69);
 }
+
+/// RabbitMQ lets go of what it has read and not routed when a connection breaks off.
+#[tokio::test]
+async fn a_producer_stays_until_all_is_delivered() {
+    let report = with_fault(Fault::Forget, 0, "").await;
+    assert!(report.ok, "{report:?}");
+}

@@ -6,7 +6,7 @@
 //! [`Effect`]s to a list of the caller's: hand this [`Delivery`] to that consumer, this message is
 //! dead and why. The caller carries them out, in their order.
 //!
-//! Nothing in here reads a clock, takes a lock, waits or knows a protocol: [`Time`] is an argument,
+//! A queue reads no clock, takes no lock, does not wait and knows no protocol: [`Time`] is an argument,
 //! a [`Message`]'s properties are bytes, and the same calls give the same effects. A test lets an
 //! hour pass by saying so.
 //!
@@ -49,6 +49,14 @@
 //! - When memory is short, waiting messages can be [paged out](Queue::page_out) and come back when
 //!   they are [wanted](Queue::wanted_page).
 //!
+//! # What survives
+//!
+//! [`Journal`] keeps messages on disk: one write-ahead log for all queues, and pages for what does
+//! not have to be in memory. It starts no thread and reads no clock either; a thread of the caller's
+//! does its work. It reaches files through [`Storage`]: [`FileStorage`], [`MemoryStorage`], and
+//! [`FaultyStorage`] for tests of what is on top of it. The crate's FORMAT.md has its files byte by
+//! byte.
+//!
 //! # What a message costs
 //!
 //! A waiting message is one allocation and sixteen bytes of the queue, or thirty-two if it is kept
@@ -61,18 +69,28 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod journal;
 mod message;
 mod options;
 mod queue;
+mod storage;
 mod stored;
 mod time;
 
 pub use effect::{DeathReason, Delivery, DeliveryId, Effect, Published};
 pub use error::{ConsumeError, UnknownDelivery};
 pub use gate::Gate;
+pub use journal::{
+    Appender, Damage, Journal, JournalOptions, JournalState, JournalStats, Lsn, NotSafe, OpenError,
+    QueueKey, QueueLog, ReadError, Recovered, RecoveredItem, RecoveredQueue, SyncPolicy, ToMove,
+    Worked,
+};
 pub use message::{Message, MessageParts};
 pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
 pub use queue::{Browsed, BrowsedItem, ConsumerId, Queue, Rebuilt, UnackedDelivery};
+pub use storage::{
+    DirectoryLock, FaultyStorage, FileStorage, MemoryStorage, OpenMode, Storage, StorageFile,
+};
 pub use stored::{PageId, PageSlot, PagedMessage, Stored};
 pub use time::Time;
 

@@ -226,6 +226,25 @@ impl Message {
         }
     }
 
+    /// Whether the other is a clone of this one, or this of that.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Repr::Small(one), Repr::Small(other)) => Arc::ptr_eq(one, other),
+            (Repr::Large(one), Repr::Large(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    /// Where it is in memory. Two that [are the same](Self::is_same) are at the same place, and no
+    /// two others while both exist.
+    pub(crate) fn address(&self) -> usize {
+        match &self.0 {
+            Repr::Small(bytes) => Arc::as_ptr(bytes).addr(),
+            Repr::Large(large) => Arc::as_ptr(large).addr(),
+        }
+    }
+
     /// The memory it holds, once for all its clones: everything it says and how that is kept. Of a
     /// shared buffer only the body counts.
     #[must_use]
@@ -370,6 +389,18 @@ mod tests {
             expiration_ms: Some(0),
             ..parts()
         });
+    }
+
+    #[test]
+    fn a_clone_is_the_same_and_an_equal_one_is_not() {
+        let small = Message::new(&parts(), &mut Vec::new());
+        let large = Message::with_shared_body(&parts(), Bytes::from_static(b"body"));
+        for message in [&small, &large] {
+            assert!(message.is_same(&message.clone()));
+            assert_eq!(message.address(), message.clone().address());
+        }
+        assert!(!small.is_same(&large));
+        assert!(!small.is_same(&Message::new(&parts(), &mut Vec::new())));
     }
 
     #[test]

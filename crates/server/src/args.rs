@@ -32,7 +32,8 @@ configuration file, and that before the default.
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
 
-The one user is guest with password guest, who may log in from this machine only.
+Users, permissions and virtual hosts stand in the configuration file. Without users there, it
+is guest with password guest, from this machine only.
 
 SIGTERM and Ctrl-C tell clients to go and then stop the server; a second one stops it at
 once.";

@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
+use crate::accounts::{
+    AccountSettings, PermissionEntry, TopicPermissionEntry, UserEntry, VhostEntry,
+};
 use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
 use crate::error::Error;
@@ -39,6 +42,20 @@ pub(crate) struct ConfigFile {
     pub(crate) log_level: Option<LogFilter>,
     /// How log lines look.
     pub(crate) log_format: Option<LogFormat>,
+    /// Users who may only come from this machine.
+    loopback_users: Option<Vec<String>>,
+    /// Virtual hosts beside `/`.
+    #[serde(default)]
+    vhost: Vec<VhostEntry>,
+    /// Users, instead of the default one.
+    #[serde(default)]
+    user: Vec<UserEntry>,
+    /// What users may do.
+    #[serde(default)]
+    permission: Vec<PermissionEntry>,
+    /// Which routing keys they may use.
+    #[serde(default)]
+    topic_permission: Vec<TopicPermissionEntry>,
 }
 
 impl ConfigFile {
@@ -57,18 +74,39 @@ impl ConfigFile {
 
     /// `path` is only named in errors.
     fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
+        let invalid = |offset, message| {
             let (line, column) = line_and_column(text, offset);
-            // One line, whatever the parser has to say.
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
             Error::ConfigInvalid {
                 path: path.to_owned(),
                 line,
                 column,
                 message,
             }
-        })
+        };
+        let file: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            // One line, whatever the parser has to say.
+            invalid(
+                offset,
+                error.message().lines().collect::<Vec<_>>().join(", "),
+            )
+        })?;
+        let accounts = file.accounts();
+        accounts
+            .check()
+            .map_err(|problem| invalid(problem.span.start, problem.message))?;
+        Ok(file)
+    }
+
+    /// What it says of virtual hosts, users and permissions.
+    pub(crate) fn accounts(&self) -> AccountSettings {
+        AccountSettings {
+            vhosts: self.vhost.clone(),
+            users: self.user.clone(),
+            permissions: self.permission.clone(),
+            topic_permissions: self.topic_permission.clone(),
+            loopback_users: self.loopback_users.clone(),
+        }
     }
 }
 
@@ -161,7 +199,8 @@ mod tests {
     fn every_key_can_be_set() {
         let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndisk-free-limit = '1GB'\n\
             consumer-timeout = '30min'\ndata-dir = '/var/lib/leveret'\n\
-            log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n";
+            log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n\
+            loopback-users = []\n";
         let want = ConfigFile {
             stomp: None,
             amqp: Some(vec![
@@ -174,6 +213,8 @@ mod tests {
             data_dir: Some("/var/lib/leveret".into()),
             log_level: Some("warn,leveret_broker=debug".parse().unwrap()),
             log_format: Some(LogFormat::Json),
+            loopback_users: Some(Vec::new()),
+            ..ConfigFile::default()
         };
         assert_eq!(parse(text), Ok(want));
     }
@@ -274,6 +315,11 @@ mod tests {
             data_dir,
             log_level,
             log_format,
+            loopback_users,
+            vhost,
+            user,
+            permission,
+            topic_permission,
         } = config;
         assert_eq!(memory, Some(MemorySize::DEFAULT));
         assert_eq!(disk_free_limit, Some(DiskSize::DEFAULT));
@@ -283,5 +329,63 @@ mod tests {
         assert!(amqp.is_some_and(|addresses| addresses.len() == 2));
         assert!(stomp.is_some_and(|addresses| addresses.len() == 2));
         assert!(data_dir.is_some());
+        assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));
+        assert_eq!((vhost.len(), user.len()), (1, 2));
+        assert_eq!((permission.len(), topic_permission.len()), (2, 1));
+    }
+
+    #[test]
+    fn what_accounts_refer_to_has_to_be_there() {
+        let ann = "[[user]]\nname = 'ann'\n";
+        let of = |user, vhost| {
+            format!(
+                "{ann}[[permission]]\nuser = '{user}'\nvhost = '{vhost}'\nconfigure = ''\nwrite = ''\nread = ''\n"
+            )
+        };
+        parse(&of("ann", "/")).unwrap();
+        check_refused(&of("bob", "/"), "test.toml:4:8: there is no user 'bob'");
+        check_refused(&of("guest", "/"), "test.toml:4:8: there is no user 'guest'");
+        check_refused(
+            &of("ann", "shop"),
+            "test.toml:5:9: there is no virtual host 'shop'",
+        );
+        let twice = format!("{}{}", of("ann", "/"), &of("ann", "/")[ann.len()..]);
+        check_refused(
+            &twice,
+            "test.toml:10:8: the permission of 'ann' is there already",
+        );
+        check_refused(
+            &format!("{ann}{ann}"),
+            "test.toml:4:8: the user 'ann' is there already",
+        );
+        check_refused(
+            "[[vhost]]\nname = 'a'\n[[vhost]]\nname = 'a'",
+            "test.toml:4:8: the virtual host 'a' is there already",
+        );
+    }
+
+    #[test]
+    fn passwords_and_patterns_are_looked_at() {
+        let user = |rest: &str| format!("[[user]]\nname = 'ann'\n{rest}\n");
+        check_refused(&user("password = ''"), "test.toml:3:12: an empty password");
+        check_refused(
+            &user("password-hash = 'secret'"),
+            "test.toml:3:17: neither `$argon2id$...` nor",
+        );
+        check_refused(
+            &user(
+                "password = 'x'\npassword-hash = 'kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR'",
+            ),
+            "test.toml:2:8: a user has a password or a hash of it",
+        );
+        let pattern = "[[permission]]\nuser = 'guest'\nvhost = '/'\nconfigure = '^(?!x)'\nwrite = ''\nread = ''";
+        check_refused(
+            pattern,
+            "test.toml:4:13: '^(?!x)' is not a pattern for permissions: look-around",
+        );
+        check_refused(
+            &pattern.replace("^(?!x)", "").replace("\nread = ''", ""),
+            "test.toml:1:1: missing field `read`",
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! [`leveret_broker::Broker`], runs it until it is told to stop, and says in one line why it could not. Everything that
 //! a client may observe is decided by the broker; nothing here speaks a protocol.
 
+mod accounts;
 mod address;
 mod args;
 mod config;
@@ -13,6 +14,7 @@ mod disk_size;
 mod error;
 mod logging;
 mod memory;
+mod passwords;
 mod serve;
 mod settings;
 mod signals;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use leveret_broker::{Broker, Builder};
 
+use crate::accounts::AccountSettings;
 use crate::data_dir::DataDir;
 use crate::disk::FileSystem;
 use crate::error::Error;
+use crate::passwords::Passwords;
 use crate::settings::Settings;
 use crate::signals::Signals;
 
@@ -38,7 +40,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder));
+    let outcome = runtime.block_on(serve(builder, &settings.accounts));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
@@ -55,7 +57,10 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
         let data_dir = data_dir.display();
         tracing::warn!(%data_dir, "the data directory is only reserved: this version keeps messages in memory");
     }
+    let accounts = &settings.accounts;
     let mut builder = Broker::builder()
+        .accounts(accounts.accounts()?)
+        .authenticator(Passwords::new(accounts.loopback_users()))
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
@@ -70,6 +75,9 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
             .disk_space(FileSystem::of(data_dir.clone()))
             .disk_free_limit(disk_free_limit);
     }
+    for vhost in accounts.vhosts() {
+        builder = builder.vhost(vhost);
+    }
     let addresses = settings.addresses()?;
     for address in addresses.amqp {
         builder = builder.amqp(address);
@@ -80,10 +88,10 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     Ok(builder)
 }
 
-async fn serve(builder: Builder) -> Result<ExitCode, Error> {
+async fn serve(builder: Builder, accounts: &AccountSettings) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
     let broker = builder.start().await.map_err(Error::Broker)?;
-    if let Err(error) = announce(&broker) {
+    if let Err(error) = announce(&broker, accounts) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
     }
 
@@ -103,7 +111,7 @@ async fn serve(builder: Builder) -> Result<ExitCode, Error> {
 
 /// Says on stdout where clients are served, a line for each address, and who may log in. Programs that start the server
 /// may wait for these lines: connections are accepted from now on.
-fn announce(broker: &Broker) -> io::Result<()> {
+fn announce(broker: &Broker, accounts: &AccountSettings) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     for address in broker.amqp_addresses() {
         writeln!(stdout, "leveret: listening for AMQP on {address}")?;
@@ -111,9 +119,6 @@ fn announce(broker: &Broker) -> io::Result<()> {
     for address in broker.stomp_addresses() {
         writeln!(stdout, "leveret: listening for STOMP on {address}")?;
     }
-    writeln!(
-        stdout,
-        "leveret: log in as guest with password guest, from this machine only"
-    )?;
+    writeln!(stdout, "leveret: {}", accounts.hint())?;
     stdout.flush()
 }

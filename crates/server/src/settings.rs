@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use crate::accounts::AccountSettings;
 use crate::address::ListenAddress;
 use crate::args::Args;
 use crate::config::ConfigFile;
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) log_level: LogFilter,
     /// How log lines look.
     pub(crate) log_format: LogFormat,
+    /// Virtual hosts, users and permissions; they stand in the configuration file alone.
+    pub(crate) accounts: AccountSettings,
 }
 
 impl Settings {
@@ -57,6 +60,7 @@ impl Settings {
 
     fn merge(args: Args, file: ConfigFile) -> Self {
         Self {
+            accounts: file.accounts(),
             amqp: given(args.amqp).or(file.amqp),
             stomp: given(args.stomp).or(file.stomp),
             memory: args.memory.or(file.memory),

@@ -158,7 +158,7 @@ impl Grants {
             return Ok(());
         }
         Err(Refusal::access_refused(format!(
-            "access to topic '{routing_key}' in exchange topic '{exchange}' in vhost '{}' refused for user '{}'",
+            "access to topic '{routing_key}' in exchange '{exchange}' in vhost '{}' refused for user '{}'",
             self.vhost, self.user
         )))
     }

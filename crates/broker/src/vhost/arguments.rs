@@ -164,6 +164,11 @@ pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArgum
     })
 }
 
+/// Whether the arguments ask for a quorum queue.
+pub(super) fn names_quorum(arguments: RawTable<'_>) -> bool {
+    text(arguments, QUEUE_TYPE).as_deref() == Some("quorum")
+}
+
 /// The exchange that a queue's dead letters are to go to, if its arguments name one as they should.
 pub(super) fn dead_letter_exchange(arguments: RawTable<'_>) -> Option<String> {
     text(arguments, "x-dead-letter-exchange")

@@ -71,8 +71,8 @@ impl VirtualHost {
             )));
         }
         // Rights to a queue that the broker names are rights to the name that it gets.
-        let is_server_named = name.is_empty();
-        let name: Arc<str> = if is_server_named {
+        let name: Arc<str> = if name.is_empty() {
+            refuse_if_quorum(declare)?;
             self.services.names.name("amq.gen-").into()
         } else {
             Arc::from(&*name)
@@ -94,7 +94,7 @@ impl VirtualHost {
             caller.require(Right::Read, Resource::Queue(&name))?;
             caller.require(Right::Write, Resource::Exchange(&exchange))?;
         }
-        let definition = self.define(name, is_server_named, caller, declare)?;
+        let definition = self.define(name, caller, declare)?;
         let queue = topology.add_queue(|id| QueueCell::new(id, definition, self, now));
         let queue = Arc::clone(queue);
         self.topology_changed(topology);
@@ -198,14 +198,13 @@ impl VirtualHost {
     fn define(
         &self,
         name: Arc<str>,
-        is_server_named: bool,
         caller: &Caller,
         declare: &QueueDeclare<'_>,
     ) -> Result<QueueDefinition, Refusal> {
         let phrase = self.queue_phrase(&name);
         let parsed = arguments::parse(declare.arguments, &phrase)?;
         if parsed.queue_type == QueueType::Quorum {
-            refuse_for_quorum(declare, is_server_named, &phrase)?;
+            refuse_for_quorum(declare, &phrase)?;
         }
         Ok(QueueDefinition {
             name,
@@ -261,18 +260,19 @@ impl VirtualHost {
     }
 }
 
-/// Quorum queues are durable, shared and named (behaviour reference, section 15.1).
-fn refuse_for_quorum(
-    declare: &QueueDeclare<'_>,
-    is_server_named: bool,
-    phrase: &str,
-) -> Result<(), Refusal> {
-    if is_server_named {
+/// Quorum queues are named by their clients, which RabbitMQ looks at before anything else.
+fn refuse_if_quorum(declare: &QueueDeclare<'_>) -> Result<(), Refusal> {
+    if arguments::names_quorum(declare.arguments) {
         let module = QueueType::Quorum.module();
         return Err(Refusal::precondition_failed(format!(
             "Cannot declare a server-named queue for type {module}"
         )));
     }
+    Ok(())
+}
+
+/// Quorum queues are durable and shared (behaviour reference, section 15.1).
+fn refuse_for_quorum(declare: &QueueDeclare<'_>, phrase: &str) -> Result<(), Refusal> {
     let problem = if !declare.durable {
         "non-durable"
     } else if declare.exclusive {

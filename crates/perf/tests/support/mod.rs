@@ -30,7 +30,7 @@ pub(crate) async fn run(address: SocketAddr, options: &str) -> Result<Outcome, E
     };
     let line = ["perf"].into_iter().chain(scenario);
     let line = line.chain(["--uri", &uri, "--quiet"]);
-    measure(&Args::try_parse_from(line.chain(options.split(' '))).unwrap()).await
+    measure(&Args::try_parse_from(line.chain(options.split_whitespace())).unwrap()).await
 }
 
 /// The report of a load that could begin.

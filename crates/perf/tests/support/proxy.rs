@@ -1,14 +1,17 @@
 //! A broker that does wrong: what is between a client and a real one.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use leveret_amqp_codec::{FrameKind, Limits, Method, RawFrame, method::basic, write_method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// What is done to one delivery, or one confirm.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +30,8 @@ pub(crate) enum Fault {
     Nack,
     /// The confirm, and all after it, are not passed on.
     Silence,
+    /// None of them; but what a client sends is passed on late, and what is late when it hangs up is thrown away.
+    Forget,
 }
 
 /// A listener that passes everything on to a broker but for one fault. Stops when dropped.
@@ -50,7 +55,12 @@ impl Proxy {
                 let (mut from_client, to_client) = client.into_split();
                 let (from_broker, mut to_broker) = broker.into_split();
                 connections.spawn(async move {
-                    let _ = tokio::io::copy(&mut from_client, &mut to_broker).await;
+                    let _ = match fault {
+                        Fault::Forget => pass_on_late(from_client, to_broker).await,
+                        _ => tokio::io::copy(&mut from_client, &mut to_broker)
+                            .await
+                            .map(drop),
+                    };
                 });
                 let faulty = Faulty {
                     fault,
@@ -65,6 +75,25 @@ impl Proxy {
         Self {
             address,
             _tasks: tasks,
+        }
+    }
+}
+
+/// Passes on what has arrived when something else has, or nothing for a moment.
+async fn pass_on_late(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    const MOMENT: Duration = Duration::from_millis(30);
+    let (mut late, mut next) = (Vec::new(), vec![0; 1024]);
+    loop {
+        match timeout(MOMENT, from.read(&mut next)).await {
+            Ok(Ok(0)) => return Ok(()),
+            Ok(read) => {
+                to.write_all(&late).await?;
+                late = next[..read?].to_vec();
+            }
+            Err(_) => {
+                to.write_all(&late).await?;
+                late.clear();
+            }
         }
     }
 }
@@ -117,7 +146,7 @@ impl Faulty {
 
     /// Whether to go on.
     fn deliver(&mut self, delivery: Vec<u8>, out: &mut Vec<u8>) -> bool {
-        if matches!(self.fault, Fault::Nack | Fault::Silence) {
+        if matches!(self.fault, Fault::Nack | Fault::Silence | Fault::Forget) {
             out.extend(delivery);
             return true;
         }

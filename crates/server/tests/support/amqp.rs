@@ -7,14 +7,22 @@ use super::PATIENCE;
 
 /// Class and method of `connection.start`.
 pub(crate) const START: [u8; 4] = [0, 10, 0, 10];
+/// Class and method of `queue.declare-ok`.
+pub(crate) const DECLARE_OK: [u8; 4] = [0, 50, 0, 11];
+/// Class and method of `channel.close`.
+pub(crate) const CHANNEL_CLOSE: [u8; 4] = [0, 20, 0, 40];
 /// Class and method of `connection.close`.
 pub(crate) const CLOSE: [u8; 4] = [0, 10, 0, 50];
 
-const TUNE: [u8; 4] = [0, 10, 0, 30];
-const OPEN_OK: [u8; 4] = [0, 10, 0, 41];
+/// Class and method of `connection.tune`.
+pub(crate) const TUNE: [u8; 4] = [0, 10, 0, 30];
+/// Class and method of `connection.open-ok`.
+pub(crate) const OPEN_OK: [u8; 4] = [0, 10, 0, 41];
 
-/// A method frame on channel 0.
-const METHOD_FRAME: [u8; 3] = [1, 0, 0];
+const CHANNEL_OPEN_OK: [u8; 4] = [0, 20, 0, 11];
+
+/// The type of a method frame.
+const METHOD_FRAME: u8 = 1;
 const FRAME_END: u8 = 0xCE;
 
 /// A connection that says only what it is made to say.
@@ -34,28 +42,69 @@ impl Client {
 
     /// Connects, logs in as guest and opens the virtual host `/`.
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let mut client = Self::connect(address);
-        client.expect(START);
-        // start-ok: no client properties, mechanism, response, locale.
-        client.send(
-            b"\x00\x0a\x00\x0b\x00\x00\x00\x00\x05PLAIN\x00\x00\x00\x0c\x00guest\x00guest\x05en_US",
-        );
-        client.expect(TUNE);
-        // tune-ok: 2047 channels, frames of 131,072 bytes, no heartbeat.
-        client.send(b"\x00\x0a\x00\x1f\x07\xff\x00\x02\x00\x00\x00\x00");
-        // open: the virtual host and two reserved fields.
-        client.send(b"\x00\x0a\x00\x28\x01/\x00\x00");
+        let mut client = Self::log_in(address, "guest", "guest");
+        client.open_vhost("/");
         client.expect(OPEN_OK);
         client
+    }
+
+    /// Connects and logs in, and does not wait for what the server says to that.
+    pub(crate) fn log_in(address: SocketAddr, user: &str, password: &str) -> Self {
+        let mut client = Self::connect(address);
+        client.expect(START);
+        // start-ok: a client property that has refusals be told, mechanism, response, locale.
+        let claims = b"\x1cauthentication_failure_closet\x01";
+        let properties = [&b"\x0ccapabilitiesF"[..], &with_length(claims)].concat();
+        let response = format!("\0{user}\0{password}");
+        let start_ok = [
+            &b"\x00\x0a\x00\x0b"[..],
+            &with_length(&properties),
+            b"\x05PLAIN",
+            &with_length(response.as_bytes()),
+            b"\x05en_US",
+        ];
+        client.send(&start_ok.concat());
+        client
+    }
+
+    /// Agrees to what the server proposes and asks for a virtual host; the answer is to be expected.
+    pub(crate) fn open_vhost(&mut self, name: &str) {
+        self.expect(TUNE);
+        // tune-ok: 2047 channels, frames of 131,072 bytes, no heartbeat.
+        self.send(b"\x00\x0a\x00\x1f\x07\xff\x00\x02\x00\x00\x00\x00");
+        // open: the virtual host and two reserved fields.
+        let length = u8::try_from(name.len()).unwrap();
+        let open = [b"\x00\x0a\x00\x28", &[length][..], name.as_bytes(), b"\0\0"];
+        self.send(&open.concat());
+    }
+
+    /// Opens channel 1 and declares an exclusive queue there; the answer is to be expected on channel 1.
+    pub(crate) fn declare_queue(&mut self, name: &str) {
+        self.send_on(1, b"\x00\x14\x00\x0a\0");
+        self.expect_on(1, CHANNEL_OPEN_OK);
+        let length = u8::try_from(name.len()).unwrap();
+        let declare = [
+            &b"\x00\x32\x00\x0a\0\0"[..],
+            &[length],
+            name.as_bytes(),
+            // Exclusive, and no arguments.
+            b"\x04\0\0\0\0",
+        ];
+        self.send_on(1, &declare.concat());
     }
 
     /// Reads a frame, which must hold this method.
     #[track_caller]
     pub(crate) fn expect(&mut self, method: [u8; 4]) {
+        self.expect_on(0, method);
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_on(&mut self, channel: u8, method: [u8; 4]) {
         let mut head = [0; 7];
         self.stream.read_exact(&mut head).unwrap();
         let [kind_and_channel @ .., a, b, c, d] = head;
-        assert_eq!(kind_and_channel, METHOD_FRAME);
+        assert_eq!(kind_and_channel, [METHOD_FRAME, 0, channel]);
         let mut payload = vec![0; u32::from_be_bytes([a, b, c, d]) as usize];
         self.stream.read_exact(&mut payload).unwrap();
         assert_eq!(payload[..4], method, "another method than expected");
@@ -65,14 +114,21 @@ impl Client {
     }
 
     fn send(&mut self, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap();
-        let frame = [
-            &METHOD_FRAME,
-            &length.to_be_bytes()[..],
-            payload,
-            &[FRAME_END],
-        ]
-        .concat();
-        self.stream.write_all(&frame).unwrap();
+        self.send_on(0, payload);
     }
+
+    fn send_on(&mut self, channel: u8, payload: &[u8]) {
+        let frame = [
+            &[METHOD_FRAME, 0, channel][..],
+            &with_length(payload),
+            &[FRAME_END],
+        ];
+        self.stream.write_all(&frame.concat()).unwrap();
+    }
+}
+
+/// Bytes behind their number, as tables, long strings and payloads are sent.
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap();
+    [&length.to_be_bytes(), bytes].concat()
 }

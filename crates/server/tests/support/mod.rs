@@ -1,5 +1,10 @@
 //! Running the real binary: its lines, its signals, its end. Nothing here sleeps; whatever is waited for has a deadline.
 
+#![allow(
+    dead_code,
+    reason = "every test file is a crate of its own and uses a part of this"
+)]
+
 pub(crate) mod amqp;
 
 use std::io::{BufRead, BufReader, Read};

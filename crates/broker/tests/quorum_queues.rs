@@ -1,0 +1,223 @@
+//! What is different about a quorum queue (behaviour reference, section 15.1).
+
+mod support;
+
+use leveret_amqp_codec::RawTable;
+use leveret_amqp_codec::method::{basic, queue};
+use leveret_broker::{Broker, Table, Value};
+use support::{Closed, Wire, broker, short, table};
+
+fn quorum<const N: usize>(further: [(&str, Value); N]) -> Table {
+    let mut arguments = table(further);
+    arguments.insert("x-queue-type", Value::from("quorum"));
+    arguments
+}
+
+fn durable<'a>(name: &'a str, arguments: &'a [u8]) -> queue::Declare<'a> {
+    queue::Declare {
+        queue: short(name),
+        durable: true,
+        arguments: RawTable::from_validated_bytes(arguments),
+        ..queue::Declare::default()
+    }
+}
+
+async fn with_queue<const N: usize>(broker: &Broker, further: [(&str, Value); N]) -> Wire {
+    let mut wire = Wire::open(broker).await;
+    let arguments = quorum(further).to_bytes();
+    wire.declare_queue(&durable("q", &arguments)).await;
+    wire
+}
+
+async fn refused(declare: &queue::Declare<'_>) -> Closed {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.send(declare).await;
+    wire.expect_channel_closed().await
+}
+
+#[tokio::test]
+async fn it_is_durable_shared_permanent_and_named_by_its_client() {
+    let arguments = quorum([]).to_bytes();
+    let good = durable("q", &arguments);
+    let transient = queue::Declare {
+        durable: false,
+        ..good
+    };
+    let exclusive = queue::Declare {
+        exclusive: true,
+        ..good
+    };
+    let fleeting = queue::Declare {
+        auto_delete: true,
+        ..good
+    };
+    for (declare, property) in [
+        (transient, "non-durable"),
+        (exclusive, "exclusive-owner"),
+        (fleeting, "auto-delete"),
+    ] {
+        let closed = refused(&declare).await;
+        assert_eq!(closed.code, 406);
+        assert_eq!(
+            closed.text,
+            format!(
+                "PRECONDITION_FAILED - invalid property '{property}' for queue 'q' in vhost '/'"
+            )
+        );
+    }
+    let closed = refused(&durable("", &arguments)).await;
+    assert_eq!(closed.code, 406);
+    assert!(
+        closed.text.starts_with(
+            "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue"
+        ),
+        "{}",
+        closed.text
+    );
+}
+
+#[tokio::test]
+async fn arguments_of_other_types_are_refused_and_unknown_ones_ignored() {
+    for (argument, value) in [
+        ("x-max-priority", Value::I32(5)),
+        ("x-queue-mode", Value::from("lazy")),
+    ] {
+        let arguments = quorum([(argument, value)]).to_bytes();
+        let closed = refused(&durable("q", &arguments)).await;
+        assert_eq!(closed.code, 406);
+        assert_eq!(
+            closed.text,
+            format!(
+                "PRECONDITION_FAILED - invalid arg '{argument}' for queue 'q' in vhost '/' of queue type \
+                 rabbit_quorum_queue"
+            )
+        );
+    }
+    let broker = broker().await;
+    with_queue(
+        &broker,
+        [
+            ("x-expires", Value::I32(1000)),
+            ("x-message-ttl", Value::I32(1000)),
+            ("x-max-length", Value::I32(10)),
+            ("x-max-length-bytes", Value::I32(1000)),
+            ("x-overflow", Value::from("reject-publish")),
+            ("x-dead-letter-exchange", Value::from("")),
+            ("x-dead-letter-strategy", Value::from("at-least-once")),
+            ("x-delivery-limit", Value::I32(3)),
+            ("x-single-active-consumer", Value::from(true)),
+            ("x-quorum-initial-group-size", Value::I32(1)),
+            ("x-zorp", Value::from("anything")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_came_back_too_often_is_dead() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare("dead").await;
+    let mut wire = with_queue(
+        &broker,
+        [
+            ("x-delivery-limit", Value::I32(2)),
+            ("x-dead-letter-exchange", Value::from("")),
+            ("x-dead-letter-routing-key", Value::from("dead")),
+        ],
+    )
+    .await;
+    wire.publish("", "q", "m").await;
+    for _ in 0..3 {
+        let got = wire.get("q").await.expect("it came back");
+        wire.nack(got.tag, true).await;
+    }
+    assert!(wire.get("q").await.is_none());
+    let dead = wire.get("dead").await.unwrap();
+    let headers = dead.properties.headers.unwrap();
+    assert_eq!(
+        headers.get("x-first-death-reason"),
+        Some(&Value::from("delivery_limit"))
+    );
+}
+
+#[tokio::test]
+async fn without_a_limit_what_comes_back_goes_to_the_end() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.publish_all("q", 0..3).await;
+    let got = wire.get("q").await.unwrap();
+    wire.nack(got.tag, true).await;
+    assert_eq!(wire.drain("q").await, ["1", "2", "0"]);
+}
+
+#[tokio::test]
+async fn with_a_limit_what_comes_back_goes_first_in_the_order_of_return() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, [("x-delivery-limit", Value::I32(9))]).await;
+    wire.publish_all("q", 0..4).await;
+    for _ in 0..3 {
+        wire.get("q").await.unwrap();
+    }
+    for tag in [2, 1, 3] {
+        wire.nack(tag, true).await;
+    }
+    assert_eq!(wire.drain("q").await, ["1", "0", "2", "3"]);
+}
+
+#[tokio::test]
+async fn a_limit_of_the_channel_is_not_for_it() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.prefetch(5, true).await;
+    wire.send(&basic::Consume {
+        queue: short("q"),
+        ..Default::default()
+    })
+    .await;
+    let closed = wire.expect_connection_closed().await;
+    assert_eq!((closed.code, closed.method), (540, (60, 20)));
+    assert_eq!(
+        closed.text,
+        "NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos"
+    );
+}
+
+#[tokio::test]
+async fn an_exclusive_consumer_works() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.publish("", "q", "m").await;
+    wire.consume_with(&basic::Consume {
+        queue: short("q"),
+        exclusive: true,
+        ..Default::default()
+    })
+    .await;
+    assert_eq!(wire.delivery().await.text(), "m");
+}
+
+#[tokio::test]
+async fn it_is_deleted_without_conditions_only() {
+    for (if_unused, if_empty, flag) in [(true, false, "if-unused"), (false, true, "if-empty")] {
+        let broker = broker().await;
+        let mut wire = with_queue(&broker, []).await;
+        wire.send(&queue::Delete {
+            queue: short("q"),
+            if_unused,
+            if_empty,
+            no_wait: false,
+        })
+        .await;
+        let closed = wire.expect_connection_closed().await;
+        assert_eq!((closed.code, closed.method), (540, (50, 40)));
+        assert_eq!(
+            closed.text,
+            format!(
+                "NOT_IMPLEMENTED - cannot delete queue 'q' in vhost '/'. queue.delete operations with {flag} flag set are \
+                 not supported by quorum queues"
+            )
+        );
+    }
+}

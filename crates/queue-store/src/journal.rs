@@ -1,0 +1,51 @@
+//! Keeping on disk what durable queues hold.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::cast_possible_truncation,
+        clippy::indexing_slicing,
+        clippy::unwrap_used
+    )
+)]
+
+mod appender;
+mod bits;
+mod block;
+mod error;
+mod handles;
+#[expect(
+    clippy::module_inception,
+    reason = "the main type of the module is called as it is"
+)]
+mod journal;
+mod load;
+mod log_file;
+mod loose;
+mod message_format;
+mod names;
+mod open;
+mod options;
+mod page;
+mod page_files;
+mod page_format;
+mod page_table;
+mod page_writer;
+mod queues;
+mod record;
+mod recovered;
+mod repeats;
+mod replay;
+mod state;
+mod waiters;
+mod wire;
+mod writer;
+
+pub use appender::{Appender, Lsn};
+pub use error::{Damage, JournalState, NotSafe, OpenError, ReadError};
+pub use journal::{Journal, JournalStats, ToMove};
+pub use options::{JournalOptions, SyncPolicy};
+pub use queues::QueueLog;
+pub use record::QueueKey;
+pub use recovered::{Recovered, RecoveredItem, RecoveredQueue};
+pub use writer::Worked;

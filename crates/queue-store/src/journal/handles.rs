@@ -1,0 +1,62 @@
+//! Files of pages that are open.
+
+use std::io;
+use std::sync::Arc;
+
+use super::names::FileName;
+use super::page::PagePlace;
+use crate::{OpenMode, Storage, StorageFile};
+
+/// How many files stay open for reading: a gigabyte of pages with the default size. Any number may
+/// exist, and a process may not open any number.
+const OPEN_MAX: usize = 16;
+
+/// Some open files, the one that was used last at the end.
+#[derive(Debug, Default)]
+pub(super) struct Handles(Vec<(FileName, Arc<dyn StorageFile>)>);
+
+impl Handles {
+    /// A file that exists.
+    pub(super) fn get(
+        &mut self,
+        storage: &dyn Storage,
+        file: FileName,
+    ) -> io::Result<Arc<dyn StorageFile>> {
+        if let Some(at) = self.0.iter().position(|(open, _)| *open == file) {
+            let open = self.0.remove(at);
+            let handle = Arc::clone(&open.1);
+            self.0.push(open);
+            return Ok(handle);
+        }
+        let handle = storage.open(&file.to_string(), OpenMode::Existing)?;
+        self.add(file, Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    pub(super) fn add(&mut self, file: FileName, handle: Arc<dyn StorageFile>) {
+        if self.0.len() >= OPEN_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((file, handle));
+    }
+
+    /// Closes a file, which is about to be removed.
+    pub(super) fn close(&mut self, file: FileName) {
+        self.0.retain(|(open, _)| *open != file);
+    }
+}
+
+/// Reads what stands at a place, if the file is long enough.
+///
+/// # Errors
+///
+/// When it is not, before any memory is used for what it has not.
+pub(super) fn read_place(file: &dyn StorageFile, place: PagePlace) -> io::Result<Vec<u8>> {
+    let too_short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    if place.end() > file.len()? {
+        return Err(too_short());
+    }
+    let mut bytes = vec![0; usize::try_from(place.len).map_err(|_| too_short())?];
+    file.read_exact_at(&mut bytes, place.offset)?;
+    Ok(bytes)
+}

@@ -1,0 +1,240 @@
+//! What the records of a log amount to.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::loose::{Loose, LooseMessage};
+use super::page::{Origin, PageKind};
+use super::page_table::{Aftermath, PageTable};
+use super::record::{QueueKey, Range, Record, StoreRecord, Subject};
+use super::wire::{Malformed, Reader};
+use crate::{Message, PageSlot};
+
+/// The state that a log leads to, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) queues: HashMap<QueueKey, ReplayedQueue, RandomState>,
+    pub(super) pages: PageTable,
+    /// The oldest file of the log that is needed, as far as the records say.
+    pub(super) oldest: u32,
+    aftermath: Aftermath,
+    /// The messages of the block that is read, by where they stand in it.
+    in_block: Vec<(usize, Message)>,
+    scratch: Vec<u8>,
+}
+
+/// What a log says of a queue.
+#[derive(Debug, Default)]
+pub(super) struct ReplayedQueue {
+    /// At least one more than the largest number that was stored.
+    pub(super) next_number: u64,
+    pub(super) loose: Loose,
+    /// Numbers that were passed over. None were, so their messages have been lost.
+    pub(super) gaps: u64,
+}
+
+impl Replay {
+    /// Reads the records of a block. Stops at the first that makes no sense; those before count.
+    pub(super) fn apply_block(&mut self, records: &[u8], file: u32) -> Result<(), Malformed> {
+        self.in_block.clear();
+        let mut reader = Reader::new(records);
+        while !reader.is_empty() {
+            let record = Record::take(&mut reader)?;
+            self.apply(record, file)?;
+        }
+        self.in_block.clear();
+        Ok(())
+    }
+
+    fn apply(&mut self, record: Record<'_>, file: u32) -> Result<(), Malformed> {
+        match record {
+            Record::Store(store) => return self.store(store, file),
+            Record::Handed(range) => self.handed(range),
+            Record::Gone(range) => self.gone(range),
+            Record::Returned {
+                subject,
+                delivery_count,
+            } => self.returned(subject, delivery_count),
+            Record::Paged(making) => {
+                let made = self.pages.make(making, PageKind::Durable, Arc::from([]));
+                return made.map(|_| ()).ok_or(Malformed);
+            }
+            Record::PageSafe(page) => {
+                self.pages.page_is_safe(page, &mut self.aftermath);
+            }
+            Record::PageMoved { page, place } => {
+                self.pages.page_moved(page, place);
+            }
+            Record::PageGone(page) => self.pages.page_gone(page, &mut self.aftermath),
+            Record::QueueGone(queue) => {
+                self.queues.remove(&queue);
+                self.pages.queue_gone(queue, &mut self.aftermath);
+            }
+            Record::LogFreed { oldest } => self.oldest = self.oldest.max(oldest),
+            Record::Queue { key, next_number } => {
+                let queue = self.queues.entry(key).or_default();
+                queue.next_number = queue.next_number.max(next_number);
+            }
+            Record::Restarted => self.finish(),
+            Record::Page(summary) => {
+                if !self.pages.add_safe(summary) {
+                    return Err(Malformed);
+                }
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn store(&mut self, store: StoreRecord<'_>, file: u32) -> Result<(), Malformed> {
+        let message = match store.message {
+            Some(parts) => {
+                let message = Message::new(&parts, &mut self.scratch);
+                self.in_block.push((store.message_at, message.clone()));
+                message
+            }
+            None => {
+                let at = &store.message_at;
+                let found = self.in_block.binary_search_by_key(at, |(at, _)| *at);
+                let found = found.ok().and_then(|index| self.in_block.get(index));
+                found.ok_or(Malformed)?.1.clone()
+            }
+        };
+        let queue = self.queues.entry(store.queue).or_default();
+        let pushed = queue.loose.push(LooseMessage {
+            number: store.number,
+            deadline: store.deadline,
+            delivery_count: 0,
+            file,
+            message: Some(message),
+        });
+        if !pushed {
+            return Err(Malformed);
+        }
+        let number = store.number.get();
+        if queue.next_number > 0 {
+            queue.gaps += number.saturating_sub(queue.next_number);
+        }
+        queue.next_number = queue.next_number.max(number.saturating_add(1));
+        Ok(())
+    }
+
+    fn handed(&mut self, range: Range) {
+        match range.first {
+            Subject::Number(queue, first) => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.loose.update(first, range.len, |message| {
+                        message.delivery_count = message.delivery_count.max(1);
+                    });
+                }
+            }
+            Subject::Slot(page, first) => {
+                for index in slots(first, range.len) {
+                    self.pages.slot_handed(PageSlot { page, index });
+                }
+            }
+        }
+    }
+
+    fn returned(&mut self, subject: Subject, delivery_count: u32) {
+        match subject {
+            Subject::Number(queue, number) => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.loose.update(number, 1, |message| {
+                        message.delivery_count = delivery_count;
+                    });
+                }
+            }
+            Subject::Slot(page, index) => {
+                let slot = PageSlot { page, index };
+                self.pages.slot_returned(slot, delivery_count);
+            }
+        }
+    }
+
+    fn gone(&mut self, range: Range) {
+        match range.first {
+            Subject::Number(queue, first) => {
+                if let Some(queue) = self.queues.get_mut(&queue) {
+                    queue.loose.remove(first, range.len);
+                }
+            }
+            Subject::Slot(page, first) => {
+                for index in slots(first, range.len) {
+                    let slot = PageSlot { page, index };
+                    self.pages.slot_gone(slot, &mut self.aftermath);
+                }
+            }
+        }
+    }
+
+    /// Carries out what followed from a change of a page.
+    fn settle(&mut self) {
+        for (queue, number) in self.aftermath.released.drain(..) {
+            if let Some(queue) = self.queues.get_mut(&queue) {
+                queue.loose.remove(number, 1);
+            }
+        }
+        self.aftermath.freed.clear();
+    }
+
+    /// The broker ended here. Pages that are not safe will not be: their messages are where they were.
+    pub(super) fn finish(&mut self) {
+        // The last one first: it may be made of messages of an earlier one.
+        for id in self.pages.makings().into_iter().rev() {
+            let Some(page) = self.pages.unmake(id) else {
+                continue;
+            };
+            let origins = page.making().map(|making| making.origins.as_slice());
+            for (index, origin) in (0..).zip(origins.unwrap_or_default()) {
+                let subject = match *origin {
+                    Origin::Nowhere => continue,
+                    Origin::Log(number) => Subject::Number(page.queue, number),
+                    Origin::Page(slot, _) => Subject::Slot(slot.page, slot.index),
+                };
+                let range = Range {
+                    first: subject,
+                    len: 1,
+                };
+                if page.is_gone(index) {
+                    self.gone(range);
+                    self.settle();
+                } else if let Some(delivery_count) = page.returned(index) {
+                    self.returned(subject, delivery_count);
+                } else if page.is_handed(index) {
+                    self.handed(range);
+                }
+            }
+        }
+        for page in self
+            .pages
+            .iter()
+            .map(|(_, page)| page.queue)
+            .collect::<Vec<_>>()
+        {
+            self.queues.entry(page).or_default();
+        }
+        self.pages.set_recovered();
+    }
+
+    /// Forgets a page that cannot be read. Says how many messages were alive in it.
+    pub(super) fn lose_page(&mut self, page: crate::PageId) -> u64 {
+        let live = self.pages.get(page).map_or(0, |page| page.live.into());
+        self.pages.page_gone(page, &mut self.aftermath);
+        self.settle();
+        live
+    }
+
+    pub(super) fn next_number(queue: &ReplayedQueue) -> NonZeroU64 {
+        NonZeroU64::new(queue.next_number).unwrap_or(NonZeroU64::MIN)
+    }
+}
+
+/// The places of a range in a page. Its length was checked when it was read.
+fn slots(first: u16, len: u64) -> impl Iterator<Item = u16> {
+    let len = usize::try_from(len).unwrap_or(0);
+    (first..=u16::MAX).take(len)
+}

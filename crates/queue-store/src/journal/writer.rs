@@ -1,0 +1,443 @@
+//! Putting on disk what was appended.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::appender::Lsn;
+use super::block::{BLOCK_ALIGN, BLOCK_HEAD_LEN, BlockHead, LOG_HEAD_LEN, LogHead, Position};
+use super::error::JournalState;
+use super::journal::Journal;
+use super::names::FileName;
+use super::options::SyncPolicy;
+use crate::storage::is_full;
+use crate::{OpenMode, Storage, StorageFile, Time};
+
+/// How many files of the log are kept to be written over, which costs less than making new ones.
+/// One is needed while the log neither grows nor shrinks, the other while it breathes.
+const SPARE_FILES: usize = 2;
+
+/// What [`Journal::work`] did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Worked {
+    /// There is more to do already.
+    pub more: bool,
+    /// When to call again at the latest, if nothing happens before.
+    pub again_at: Option<Time>,
+}
+
+/// What only the journal's own thread uses.
+#[derive(Debug)]
+pub(super) struct Writer {
+    log: LogEnd,
+    /// What has to be written, in order. Empty unless the disk is full.
+    unwritten: VecDeque<Job>,
+    /// A buffer of an earlier block.
+    spare_buffer: Vec<u8>,
+    /// The last block that was written, and the last that is safe whatever happens.
+    written: u64,
+    pub(super) synced: u64,
+    /// Everything in the log before this is safe.
+    safe_position: Position,
+    /// A block that has to be safe soon, since files wait for it to be removed.
+    pub(super) needed: u64,
+    last_sync: Time,
+    /// Files that can be written over.
+    spares: Vec<u32>,
+    /// Files of the log that are not needed once a block is safe that says so.
+    freeing: VecDeque<(u32, u64)>,
+    next_log_number: u32,
+}
+
+/// The file of the log that is written to.
+#[derive(Debug)]
+pub(super) struct LogEnd {
+    pub(super) number: u32,
+    pub(super) file: Arc<dyn StorageFile>,
+    /// Where the next block comes.
+    pub(super) end: u64,
+}
+
+#[derive(Debug)]
+enum Job {
+    /// A block of the log, without its head; and its number.
+    Block(Vec<u8>, u64),
+    /// A new file of the log that begins with this block.
+    NewFile(NewFile),
+}
+
+#[derive(Debug)]
+pub(super) struct NewFile {
+    pub(super) number: u32,
+    pub(super) oldest: u32,
+    /// The checkpoint, and what else is to be there from the start: blocks without their heads.
+    pub(super) blocks: Vec<Vec<u8>>,
+}
+
+/// Why something could not be written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    Full,
+    Failed(String),
+}
+
+impl WriteError {
+    pub(super) fn new(what: &str, error: &io::Error) -> Self {
+        if is_full(error) {
+            Self::Full
+        } else {
+            Self::Failed(format!("{what}: {error}"))
+        }
+    }
+}
+
+impl Writer {
+    /// Goes on behind what the state has been made of.
+    pub(super) fn new(log: LogEnd, block: u64, spares: Vec<u32>) -> Self {
+        let next_log_number = log.number.saturating_add(1);
+        let safe_position = log.position();
+        Self {
+            log,
+            unwritten: VecDeque::new(),
+            spare_buffer: Vec::new(),
+            written: block,
+            synced: block,
+            safe_position,
+            needed: 0,
+            last_sync: Time::default(),
+            spares,
+            freeing: VecDeque::new(),
+            next_log_number,
+        }
+    }
+
+    fn unwritten_bytes(&self) -> usize {
+        let lens = self.unwritten.iter().map(|job| match job {
+            Job::Block(block, _) => block.len(),
+            Job::NewFile(file) => file.blocks.iter().map(Vec::len).sum(),
+        });
+        lens.sum()
+    }
+
+    /// Writes what there is, as far as there is room.
+    fn write_jobs(&mut self, storage: &dyn Storage) -> Result<(), WriteError> {
+        while let Some(job) = self.unwritten.front_mut() {
+            match job {
+                Job::Block(block, number) => {
+                    self.log.write(block, self.safe_position)?;
+                    self.written = *number;
+                    self.spare_buffer = std::mem::take(block);
+                }
+                Job::NewFile(_) => self.begin_file(storage)?,
+            }
+            self.unwritten.pop_front();
+        }
+        Ok(())
+    }
+
+    fn begin_file(&mut self, storage: &dyn Storage) -> Result<(), WriteError> {
+        // The next file says where this one ends, so from now on everything in here has to be there.
+        self.sync()?;
+        let Some(Job::NewFile(new)) = self.unwritten.front_mut() else {
+            return Ok(());
+        };
+        let previous_end = self.log.position();
+        self.log = LogEnd::begin(storage, new, previous_end, self.spares.last().copied())?;
+        self.spares.pop();
+        self.safe_position = self.log.position();
+        Ok(())
+    }
+
+    /// Makes everything safe that was written.
+    fn sync(&mut self) -> Result<(), WriteError> {
+        if self.synced == self.written {
+            return Ok(());
+        }
+        // Whatever the reason, even a full disk: what is safe is not known any more.
+        let name = FileName::Log(self.log.number);
+        self.log
+            .file
+            .sync_data()
+            .map_err(|error| WriteError::Failed(format!("{name} could not be synced: {error}")))?;
+        self.synced = self.written;
+        self.safe_position = self.log.position();
+        Ok(())
+    }
+}
+
+impl LogEnd {
+    fn position(&self) -> Position {
+        Position {
+            file: self.number,
+            // Files are begun anew long before this is too small; see `Writer::gather`.
+            offset: u32::try_from(self.end).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Makes a file of the log, over a spare one if there is any, and makes it safe with its name.
+    pub(super) fn begin(
+        storage: &dyn Storage,
+        new: &mut NewFile,
+        previous_end: Position,
+        spare: Option<u32>,
+    ) -> Result<Self, WriteError> {
+        let name = FileName::Log(new.number).to_string();
+        let failed = |error: io::Error| WriteError::new(&name, &error);
+        if let Some(spare) = spare {
+            let spare = FileName::Spare(spare).to_string();
+            match storage.rename(&spare, &name) {
+                // It was renamed already when the disk was found full.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(failed)?,
+            }
+        }
+        let file = storage.open(&name, OpenMode::Create).map_err(failed)?;
+        let head = LogHead {
+            number: new.number,
+            previous_end,
+            oldest: new.oldest,
+        };
+        let mut log = Self {
+            number: new.number,
+            file,
+            end: LOG_HEAD_LEN as u64,
+        };
+        for block in &mut new.blocks {
+            log.write(block, previous_end)?;
+        }
+        // The head comes last: without it the file is as good as not there.
+        log.file.write_all_at(&head.to_bytes(), 0).map_err(failed)?;
+        let synced = log.file.sync_data().and_then(|()| storage.sync_directory());
+        synced.map_err(|error| WriteError::Failed(format!("{name}: {error}")))?;
+        Ok(log)
+    }
+
+    /// Writes a block behind the last.
+    fn write(&mut self, block: &mut [u8], safe: Position) -> Result<(), WriteError> {
+        let name = FileName::Log(self.number);
+        let records = block.len().saturating_sub(BLOCK_HEAD_LEN);
+        if u32::try_from(records).is_err() || u32::try_from(self.end).is_err() {
+            let what = format!("{name}: {records} bytes are too many for one block");
+            return Err(WriteError::Failed(what));
+        }
+        BlockHead::seal(block, self.position(), safe);
+        let written = self.file.write_all_at(block, self.end);
+        written.map_err(|error| WriteError::new(&name.to_string(), &error))?;
+        self.end = (self.end + block.len() as u64).next_multiple_of(BLOCK_ALIGN);
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// Does what there is to do: writes what was appended, syncs it if the policy or somebody who
+    /// waits asks for it, writes pages, and gives up files that nothing alive is in. One thread
+    /// calls this, over and over, with [`wait_for_work`](Self::wait_for_work) in between. It waits
+    /// for the disk, and holds up nobody else meanwhile.
+    ///
+    /// A call that finds nothing to write syncs what has been written, so with a timeout of a tenth
+    /// of a second acknowledgements are safe that much later at most.
+    pub fn work(&self, now: Time) -> Worked {
+        self.turn(now, false)
+    }
+
+    pub(super) fn turn(&self, now: Time, everything: bool) -> Worked {
+        let mut writer = self.writer.lock();
+        let nothing = Worked {
+            more: false,
+            again_at: None,
+        };
+        if self.has_failed() {
+            return nothing;
+        }
+        let outcome = self.try_turn(&mut writer, now, everything);
+        self.unwritten_bytes
+            .store(writer.unwritten_bytes(), Ordering::Relaxed);
+        match outcome {
+            Ok(()) => self.set_condition(JournalState::Ready),
+            Err(WriteError::Full) => {
+                self.set_condition(JournalState::Full);
+                return nothing;
+            }
+            Err(WriteError::Failed(error)) => {
+                self.fail(&error);
+                return nothing;
+            }
+        }
+        let state = self.state.lock();
+        Worked {
+            more: state.has_pending()
+                || !state.unwritten_pages.is_empty()
+                || writer.needed > writer.synced,
+            again_at: match self.options.sync {
+                SyncPolicy::IntervalMs(ms) if writer.written > writer.synced => {
+                    Some(writer.last_sync.saturating_add(ms))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn try_turn(&self, writer: &mut Writer, now: Time, everything: bool) -> Result<(), WriteError> {
+        let was_written = writer.written;
+        let mut outcome = writer.write_jobs(self.storage.as_ref());
+        if outcome.is_ok() {
+            self.gather(writer);
+            outcome = writer.write_jobs(self.storage.as_ref());
+        }
+        if matches!(outcome, Err(WriteError::Failed(_))) {
+            return outcome;
+        }
+        // What could be written becomes safe even if there was no room for all.
+        let is_idle = everything || writer.written == was_written;
+        self.sync_if_due(writer, now, is_idle)?;
+        let pages = self.write_pages();
+        if matches!(pages, Err(WriteError::Failed(_))) {
+            return pages;
+        }
+        self.free_files(writer, outcome.is_err() || pages.is_err())?;
+        outcome?;
+        pages?;
+        self.move_pages()
+    }
+
+    /// Takes what was appended, and begins a new file of the log if this one is full.
+    fn gather(&self, writer: &mut Writer) {
+        let mut state = self.state.lock();
+        let number = state.block;
+        let spare_buffer = std::mem::take(&mut writer.spare_buffer);
+        let Some(block) = state.take_block(spare_buffer) else {
+            return;
+        };
+        let end = writer.log.end + block.len() as u64;
+        writer.unwritten.push_back(Job::Block(block, number));
+        if end < self.options.log_file_size.clamp(4 << 10, 1 << 30) {
+            return;
+        }
+        let log_number = writer.next_log_number;
+        writer.next_log_number = log_number.saturating_add(1);
+        state.queues.begin_file(log_number);
+        let oldest = state.queues.files().front();
+        writer.unwritten.push_back(Job::NewFile(NewFile {
+            number: log_number,
+            oldest: oldest.map_or(log_number, |file| file.number),
+            blocks: vec![state.checkpoint()],
+        }));
+    }
+
+    fn sync_if_due(&self, writer: &mut Writer, now: Time, is_idle: bool) -> Result<(), WriteError> {
+        let is_due = match self.options.sync {
+            SyncPolicy::EveryConfirm => is_idle || self.wanted().0 > writer.synced,
+            SyncPolicy::IntervalMs(ms) => writer.last_sync.saturating_add(ms) <= now,
+            SyncPolicy::Os => false,
+        };
+        if is_due || writer.needed > writer.synced {
+            writer.sync()?;
+            writer.last_sync = now;
+        }
+        self.set_safe(Lsn(match self.options.sync {
+            SyncPolicy::EveryConfirm => writer.synced,
+            SyncPolicy::IntervalMs(_) | SyncPolicy::Os => writer.written,
+        }));
+        Ok(())
+    }
+
+    /// Gives up files that are not needed any more.
+    fn free_files(&self, writer: &mut Writer, is_full: bool) -> Result<(), WriteError> {
+        let (empty_pages, empty_swaps) = {
+            let mut state = self.state.lock();
+            // A block in which there is nothing does not have to be waited for.
+            let last_block = state.last_block();
+            // The last file is written to.
+            while state.queues.files().len() > 1
+                && let Some(file) = state.queues.files().front()
+                && file.live == 0
+                && file.released_by.min(last_block) <= writer.synced
+            {
+                let number = file.number;
+                state.queues.free_oldest_file();
+                let oldest = state.queues.files().front().map_or(0, |file| file.number);
+                super::record::put_log_freed(state.records(), oldest);
+                writer.freeing.push_back((number, state.block));
+                writer.needed = state.block;
+            }
+            let mut empty_pages = Vec::new();
+            for (number, block) in state.page_files.empty() {
+                let block = block.min(last_block);
+                if block <= writer.synced {
+                    empty_pages.push(number);
+                } else {
+                    writer.needed = writer.needed.max(block);
+                }
+            }
+            // Files whose last messages were moved to pages a moment ago.
+            let released_by = state.queues.files().front().map(|file| match file.live {
+                0 => file.released_by.min(last_block),
+                _ => 0,
+            });
+            writer.needed = writer.needed.max(released_by.unwrap_or(0));
+            let empty_swaps: Vec<_> = state.swap_files.empty().map(|(number, _)| number).collect();
+            for number in &empty_pages {
+                state.page_files.remove(*number);
+            }
+            for number in &empty_swaps {
+                state.swap_files.remove(*number);
+            }
+            (empty_pages, empty_swaps)
+        };
+        for number in empty_pages {
+            self.remove_file(FileName::Pages(number))?;
+        }
+        for number in empty_swaps {
+            self.remove_file(FileName::Swap(number))?;
+        }
+        while let Some((number, said_by)) = writer.freeing.front() {
+            if *said_by > writer.synced {
+                break;
+            }
+            self.reuse_or_remove(&mut writer.spares, *number)?;
+            writer.freeing.pop_front();
+        }
+        if is_full {
+            // The block that says that they are not needed cannot be written for want of room. An
+            // empty file says so as well.
+            for (number, _) in &writer.freeing {
+                self.empty_file(FileName::Log(*number))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reuse_or_remove(&self, spares: &mut Vec<u32>, number: u32) -> Result<(), WriteError> {
+        let name = FileName::Log(number);
+        let file = self.storage.open(&name.to_string(), OpenMode::Existing);
+        let len = file.and_then(|file| file.len()).unwrap_or(0);
+        // A short one was never filled, or emptied.
+        if spares.len() >= SPARE_FILES || len < self.options.log_file_size {
+            return self.remove_file(name);
+        }
+        let spare = FileName::Spare(number).to_string();
+        let renamed = self.storage.rename(&name.to_string(), &spare);
+        renamed.map_err(|error| WriteError::new(&spare, &error))?;
+        spares.push(number);
+        Ok(())
+    }
+
+    pub(super) fn remove_file(&self, file: FileName) -> Result<(), WriteError> {
+        self.handles.lock().close(file);
+        let name = file.to_string();
+        match self.storage.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(WriteError::new(&name, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn empty_file(&self, file: FileName) -> Result<(), WriteError> {
+        let name = file.to_string();
+        let opened = self.storage.open(&name, OpenMode::Existing);
+        let emptied = opened.and_then(|file| file.set_len(0));
+        emptied.map_err(|error| WriteError::new(&name, &error))
+    }
+}

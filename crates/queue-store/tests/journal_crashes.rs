@@ -1,0 +1,48 @@
+//! Random operations on a journal, with crashes at any moment: what was said to be safe is there, what
+//! was gone is not, and everything else is as if it had happened or had not.
+//!
+//! `JOURNAL_SEED=7 cargo test --test journal_crashes` runs one seed.
+
+mod journal_model;
+
+use journal_model::{Faults, Run};
+
+/// So many seeds, or the one that the environment names.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("JOURNAL_SEED").map(|seed| seed.parse::<u64>()) {
+        Ok(seed) => seed.clone().unwrap()..seed.unwrap() + 1,
+        Err(_) => 0..count,
+    }
+}
+
+#[test]
+fn what_was_safe_survives_power_cuts() {
+    for seed in seeds(400) {
+        println!("seed {seed}");
+        Run::new(seed, Faults::default()).run();
+    }
+}
+
+#[test]
+fn what_was_safe_survives_failing_syncs_and_writes() {
+    for seed in seeds(200) {
+        println!("seed {seed}");
+        let faults = Faults {
+            failing: true,
+            ..Faults::default()
+        };
+        Run::new(seed, faults).run();
+    }
+}
+
+#[test]
+fn what_was_safe_survives_a_full_disk() {
+    for seed in seeds(200) {
+        println!("seed {seed}");
+        let faults = Faults {
+            full: true,
+            ..Faults::default()
+        };
+        Run::new(seed, faults).run();
+    }
+}
