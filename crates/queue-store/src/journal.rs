@@ -12,6 +12,7 @@
 mod appender;
 mod bits;
 mod block;
+mod check;
 mod error;
 mod handles;
 #[expect(
@@ -42,6 +43,7 @@ mod wire;
 mod writer;
 
 pub use appender::{Appender, Lsn};
+pub use check::{QueueReport, StoreReport, check, repair};
 pub use error::{Damage, JournalState, NotSafe, OpenError, ReadError};
 pub use journal::{Journal, JournalStats, ToMove};
 pub use options::{JournalOptions, SyncPolicy};

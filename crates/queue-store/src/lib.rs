@@ -82,8 +82,8 @@ pub use error::{ConsumeError, UnknownDelivery};
 pub use gate::Gate;
 pub use journal::{
     Appender, Damage, Journal, JournalOptions, JournalState, JournalStats, Lsn, NotSafe, OpenError,
-    QueueKey, QueueLog, ReadError, Recovered, RecoveredItem, RecoveredQueue, SyncPolicy, ToMove,
-    Worked,
+    QueueKey, QueueLog, QueueReport, ReadError, Recovered, RecoveredItem, RecoveredQueue,
+    StoreReport, SyncPolicy, ToMove, Worked, check, repair,
 };
 pub use message::{Message, MessageParts};
 pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};

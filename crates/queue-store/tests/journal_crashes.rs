@@ -1,7 +1,7 @@
 //! Random operations on a journal, with crashes at any moment: what was said to be safe is there, what
 //! was gone is not, and everything else is as if it had happened or had not.
 //!
-//! `JOURNAL_SEED=7 cargo test --test journal_crashes` runs one seed.
+//! `JOURNAL_SEED=7 cargo test --test journal_crashes` runs one seed, `JOURNAL_SEEDS=5000` so many.
 
 mod journal_model;
 
@@ -11,13 +11,13 @@ use journal_model::{Faults, Run};
 fn seeds(count: u64) -> std::ops::Range<u64> {
     match std::env::var("JOURNAL_SEED").map(|seed| seed.parse::<u64>()) {
         Ok(seed) => seed.clone().unwrap()..seed.unwrap() + 1,
-        Err(_) => 0..count,
+        Err(_) => 0..std::env::var("JOURNAL_SEEDS").map_or(count, |count| count.parse().unwrap()),
     }
 }
 
 #[test]
 fn what_was_safe_survives_power_cuts() {
-    for seed in seeds(400) {
+    for seed in seeds(250) {
         println!("seed {seed}");
         Run::new(seed, Faults::default()).run();
     }
@@ -25,7 +25,7 @@ fn what_was_safe_survives_power_cuts() {
 
 #[test]
 fn what_was_safe_survives_failing_syncs_and_writes() {
-    for seed in seeds(200) {
+    for seed in seeds(120) {
         println!("seed {seed}");
         let faults = Faults {
             failing: true,
@@ -37,7 +37,7 @@ fn what_was_safe_survives_failing_syncs_and_writes() {
 
 #[test]
 fn what_was_safe_survives_a_full_disk() {
-    for seed in seeds(200) {
+    for seed in seeds(120) {
         println!("seed {seed}");
         let faults = Faults {
             full: true,

@@ -18,7 +18,7 @@ use super::queues::QueueLog;
 use super::record::QueueKey;
 use super::state::State;
 use super::waiters::Waiters;
-use super::writer::Writer;
+use super::writer::{WriteError, Writer};
 use crate::{DirectoryLock, PageId, PagedMessage, Storage, Time};
 
 /// What the pages of queues belong to that are not durable themselves.
@@ -440,11 +440,25 @@ impl Journal {
             let more = self.turn(now, true).more;
             match self.state() {
                 JournalState::Ready if more => {}
-                JournalState::Ready => return Ok(()),
+                JournalState::Ready => return self.mark_end(),
                 JournalState::Full => return Err(NotSafe(Arc::from("the disk is full"))),
                 JournalState::Failed(error) => return Err(NotSafe(error)),
             }
         }
+    }
+
+    /// Says in the log that everything before is safe, so that damage there is not taken for the end
+    /// of what could be written.
+    fn mark_end(&self) -> Result<(), NotSafe> {
+        let marked = self.writer.lock().mark_end();
+        marked.map_err(|error| {
+            let error = match error {
+                WriteError::Full => "the disk is full".to_owned(),
+                WriteError::Failed(error) => error,
+            };
+            self.fail(&error);
+            NotSafe(Arc::from(error))
+        })
     }
 
     /// The most that anybody waits for.

@@ -6,6 +6,7 @@ use super::block::{HeadError, LOG_HEAD_LEN, LogHead, Position, VERSION};
 use super::error::{Damage, OpenError};
 use super::log_file::LogFileReader;
 use super::names::FileName;
+use super::page_table::PageTable;
 use super::replay::Replay;
 use crate::Storage;
 
@@ -66,6 +67,8 @@ pub(super) fn load(storage: &dyn Storage, on_damage: OnDamage) -> Result<Loaded,
     Ok(loader.loaded)
 }
 
+const BROKEN_HEAD: &str = "the head of this file of the log is not intact";
+
 struct Loader<'a> {
     storage: &'a dyn Storage,
     on_damage: OnDamage,
@@ -88,6 +91,7 @@ impl Loader<'_> {
         match self.on_damage {
             OnDamage::Stop => Err(OpenError::Damaged(damage)),
             OnDamage::GoOn => {
+                self.loaded.replay.is_damaged = true;
                 self.loaded.damages.push(damage);
                 Ok(())
             }
@@ -101,6 +105,9 @@ impl Loader<'_> {
     fn read_log(&mut self) -> Result<(), OpenError> {
         let (files, broken) = self.open_log_files()?;
         let Some(newest) = files.last() else {
+            if let Some(name) = broken {
+                return self.damaged(name, 0, BROKEN_HEAD);
+            }
             let has_pages = self
                 .loaded
                 .names
@@ -121,7 +128,14 @@ impl Loader<'_> {
             .map(|next| Some(next.head.previous_end));
         let ends: Vec<_> = ends.chain([None]).collect();
         let mut is_first = true;
+        let mut last = None;
         for (file, end) in files.iter().zip(ends) {
+            let follows = file.head.previous_end.file;
+            if last.is_some_and(|last| last != follows) && broken != Some(FileName::Log(follows)) {
+                let missing = FileName::Log(follows);
+                self.damaged(missing, 0, "this file of the log is missing")?;
+            }
+            last = Some(file.reader.number);
             if file.reader.number >= needed || self.on_damage == OnDamage::GoOn {
                 self.read_file(file, end, is_first)?;
                 is_first = false;
@@ -136,7 +150,7 @@ impl Loader<'_> {
                 if let FileName::Log(number) = name
                     && number >= oldest
                 {
-                    self.damaged(name, 0, "the head of this file of the log is not intact")?;
+                    self.damaged(name, 0, BROKEN_HEAD)?;
                 }
             }
             None if first > oldest => {
@@ -195,6 +209,8 @@ impl Loader<'_> {
                     if self.on_damage == OnDamage::Stop {
                         break;
                     }
+                    // Perhaps it was not needed. If it was, this is told of later.
+                    self.loaded.replay.is_damaged = true;
                 }
             }
         }
@@ -248,7 +264,11 @@ impl Loader<'_> {
             };
             // What a checkpoint says has been read already, unless the file is the first.
             let is_known = is_checkpoint && !is_first;
-            if !is_known || self.on_damage == OnDamage::GoOn {
+            if is_checkpoint && self.loaded.replay.is_damaged {
+                // It knows better which pages there are.
+                self.loaded.replay.pages = PageTable::default();
+            }
+            if !is_known || self.loaded.replay.is_damaged {
                 let applied = self.loaded.replay.apply_block(&records, reader.number);
                 if applied.is_err() && !is_known {
                     let what = "a record in the log makes no sense, though its checksum is right";

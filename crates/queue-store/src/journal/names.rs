@@ -35,6 +35,16 @@ impl FileName {
     }
 }
 
+impl FileName {
+    /// The number of a file that is or was part of the log.
+    pub(super) const fn log_number(&self) -> Option<u32> {
+        match self {
+            Self::Log(number) | Self::Spare(number) => Some(*number),
+            Self::Pages(_) | Self::Swap(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

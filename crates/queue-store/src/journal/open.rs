@@ -138,10 +138,7 @@ fn begin_log(
     names: &[FileName],
     end: Position,
 ) -> Result<(LogEnd, Vec<u32>), OpenError> {
-    let logs = names.iter().filter_map(|name| match name {
-        FileName::Log(number) | FileName::Spare(number) => Some(*number),
-        _ => None,
-    });
+    let logs = names.iter().filter_map(FileName::log_number);
     let number = logs.max().unwrap_or(0).saturating_add(1);
     state.queues.begin_file(number);
     let oldest = state.queues.files().front();
@@ -158,14 +155,18 @@ fn begin_log(
         })
         .collect();
     let begun = LogEnd::begin(storage, &mut new, end, spares.pop());
-    let log = begun.map_err(|error| OpenError::Io {
-        file: FileName::Log(number).to_string(),
+    let log = begun.map_err(|error| write_error(FileName::Log(number), error))?;
+    Ok((log, spares))
+}
+
+pub(super) fn write_error(file: FileName, error: WriteError) -> OpenError {
+    OpenError::Io {
+        file: file.to_string(),
         error: match error {
             WriteError::Full => io::Error::from(io::ErrorKind::StorageFull),
             WriteError::Failed(error) => io::Error::other(error),
         },
-    })?;
-    Ok((log, spares))
+    }
 }
 
 /// A block without its head that says that the broker was started again.

@@ -180,10 +180,14 @@ impl Queues {
         })
     }
 
-    /// All queues, with the number that the next message of each will have at least.
-    pub(super) fn next_numbers(&self) -> impl Iterator<Item = (QueueKey, u64)> {
-        let entries = self.entries.iter();
-        entries.map(|(_, entry)| (entry.key, entry.next_number))
+    /// All queues, each with the number that the next message will have at least, and the smallest
+    /// that one may have that is nowhere but in the log.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = (QueueKey, u64, u64)> {
+        self.entries.iter().map(|(_, entry)| {
+            let first = entry.spans.first().map(|span| span.first.get());
+            let in_log = first.unwrap_or(entry.next_number);
+            (entry.key, entry.next_number, in_log)
+        })
     }
 }
 
@@ -271,8 +275,8 @@ mod tests {
             assert_eq!(live(&queues), [(1, 0)]);
         }
         assert_eq!(
-            queues.next_numbers().collect::<Vec<_>>(),
-            [(QueueKey(1), 100)]
+            queues.numbers().collect::<Vec<_>>(),
+            [(QueueKey(1), 100, 100)]
         );
     }
 }

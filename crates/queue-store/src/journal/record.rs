@@ -76,6 +76,8 @@ pub(super) enum Record<'a> {
     Queue {
         key: QueueKey,
         next_number: u64,
+        /// The numbers from this one on may be of messages that are nowhere but in the log.
+        in_log: u64,
     },
     Page(PageSummary),
     Restarted,
@@ -196,10 +198,11 @@ pub(super) fn put_log_freed(out: &mut Vec<u8>, oldest: u32) {
     put_varint(out, oldest.into());
 }
 
-pub(super) fn put_queue(out: &mut Vec<u8>, queue: QueueKey, next_number: u64) {
+pub(super) fn put_queue(out: &mut Vec<u8>, queue: QueueKey, next_number: u64, in_log: u64) {
     out.push(kind::QUEUE);
     put_varint(out, queue.0);
     put_varint(out, next_number);
+    put_varint(out, in_log);
 }
 
 impl<'a> Record<'a> {
@@ -236,6 +239,7 @@ impl<'a> Record<'a> {
             kind::QUEUE => Self::Queue {
                 key: take_queue_key(reader)?,
                 next_number: reader.varint()?,
+                in_log: reader.varint()?,
             },
             kind::PAGE => Self::Page(PageSummary::take(reader)?),
             kind::RESTARTED => Self::Restarted,

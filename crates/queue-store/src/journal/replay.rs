@@ -1,6 +1,6 @@
 //! What the records of a log amount to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::page::{Origin, PageKind};
 use super::page_table::{Aftermath, PageTable};
 use super::record::{QueueKey, Range, Record, StoreRecord, Subject};
 use super::wire::{Malformed, Reader};
-use crate::{Message, PageSlot};
+use crate::{Message, PageId, PageSlot};
 
 /// The state that a log leads to, as far as it was read.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Replay {
     pub(super) pages: PageTable,
     /// The oldest file of the log that is needed, as far as the records say.
     pub(super) oldest: u32,
+    /// Something in the log could not be read, so that not everything that is said fits.
+    pub(super) is_damaged: bool,
     aftermath: Aftermath,
     /// The messages of the block that is read, by where they stand in it.
     in_block: Vec<(usize, Message)>,
@@ -32,8 +34,9 @@ pub(super) struct ReplayedQueue {
     /// At least one more than the largest number that was stored.
     pub(super) next_number: u64,
     pub(super) loose: Loose,
-    /// Numbers that were passed over. None were, so their messages have been lost.
-    pub(super) gaps: u64,
+    /// Messages that are not there any more, or may not be: those of pages that cannot be read, and
+    /// numbers that are missing behind damage.
+    pub(super) lost: u64,
 }
 
 impl Replay {
@@ -60,7 +63,7 @@ impl Replay {
             } => self.returned(subject, delivery_count),
             Record::Paged(making) => {
                 let made = self.pages.make(making, PageKind::Durable, Arc::from([]));
-                return made.map(|_| ()).ok_or(Malformed);
+                return self.expect(made.is_some());
             }
             Record::PageSafe(page) => {
                 self.pages.page_is_safe(page, &mut self.aftermath);
@@ -74,19 +77,36 @@ impl Replay {
                 self.pages.queue_gone(queue, &mut self.aftermath);
             }
             Record::LogFreed { oldest } => self.oldest = self.oldest.max(oldest),
-            Record::Queue { key, next_number } => {
+            Record::Queue {
+                key,
+                next_number,
+                in_log,
+            } => {
                 let queue = self.queues.entry(key).or_default();
+                if self.is_damaged {
+                    // What was stored since the last that could be read.
+                    let missing = next_number.saturating_sub(queue.next_number.max(in_log));
+                    queue.lost = queue.lost.saturating_add(missing);
+                }
                 queue.next_number = queue.next_number.max(next_number);
             }
             Record::Restarted => self.finish(),
             Record::Page(summary) => {
-                if !self.pages.add_safe(summary) {
-                    return Err(Malformed);
-                }
+                let is_new = self.pages.add_safe(summary);
+                return self.expect(is_new);
             }
         }
         self.settle();
         Ok(())
+    }
+
+    /// What has to be the case, unless something before could not be read.
+    fn expect(&self, is_so: bool) -> Result<(), Malformed> {
+        if is_so || self.is_damaged {
+            Ok(())
+        } else {
+            Err(Malformed)
+        }
     }
 
     fn store(&mut self, store: StoreRecord<'_>, file: u32) -> Result<(), Malformed> {
@@ -112,11 +132,12 @@ impl Replay {
             message: Some(message),
         });
         if !pushed {
-            return Err(Malformed);
+            return self.expect(false);
         }
         let number = store.number.get();
-        if queue.next_number > 0 {
-            queue.gaps += number.saturating_sub(queue.next_number);
+        if self.is_damaged && queue.next_number > 0 {
+            let missing = number.saturating_sub(queue.next_number);
+            queue.lost = queue.lost.saturating_add(missing);
         }
         queue.next_number = queue.next_number.max(number.saturating_add(1));
         Ok(())
@@ -220,12 +241,36 @@ impl Replay {
         self.pages.set_recovered();
     }
 
-    /// Forgets a page that cannot be read. Says how many messages were alive in it.
-    pub(super) fn lose_page(&mut self, page: crate::PageId) -> u64 {
-        let live = self.pages.get(page).map_or(0, |page| page.live.into());
+    /// Forgets a page that cannot be read.
+    pub(super) fn lose_page(&mut self, page: PageId) {
+        if let Some(found) = self.pages.get(page) {
+            let queue = self.queues.entry(found.queue).or_default();
+            queue.lost += u64::from(found.live);
+        }
         self.pages.page_gone(page, &mut self.aftermath);
         self.settle();
-        live
+    }
+
+    /// Makes one message of those that are found twice, since what says which of them is the later
+    /// could not be read: the first page that has it keeps it.
+    pub(super) fn keep_once(
+        &mut self,
+        slot: PageSlot,
+        number: NonZeroU64,
+        seen: &mut HashSet<(QueueKey, NonZeroU64)>,
+    ) {
+        let Some(page) = self.pages.get(slot.page) else {
+            return;
+        };
+        let queue = page.queue;
+        if seen.insert((queue, number)) {
+            if let Some(queue) = self.queues.get_mut(&queue) {
+                queue.loose.remove(number, 1);
+            }
+        } else {
+            self.pages.slot_gone(slot, &mut self.aftermath);
+            self.settle();
+        }
     }
 
     pub(super) fn next_number(queue: &ReplayedQueue) -> NonZeroU64 {

@@ -316,9 +316,9 @@ impl State {
     pub(super) fn checkpoint(&self) -> Vec<u8> {
         debug_assert!(!self.has_pending());
         let mut out = vec![0; BLOCK_HEAD_LEN];
-        for (key, next_number) in self.queues.next_numbers() {
+        for (key, next_number, in_log) in self.queues.numbers() {
             if next_number > 1 {
-                record::put_queue(&mut out, key, next_number);
+                record::put_queue(&mut out, key, next_number, in_log);
             }
         }
         for (id, page) in self.pages.iter() {

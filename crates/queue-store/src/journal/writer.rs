@@ -149,6 +149,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes a block in which there is nothing but that all others are safe.
+    pub(super) fn mark_end(&mut self) -> Result<(), WriteError> {
+        let mut block = vec![0; BLOCK_HEAD_LEN];
+        self.log.write(&mut block, self.safe_position)?;
+        self.log.file.sync_data().map_err(|error| {
+            let name = FileName::Log(self.log.number);
+            WriteError::Failed(format!("{name} could not be synced: {error}"))
+        })?;
+        self.safe_position = self.log.position();
+        Ok(())
+    }
+
     /// Makes everything safe that was written.
     fn sync(&mut self) -> Result<(), WriteError> {
         if self.synced == self.written {
