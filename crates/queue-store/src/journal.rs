@@ -14,6 +14,7 @@ mod bits;
 mod block;
 mod check;
 mod error;
+pub(crate) mod fuzzing;
 mod handles;
 #[expect(
     clippy::module_inception,

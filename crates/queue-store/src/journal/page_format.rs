@@ -38,8 +38,7 @@ pub(super) fn page_file_head() -> [u8; 16] {
 /// Puts a page together.
 pub(super) fn encode_page(page: PageId, queue: QueueKey, messages: &[PagedMessage]) -> Vec<u8> {
     let mut out = Vec::with_capacity(PAGE_HEAD_LEN + 128 * messages.len());
-    out.extend_from_slice(&PAGE_MAGIC);
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; PAGE_HEAD_LEN]);
     put_varint(&mut out, page.0.get().into());
     put_varint(&mut out, queue.0);
     put_varint(&mut out, messages.len() as u64);
@@ -61,11 +60,17 @@ pub(super) fn encode_page(page: PageId, queue: QueueKey, messages: &[PagedMessag
         }
         put_message(&mut out, &paged.message);
     }
-    let crc = crc32fast::hash(out.get(PAGE_HEAD_LEN..).unwrap_or_default());
-    if let Some(place) = out.get_mut(4..PAGE_HEAD_LEN) {
-        place.copy_from_slice(&crc.to_le_bytes());
-    }
+    seal_page(&mut out);
     out
+}
+
+/// Fills in the head of a page, whose place has been left free before the contents.
+pub(super) fn seal_page(page: &mut [u8]) {
+    if let Some((head, contents)) = page.split_first_chunk_mut::<PAGE_HEAD_LEN>() {
+        let (magic, crc) = head.split_at_mut(PAGE_MAGIC.len());
+        magic.copy_from_slice(&PAGE_MAGIC);
+        crc.copy_from_slice(&crc32fast::hash(contents).to_le_bytes());
+    }
 }
 
 /// Whether these bytes are a page as it was written.
