@@ -31,8 +31,8 @@ pub(crate) struct QueueDefinition {
     /// The connection that alone may use the queue.
     pub(crate) owner: Option<ConnectionId>,
     pub(crate) arguments: Arguments,
-    pub(crate) options: QueueOptions,
-    pub(crate) dead_letter: Option<DeadLetterTarget>,
+    /// Most queues have none.
+    pub(crate) dead_letter: Option<Box<DeadLetterTarget>>,
 }
 
 /// Where dead messages go.
@@ -94,6 +94,8 @@ pub(crate) type Ticket = u32;
 #[derive(Debug)]
 pub(crate) struct QueueCell {
     id: QueueId,
+    /// It is deleted when nobody uses it for some time.
+    has_lease: bool,
     definition: QueueDefinition,
     vhost: Weak<VirtualHost>,
     services: Arc<Services>,
@@ -158,10 +160,12 @@ impl QueueCell {
     pub(crate) fn new(
         id: QueueId,
         definition: QueueDefinition,
+        options: QueueOptions,
         vhost: &VirtualHost,
         now: Time,
     ) -> Arc<Self> {
-        let queue = Queue::new(definition.options.clone(), now);
+        let has_lease = options.expires_ms.is_some();
+        let queue = Queue::new(options, now);
         let state = State {
             queue,
             links: Vec::new(),
@@ -172,6 +176,7 @@ impl QueueCell {
         };
         Arc::new(Self {
             id,
+            has_lease,
             definition,
             vhost: Weak::clone(&vhost.myself),
             services: Arc::clone(&vhost.services),
@@ -353,7 +358,7 @@ impl QueueCell {
 
     /// Renews the lease of a queue that expires when unused.
     pub(crate) fn touch(self: &Arc<Self>, now: Time) {
-        if self.definition.options.expires_ms.is_some() {
+        if self.has_lease {
             self.with(now, |state, now, _| state.queue.touch(now));
         }
     }

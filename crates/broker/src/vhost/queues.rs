@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_amqp_codec::RawTable;
-use leveret_queue_store::Time;
+use leveret_queue_store::{QueueOptions, Time};
 
 use super::arguments::{self, QueueType, equivalent};
 use super::mismatch::describe_mismatch;
@@ -94,8 +94,8 @@ impl VirtualHost {
             caller.require(Right::Read, Resource::Queue(&name))?;
             caller.require(Right::Write, Resource::Exchange(&exchange))?;
         }
-        let definition = self.define(name, caller, declare)?;
-        let queue = topology.add_queue(|id| QueueCell::new(id, definition, self, now));
+        let (definition, options) = self.define(name, caller, declare)?;
+        let queue = topology.add_queue(|id| QueueCell::new(id, definition, options, self, now));
         let queue = Arc::clone(queue);
         self.topology_changed(topology);
         // The lease begins, if it has one; not under the topology's lock, because a timer may be woken.
@@ -200,22 +200,22 @@ impl VirtualHost {
         name: Arc<str>,
         caller: &Caller,
         declare: &QueueDeclare<'_>,
-    ) -> Result<QueueDefinition, Refusal> {
+    ) -> Result<(QueueDefinition, QueueOptions), Refusal> {
         let phrase = self.queue_phrase(&name);
         let parsed = arguments::parse(declare.arguments, &phrase)?;
         if parsed.queue_type == QueueType::Quorum {
             refuse_for_quorum(declare, &phrase)?;
         }
-        Ok(QueueDefinition {
+        let definition = QueueDefinition {
             name,
             queue_type: parsed.queue_type,
             durable: declare.outlives_connection(),
             auto_delete: declare.auto_delete,
             owner: declare.exclusive.then_some(caller.connection()),
             arguments: Arguments::new(declare.arguments),
-            options: parsed.options,
-            dead_letter: parsed.dead_letter,
-        })
+            dead_letter: parsed.dead_letter.map(Box::new),
+        };
+        Ok((definition, parsed.options))
     }
 
     fn check_equivalent_queue(

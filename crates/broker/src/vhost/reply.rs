@@ -29,11 +29,11 @@ impl VirtualHost {
             auto_delete: true,
             owner: Some(connection),
             arguments: Arguments::default(),
-            options: QueueOptions::default(),
             dead_letter: None,
         };
         let mut topology = self.topology.write();
-        let queue = topology.add_queue(|id| QueueCell::new(id, definition, self, now));
+        let queue = topology
+            .add_queue(|id| QueueCell::new(id, definition, QueueOptions::default(), self, now));
         let queue = Arc::clone(queue);
         self.topology_changed(topology);
         queue
