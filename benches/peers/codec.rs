@@ -1,4 +1,5 @@
-//! How does our codec compare with amq-protocol, lapin's, on the same bytes?
+//! How does our codec compare with amq-protocol, lapin's, on the same bytes? And with amqp_serde, amqprs's, which knows
+//! values and tables, while frames are amqprs's own business?
 //!
 //! amq-protocol copies what it reads into owned strings, maps and vectors, which a client wants and a broker does not;
 //! part of the difference is that. To read with ours and copy as much is `leveret_owned`. What it writes is made up
@@ -11,8 +12,11 @@ use std::hint::black_box;
 
 use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic::AMQPMethod};
+use amqp_serde::types::FieldTable;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use leveret_amqp_codec::{Frame, Limits, Method, Properties, RawProperties, write_delivery};
+use leveret_amqp_codec::{
+    Frame, Limits, Method, Properties, RawProperties, RawTable, Table, write_delivery,
+};
 use traffic::{
     BODY_SIZES, CHANNEL, DELIVER, FRAME_SIZE_MAX, MESSAGES, plain_properties,
     properties_with_headers, published,
@@ -178,5 +182,50 @@ fn encode(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decode, encode);
+/// The headers of a message that has been dead-lettered twice, from bytes to a table that can be kept and back.
+fn tables(c: &mut Criterion) {
+    let table = properties_with_headers().headers.expect("they are set");
+    let mut bytes = Vec::new();
+    table.encode(&mut bytes);
+    let limits = Limits::default();
+
+    let mut group = c.benchmark_group("table/decode");
+    group.bench_function("leveret, in place", |b| {
+        b.iter(|| RawTable::decode(black_box(&bytes[4..]), &limits).expect("well formed"));
+    });
+    group.bench_function("leveret_owned", |b| {
+        b.iter(|| {
+            let raw = RawTable::decode(black_box(&bytes[4..]), &limits).expect("well formed");
+            Table::from(raw)
+        });
+    });
+    group.bench_function("amqp_serde", |b| {
+        b.iter(|| {
+            let table = amqp_serde::from_bytes::<FieldTable>(black_box(&bytes));
+            table.expect("well formed")
+        });
+    });
+    group.finish();
+
+    let theirs: FieldTable = amqp_serde::from_bytes(&bytes).expect("well formed");
+    let mut group = c.benchmark_group("table/encode");
+    let mut out = Vec::new();
+    group.bench_function("leveret", |b| {
+        b.iter(|| {
+            out.clear();
+            black_box(&table).encode(&mut out);
+            assert_eq!(out.len(), bytes.len());
+        });
+    });
+    group.bench_function("amqp_serde", |b| {
+        b.iter(|| {
+            out.clear();
+            amqp_serde::to_buffer(black_box(&theirs), &mut out).expect("it can be written");
+            assert_eq!(out.len(), bytes.len());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decode, encode, tables);
 criterion_main!(benches);

@@ -19,6 +19,10 @@ fn wire(frame: &Frame) -> Vec<u8> {
     encoder.set_version(Version::V1_2);
     let mut out = Vec::new();
     encoder.write_frame(&mut out, frame);
+    // The line feed behind a frame is allowed to be there; stomp-parser wants none.
+    if out.last() == Some(&b'\n') {
+        out.pop();
+    }
     out
 }
 

@@ -1,7 +1,8 @@
 //! How does our trie compare with those that MQTT brokers use, and with looking at one pattern after the other?
 //!
 //! No other crate knows `*` and `#` as AMQP means them, so the patterns are those that say the same in MQTT: `+` for one
-//! word, `#` at the end only. Keys that a peer wants parsed are parsed before the clock starts.
+//! word, `#` at the end only. Keys that a peer wants parsed are parsed before the clock starts. Among 100,000 patterns
+//! mqtt_topic_tree 0.1.3 panics (an index out of bounds in `get_subscriptions`), so it is asked among a thousand only.
 
 #[path = "../lib/patterns.rs"]
 #[expect(unreachable_pub, reason = "there it is a library's")]
@@ -9,7 +10,10 @@ mod patterns;
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use leveret_topic_trie::fuzzing::naive::NaiveTrie;
 use leveret_topic_trie::{Syntax, TopicTrie};
 use mqtt_topic_engine::{QoS as EngineQoS, TopicPath, TopicPatternPath, TopicRouter};
@@ -21,6 +25,8 @@ const SIZES: [usize; 2] = [1_000, 100_000];
 
 /// Keys of one iteration.
 const KEYS: usize = 1_000;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 /// Patterns and keys in MQTT's syntax, without those that have `#` elsewhere than at the end.
 fn workload(size: usize) -> Patterns {
@@ -72,9 +78,8 @@ fn match_keys(c: &mut Criterion) {
         let list = NaiveTrie::from_pairs(Syntax::MQTT, workload.pairs.clone());
         // The list takes its time: a tenth of the keys say enough about it.
         let few = &workload.keys[..KEYS / 10];
-        let found_by_list = |keys: &[String]| -> usize {
-            keys.iter().map(|key| list.matches(key).count()).sum()
-        };
+        let found_by_list =
+            |keys: &[String]| -> usize { keys.iter().map(|key| list.matches(key).count()).sum() };
         let expected = found_by_list(&workload.keys);
         let mut group = c.benchmark_group(format!("trie/match among {size}"));
 
@@ -106,21 +111,9 @@ fn match_keys(c: &mut Criterion) {
             });
         });
 
-        let tree = tree(&workload);
-        let names: Vec<_> = workload
-            .keys
-            .iter()
-            .map(|key| TopicName::try_from(key.clone()).expect("a valid topic"))
-            .collect();
-        group.bench_function("mqtt_topic_tree", |b| {
-            b.iter(|| {
-                let found: usize = names
-                    .iter()
-                    .map(|name| tree.get_subscriptions(black_box(name)).len())
-                    .sum();
-                assert_eq!(found, expected);
-            });
-        });
+        if size == SIZES[0] {
+            match_in_tree(&mut group, &workload, expected);
+        }
 
         group
             .throughput(Throughput::Elements(few.len() as u64))
@@ -130,6 +123,24 @@ fn match_keys(c: &mut Criterion) {
         });
         group.finish();
     }
+}
+
+fn match_in_tree(group: &mut Group<'_>, workload: &Patterns, expected: usize) {
+    let tree = tree(workload);
+    let names: Vec<_> = workload
+        .keys
+        .iter()
+        .map(|key| TopicName::try_from(key.clone()).expect("a valid topic"))
+        .collect();
+    group.bench_function("mqtt_topic_tree", |b| {
+        b.iter(|| {
+            let found: usize = names
+                .iter()
+                .map(|name| tree.get_subscriptions(black_box(name)).len())
+                .sum();
+            assert_eq!(found, expected);
+        });
+    });
 }
 
 /// Builds the whole; what the peers want parsed is parsed within the time, as it is for each subscription.
