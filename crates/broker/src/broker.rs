@@ -153,6 +153,14 @@ impl Builder {
         self
     }
 
+    /// How many queues a virtual host may have, each; declaring one more is refused with 406. No limit unless set, as in
+    /// RabbitMQ; a broker that strangers may declare queues on wants one, because queues cost memory that the
+    /// [memory limit](Self::memory_limit) does not count.
+    pub fn queues_max(mut self, queues: usize) -> Self {
+        self.config.queues_max = queues;
+        self
+    }
+
     /// How many channels a connection may have, proposed to clients, who may ask for fewer. 2047 unless set; 0 for no
     /// limit.
     pub fn channel_max(mut self, channels: u16) -> Self {

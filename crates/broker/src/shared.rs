@@ -61,6 +61,7 @@ impl Shared {
             names: config
                 .name_seed
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
+            queues_max: config.queues_max,
         });
         let shared = Self {
             config,

@@ -5,7 +5,7 @@ mod support;
 use leveret_amqp_codec::method::queue;
 use leveret_amqp_codec::{Method, RawTable};
 use leveret_broker::{Broker, Table, Value};
-use support::{Closed, Wire, broker, short, table};
+use support::{Closed, Wire, broker, short, start, table};
 
 fn declare(name: &str) -> queue::Declare<'_> {
     queue::Declare {
@@ -391,4 +391,23 @@ async fn without_a_queue_declared_before_an_empty_name_means_nothing() {
     let closed = wire.expect_channel_closed().await;
     assert_eq!(closed.code, 404);
     assert_eq!(closed.text, "NOT_FOUND - no previously declared queue");
+}
+
+#[tokio::test]
+async fn of_queues_there_may_be_so_many_and_no_more() {
+    let broker = start(Broker::builder().queues_max(2)).await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare("a").await;
+    wire.declare("b").await;
+    wire.declare("b").await;
+    wire.send(&declare("c")).await;
+    let closed = wire.expect_channel_closed().await;
+    assert_eq!((closed.code, closed.method), (406, (50, 10)));
+    assert_eq!(
+        closed.text,
+        "PRECONDITION_FAILED - cannot declare queue 'c': queue limit in vhost '/' (2) is reached"
+    );
+    wire.open_channel(1).await;
+    wire.delete("a").await;
+    wire.declare("c").await;
 }

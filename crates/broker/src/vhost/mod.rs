@@ -59,6 +59,8 @@ pub(crate) struct Services {
     /// What the two raise.
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) names: RandomNames,
+    /// How many queues each may have.
+    pub(crate) queues_max: usize,
 }
 
 /// See the module.

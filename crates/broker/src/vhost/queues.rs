@@ -54,7 +54,7 @@ impl VirtualHost {
     ///
     /// # Errors
     /// 403 for a reserved name and without the rights, 405 for a queue that is exclusive to another connection, 406 for
-    /// arguments that are not acceptable or differ from those of the queue that exists.
+    /// arguments that are not acceptable or differ from those of the queue that exists, and for a queue too many.
     pub(crate) fn declare_queue(
         &self,
         now: Time,
@@ -89,6 +89,13 @@ impl VirtualHost {
                 queue,
                 created: false,
             });
+        }
+        let limit = self.services.queues_max;
+        if topology.queue_len() >= limit {
+            return Err(Refusal::precondition_failed(format!(
+                "cannot declare queue '{name}': queue limit in vhost '{}' ({limit}) is reached",
+                self.name
+            )));
         }
         if let Some(exchange) = arguments::dead_letter_exchange(declare.arguments) {
             caller.require(Right::Read, Resource::Queue(&name))?;

@@ -123,6 +123,10 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
+    pub(crate) fn queue_len(&self) -> usize {
+        self.queues.len()
+    }
+
     pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<QueueCell>> {
         self.queues.iter().map(|(_, queue)| queue)
     }
