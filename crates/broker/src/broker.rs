@@ -1,6 +1,8 @@
 //! Starting, looking after and stopping a broker.
 
 use std::net::SocketAddr;
+#[cfg(feature = "journal")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::access::{Access, AccountChange, Accounts, no_vhost};
 use crate::alarms::Alarm;
 use crate::auth::{Authenticator, UserTable};
+use crate::beginning::{Beginning, Keeper};
 use crate::client::Client;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
@@ -26,6 +29,8 @@ pub struct Builder {
     accounts: Option<Accounts>,
     virtual_clock: Option<VirtualClock>,
     disk_space: Option<Arc<dyn DiskSpace>>,
+    #[cfg(feature = "journal")]
+    data_dir: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -97,6 +102,20 @@ impl Builder {
     /// Runs the broker on a clock that is moved by hand. Every TTL, lease and heartbeat follows it.
     pub fn virtual_clock(mut self, clock: VirtualClock) -> Self {
         self.virtual_clock = Some(clock);
+        self
+    }
+
+    /// Keeps what is durable in this directory: virtual hosts, durable exchanges and queues, and the bindings between
+    /// them are there again after a restart, whatever ended the last run. Messages are not kept in this version: the
+    /// queues are empty then. Without this nothing is kept.
+    ///
+    /// The directory is made if there is none, for its owner alone, and locked while the broker runs. Declarations of
+    /// durable things, and their deletions, are answered once they are on the disk; those that come together share a
+    /// write. On a full disk they wait until there is room; after any other error of the disk they are refused with
+    /// `INTERNAL_ERROR` until the broker is started anew.
+    #[cfg(feature = "journal")]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
         self
     }
 
@@ -209,22 +228,44 @@ impl Builder {
         self
     }
 
-    /// Opens the listeners and starts the broker on the current tokio runtime.
+    #[cfg(feature = "journal")]
+    async fn begin(&self) -> Result<Beginning, Error> {
+        let Some(path) = self.data_dir.clone() else {
+            return Ok(Beginning::Fresh);
+        };
+        let opening = tokio::task::spawn_blocking(move || Beginning::in_dir(&path));
+        // It ends without a result only when the runtime does.
+        Ok(opening.await.map_err(|_| Error::closed())??)
+    }
+
+    #[cfg(not(feature = "journal"))]
+    async fn begin(&self) -> Result<Beginning, Error> {
+        Ok(Beginning::Fresh)
+    }
+
+    /// Opens the data directory and the listeners and starts the broker on the current tokio runtime. Nobody is let in
+    /// before everything durable is there again.
     ///
     /// # Errors
-    /// When a listener's address cannot be opened, or the accounts have permissions of a user or for a virtual host that
-    /// does not exist. Nothing is left running then.
+    /// When a listener's address cannot be opened, the data directory not be used, or the accounts have permissions of a
+    /// user or for a virtual host that does not exist. Nothing is left running then.
     ///
     /// # Panics
     /// Outside a tokio runtime with time and IO enabled.
+    pub async fn start(self) -> Result<Broker, Error> {
+        let beginning = self.begin().await?;
+        self.start_from(beginning).await
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the broker's own tasks are started here"
     )]
-    pub async fn start(self) -> Result<Broker, Error> {
+    pub(crate) async fn start_from(self, beginning: Beginning) -> Result<Broker, Error> {
         let config = &self.config;
-        let vhost_exists =
-            |name: &str| name == "/" || config.vhosts.iter().any(|vhost| vhost == name);
+        let vhost_exists = |name: &str| {
+            config.vhosts.iter().any(|vhost| vhost == name) || beginning.has_vhost(name)
+        };
         let access = self
             .accounts
             .map(|accounts| Access::new(accounts, vhost_exists));
@@ -241,7 +282,17 @@ impl Builder {
         let authenticator = self
             .authenticator
             .unwrap_or_else(|| Arc::new(UserTable::guest()));
-        let shared = Shared::new(self.config, clock, authenticator, access, self.disk_space);
+        let make = |metadata| {
+            Shared::new(
+                self.config,
+                clock,
+                authenticator,
+                access,
+                self.disk_space,
+                metadata,
+            )
+        };
+        let (shared, keeper) = beginning.start(make)?;
         if let Some(probe) = shared.services.disk.probe() {
             // Before anybody can publish.
             net::measure_disk(&shared, &probe).await;
@@ -253,6 +304,7 @@ impl Builder {
             listeners: Vec::new(),
             timers,
             disk_gauge,
+            _keeper: keeper,
         };
         for (service, socket) in sockets {
             let listener = Listener::start(service, socket, Arc::clone(&broker.shared))
@@ -273,6 +325,8 @@ pub struct Broker {
     listeners: Vec<Listener>,
     timers: JoinHandle<()>,
     disk_gauge: JoinHandle<()>,
+    /// The data directory; the last thing to go.
+    _keeper: Keeper,
 }
 
 impl Broker {
@@ -322,6 +376,8 @@ impl Broker {
 
     /// Makes a virtual host: a world of exchanges, queues and bindings of its own, with the predeclared exchanges and
     /// nothing else. False when there is one of this name already, which is left as it is.
+    ///
+    /// With a data directory it is on the disk a moment later, which [`Broker::definitions_stored`] waits for.
     pub fn create_vhost(&self, name: &str) -> bool {
         self.shared.create_vhost(name)
     }
@@ -330,9 +386,20 @@ impl Broker {
     /// closed with `CONNECTION_FORCED`; clients of this process get errors. All permissions for it go too. False when there
     /// is none of this name.
     ///
-    /// `/` can be deleted like any other.
+    /// `/` can be deleted like any other. With a data directory it is gone from the disk a moment later, which
+    /// [`Broker::definitions_stored`] waits for.
     pub fn delete_vhost(&self, name: &str) -> bool {
         self.shared.delete_vhost(name)
+    }
+
+    /// Waits until every durable definition that has been made or deleted so far is in the data directory. Ready at once
+    /// without one.
+    ///
+    /// # Errors
+    /// When the data directory can no longer be written to.
+    pub async fn definitions_stored(&self) -> Result<(), Error> {
+        let metadata = &self.shared.services.metadata;
+        Ok(metadata.when_committed(metadata.latest()).await?)
     }
 
     /// The names of all virtual hosts, sorted.
@@ -427,7 +494,8 @@ impl Broker {
     /// Stops accepting, asks all clients to close their connections (AMQP clients are told `CONNECTION_FORCED`), and
     /// waits until they have, or until the [timeout](Builder::shutdown_timeout) has passed.
     ///
-    /// What was sent to clients and not acknowledged is lost with the queues: there is no data directory yet.
+    /// What was sent to clients and not acknowledged is lost with the messages in the queues: they are not kept yet.
+    /// Definitions are on the disk when this returns, if there is a data directory.
     pub async fn shutdown(mut self) {
         self.listeners.clear();
         self.shared.registry.close_all();

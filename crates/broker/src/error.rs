@@ -5,6 +5,9 @@ use std::fmt;
 use leveret_amqp_codec::ReplyCode;
 use leveret_queue_store::Message;
 
+#[cfg(feature = "journal")]
+use crate::metadata::OpenError;
+
 /// Why an operation of a client was refused, in RabbitMQ's words: the explanation after `CODE_NAME - `.
 ///
 /// Whether it closes the channel or the connection follows from the code (behaviour reference, section 3).
@@ -57,6 +60,10 @@ impl Refusal {
         Self::new(ReplyCode::NotImplemented, explanation)
     }
 
+    pub(crate) fn internal_error(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::InternalError, explanation)
+    }
+
     pub(crate) fn command_invalid(explanation: impl Into<String>) -> Self {
         Self::new(ReplyCode::CommandInvalid, explanation)
     }
@@ -96,6 +103,10 @@ enum Kind {
         address: String,
         source: std::io::Error,
     },
+    #[cfg(feature = "journal")]
+    DataDir(OpenError),
+    #[cfg(feature = "journal")]
+    Thread(std::io::Error),
 }
 
 impl Error {
@@ -113,6 +124,13 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         Self { kind: Kind::Closed }
+    }
+
+    #[cfg(feature = "journal")]
+    pub(crate) fn thread(source: std::io::Error) -> Self {
+        Self {
+            kind: Kind::Thread(source),
+        }
     }
 
     pub(crate) fn listen(address: String, source: std::io::Error) -> Self {
@@ -157,17 +175,49 @@ impl Error {
         matches!(self.kind, Kind::QueueFull)
     }
 
+    /// The broker could not do its part: a durable definition was made or deleted, and the data directory can no longer
+    /// be written to.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.has_code(ReplyCode::InternalError)
+    }
+
+    /// The data directory is in use by another broker.
+    #[cfg(feature = "journal")]
+    #[must_use]
+    pub fn is_data_dir_in_use(&self) -> bool {
+        matches!(&self.kind, Kind::DataDir(error) if error.is_in_use())
+    }
+
+    /// What is in the data directory was written by a newer version, or is damaged.
+    #[cfg(feature = "journal")]
+    #[must_use]
+    pub fn is_data_unreadable(&self) -> bool {
+        matches!(&self.kind, Kind::DataDir(error) if error.is_unreadable())
+    }
+
+    /// The data directory cannot be made, read or written.
+    #[cfg(feature = "journal")]
+    #[must_use]
+    pub fn is_data_dir_unusable(&self) -> bool {
+        matches!(&self.kind, Kind::DataDir(error) if error.as_io_error().is_some())
+    }
+
     /// The broker was shut down.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.kind, Kind::Closed)
     }
 
-    /// The operating system's error when a listener's address could not be opened.
+    /// The operating system's error when a listener's address could not be opened, or the data directory not be used.
     #[must_use]
     pub fn as_io_error(&self) -> Option<&std::io::Error> {
         match &self.kind {
             Kind::Listen { source, .. } => Some(source),
+            #[cfg(feature = "journal")]
+            Kind::DataDir(error) => error.as_io_error(),
+            #[cfg(feature = "journal")]
+            Kind::Thread(source) => Some(source),
             _ => None,
         }
     }
@@ -194,6 +244,15 @@ impl From<Refusal> for Error {
     }
 }
 
+#[cfg(feature = "journal")]
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        Self {
+            kind: Kind::DataDir(error),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
@@ -209,6 +268,10 @@ impl fmt::Display for Error {
             Kind::QueueFull => f.write_str("a queue is full and refuses new messages"),
             Kind::Closed => f.write_str("the broker is shut down"),
             Kind::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            #[cfg(feature = "journal")]
+            Kind::DataDir(error) => error.fmt(f),
+            #[cfg(feature = "journal")]
+            Kind::Thread(source) => write!(f, "cannot start a thread: {source}"),
         }
     }
 }
@@ -226,6 +289,10 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             Kind::Listen { source, .. } => Some(source),
+            #[cfg(feature = "journal")]
+            Kind::DataDir(error) => Some(error),
+            #[cfg(feature = "journal")]
+            Kind::Thread(source) => Some(source),
             _ => None,
         }
     }

@@ -43,8 +43,10 @@
 //! has to make room, or the queue goes. The order in which one publisher sends is the order of each queue, and what
 //! comes back to a queue comes back to its old place.
 //!
-//! Everything is kept in memory in this version: durable queues and persistent messages are what they are to a client,
-//! but a broker that stops forgets them.
+//! Messages are kept in memory in this version: persistent ones are what they are to a client, but a broker that stops
+//! forgets them. With a data directory (feature `journal`, `Builder::data_dir`) virtual hosts, durable exchanges and
+//! queues, and the bindings between them are there again after a restart; a call that changes one of them returns, and
+//! an AMQP client is answered, once the change is on the disk. A broker without one forgets them too.
 //!
 //! # At the edges
 //!
@@ -117,12 +119,15 @@
 //!
 //! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for the disk if it is
 //! watched, one for each listener, and one for
-//! each connection. Either flavour will do.
+//! each connection. Either flavour will do. With a data directory there is one thread more, which sleeps while no durable
+//! definition changes.
 //!
 //! # Features
 //!
-//! `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
-//! and limits that AMQP clients meet.
+//! - `journal`, off by default: durable definitions in a data directory (`Builder::data_dir`). Brings the embedded database
+//!   redb.
+//! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
+//!   and limits that AMQP clients meet.
 //!
 //! # What it is not
 //!
@@ -137,6 +142,7 @@ mod access;
 mod alarms;
 mod arguments;
 mod auth;
+mod beginning;
 mod broker;
 mod busy;
 mod client;
@@ -150,6 +156,7 @@ mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
 mod memory;
+mod metadata;
 mod net;
 mod outbox;
 mod random;

@@ -20,6 +20,7 @@ use crate::auth::UserTable;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::connection::{ConnectionId, Kind};
+use crate::metadata::Metadata;
 use crate::outbox::Outbox;
 use crate::session::Output;
 use crate::session::amqp::Session;
@@ -80,7 +81,10 @@ impl Peer {
             ..Config::default()
         };
         let users = Arc::new(UserTable::guest());
-        let shared = Shared::new(config, Clock::Virtual(clock.clone()), users, None, None);
+        let clock_of_broker = Clock::Virtual(clock.clone());
+        let metadata = Arc::new(Metadata::off());
+        let shared = Shared::new(config, clock_of_broker, users, None, None, metadata);
+        shared.begin();
         let outbox = Outbox::new(shared.busy.clone());
         let registration = shared
             .registry

@@ -17,9 +17,14 @@ use crate::connection::{ConnectionId, Registry};
 use crate::disk::{DiskGauge, DiskSpace};
 use crate::error::Refusal;
 use crate::memory::MemoryGauge;
+#[cfg(feature = "journal")]
+use crate::metadata::Definitions;
+use crate::metadata::{Change, Metadata, VhostKey};
 use crate::outbox::Outbox;
 use crate::random::RandomNames;
 use crate::timers::Timers;
+#[cfg(feature = "journal")]
+use crate::vhost::StoredVhost;
 use crate::vhost::{Services, VirtualHost};
 
 /// The broker, for its connections and clients.
@@ -32,7 +37,13 @@ pub(crate) struct Shared {
     /// None: whoever has logged in may do everything.
     access: Option<Arc<Access>>,
     pub(crate) busy: BusyCount,
-    vhosts: RwLock<HashMap<Arc<str>, Arc<VirtualHost>>>,
+    vhosts: RwLock<HashMap<Arc<str>, Place>>,
+}
+
+/// A virtual host and what it is called in the store.
+struct Place {
+    vhost: Arc<VirtualHost>,
+    key: VhostKey,
 }
 
 impl fmt::Debug for Shared {
@@ -44,13 +55,14 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// A broker with the virtual host `/` and those that are configured.
+    /// A broker without any virtual host as yet.
     pub(crate) fn new(
         config: Config,
         clock: Clock,
         authenticator: Arc<dyn Authenticator>,
         access: Option<Access>,
         disk_space: Option<Arc<dyn DiskSpace>>,
+        metadata: Arc<Metadata>,
     ) -> Arc<Self> {
         let alarms = Arc::new(Alarms::default());
         let services = Arc::new(Services {
@@ -62,26 +74,64 @@ impl Shared {
                 .name_seed
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
             queues_max: config.queues_max,
+            metadata,
         });
-        let shared = Self {
+        Arc::new(Self {
             config,
             clock,
-            services,
             registry: Arc::default(),
             authenticator,
             access: access.map(Arc::new),
-            busy: BusyCount::default(),
+            busy: services.metadata.busy().clone(),
+            services,
             vhosts: RwLock::default(),
-        };
-        shared.create_vhost("/");
-        for name in &shared.config.vhosts {
-            shared.create_vhost(name);
+        })
+    }
+
+    /// Makes the virtual host `/` and those that are configured.
+    pub(crate) fn begin(&self) {
+        self.create_vhost("/");
+        self.create_configured_vhosts();
+    }
+
+    fn create_configured_vhosts(&self) {
+        for name in &self.config.vhosts {
+            self.create_vhost(name);
         }
-        Arc::new(shared)
+    }
+
+    /// Makes everything that a store holds, and the virtual hosts that are configured.
+    ///
+    /// # Errors
+    /// With words for the operator, when something in it cannot be made.
+    #[cfg(feature = "journal")]
+    pub(crate) fn restore(&self, definitions: Definitions) -> Result<(), String> {
+        let now = self.now();
+        let mut stored: HashMap<VhostKey, StoredVhost> = HashMap::new();
+        for (vhost, exchange) in definitions.exchanges {
+            stored.entry(vhost).or_default().exchanges.push(exchange);
+        }
+        for (vhost, queue) in definitions.queues {
+            stored.entry(vhost).or_default().queues.push(queue);
+        }
+        for (vhost, binding) in definitions.bindings {
+            stored.entry(vhost).or_default().bindings.push(binding);
+        }
+        for (name, key) in definitions.vhosts {
+            let vhost = VirtualHost::new(Arc::clone(&name), Arc::clone(&self.services));
+            vhost.restore(now, key, stored.remove(&key).unwrap_or_default())?;
+            self.vhosts.write().insert(name, Place { vhost, key });
+        }
+        if !stored.is_empty() {
+            return Err("it has parts of a virtual host that is not there".to_owned());
+        }
+        self.create_configured_vhosts();
+        Ok(())
     }
 
     pub(crate) fn vhost(&self, name: &str) -> Option<Arc<VirtualHost>> {
-        self.vhosts.read().get(name).cloned()
+        let vhosts = self.vhosts.read();
+        vhosts.get(name).map(|place| Arc::clone(&place.vhost))
     }
 
     /// Makes a virtual host; false when there is one of this name.
@@ -91,24 +141,29 @@ impl Shared {
             return false;
         }
         let name: Arc<str> = Arc::from(name);
+        let key = self.services.metadata.new_vhost_key();
         let vhost = VirtualHost::new(Arc::clone(&name), Arc::clone(&self.services));
-        vhosts.insert(name, vhost);
+        vhost.start_recording(key);
+        // In the order of names coming and going, which is why this lock is held.
+        let change = Change::add_vhost(&name, key);
+        self.services.metadata.record([change]);
+        vhosts.insert(name, Place { vhost, key });
         true
     }
 
     /// Deletes a virtual host with all that is in it and all permissions for it; false when there is none of this name.
     pub(crate) fn delete_vhost(&self, name: &str) -> bool {
-        let removed = {
+        let vhost = {
             let mut vhosts = self.vhosts.write();
-            let removed = vhosts.remove(name);
+            let Some(Place { vhost, key }) = vhosts.remove(name) else {
+                return false;
+            };
+            vhost.forget(key);
             // Under the lock: the next one of this name begins without permissions.
-            if let (Some(_), Some(access)) = (&removed, &self.access) {
+            if let Some(access) = &self.access {
                 access.forget_vhost(name);
             }
-            removed
-        };
-        let Some(vhost) = removed else {
-            return false;
+            vhost
         };
         vhost.delete(self.now());
         true
@@ -172,8 +227,8 @@ impl Shared {
             }
             let orphans = access.apply(change)?;
             // After the change: who is asked for a route from now on sees it.
-            for vhost in vhosts.values() {
-                vhost.forget_routes();
+            for place in vhosts.values() {
+                place.vhost.forget_routes();
             }
             orphans
         };

@@ -26,8 +26,9 @@ configuration file, and that before the default.
                 are of the memory, 0 watches nothing. Default: 50MB
   --consumer-timeout
                 A channel that keeps a delivery for longer is closed. Default: off
-  --data-dir    Created if missing, and locked while the server runs. Messages are kept in
-                memory in this version; the directory is reserved and locked. Default: none
+  --data-dir    Holds virtual hosts, durable exchanges, queues and bindings, but no
+                messages in this version: queues are empty after a restart. Created if
+                missing, and locked while the server runs. Default: none, nothing is kept
   --log-level   off, error, warn, info, debug, trace, or for example
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
@@ -102,7 +103,7 @@ pub(crate) struct Args {
     )]
     pub(crate) consumer_timeout: Option<TimeSpan>,
 
-    /// Directory to reserve and lock; see below
+    /// Directory for durable definitions; see below
     #[arg(
         long,
         value_name = "DIR",

@@ -30,16 +30,10 @@ pub(crate) enum Error {
         address: ListenAddress,
         source: io::Error,
     },
-    /// The data directory cannot be created or written to.
-    #[error("cannot use data directory {}: {}", path.display(), Reason(source))]
-    DataDirUnusable { path: PathBuf, source: io::Error },
-    /// Another process holds the lock of the data directory.
-    #[error("cannot use data directory {}: it is in use by another process", path.display())]
-    DataDirLocked { path: PathBuf },
     /// Threads or signal handlers could not be had.
     #[error("cannot start: {}", Reason(.0))]
     System(io::Error),
-    /// The broker did not start, which means that an address could not be opened.
+    /// The broker did not start: an address could not be opened, or the data directory not be used.
     #[error("{}", BrokerReason(.0))]
     Broker(leveret_broker::Error),
 }
@@ -51,9 +45,10 @@ impl Error {
             Self::ConfigUnreadable { .. } => 66, // EX_NOINPUT
             Self::ConfigInvalid { .. } => 78,    // EX_CONFIG
             Self::UnknownHost { .. } => 68,      // EX_NOHOST
-            Self::DataDirUnusable { .. } => 73,  // EX_CANTCREAT
-            Self::DataDirLocked { .. } => 75,    // EX_TEMPFAIL
             Self::System(_) => 71,               // EX_OSERR
+            Self::Broker(error) if error.is_data_dir_in_use() => 75, // EX_TEMPFAIL
+            Self::Broker(error) if error.is_data_dir_unusable() => 73, // EX_CANTCREAT
+            Self::Broker(error) if error.is_data_unreadable() => 65, // EX_DATAERR
             Self::Broker(_) => 69,               // EX_UNAVAILABLE
         }
     }

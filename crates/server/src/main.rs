@@ -8,7 +8,6 @@ mod accounts;
 mod address;
 mod args;
 mod config;
-mod data_dir;
 mod disk;
 mod disk_size;
 mod error;

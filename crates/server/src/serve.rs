@@ -7,7 +7,6 @@ use std::time::Duration;
 use leveret_broker::{Broker, Builder};
 
 use crate::accounts::AccountSettings;
-use crate::data_dir::DataDir;
 use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::passwords::Passwords;
@@ -26,12 +25,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
-    // Held until the broker has stopped.
-    let _data_dir = settings
-        .data_dir
-        .as_deref()
-        .map(DataDir::open)
-        .transpose()?;
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
     let builder = builder(settings)?;
     // As many worker threads as the process may use cores, which is tokio's default.
@@ -55,7 +48,7 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     );
     if let Some(data_dir) = &settings.data_dir {
         let data_dir = data_dir.display();
-        tracing::warn!(%data_dir, "the data directory is only reserved: this version keeps messages in memory");
+        tracing::warn!(%data_dir, "this version keeps messages in memory: after a restart durable queues are there and empty");
     }
     let accounts = &settings.accounts;
     let mut builder = Broker::builder()
@@ -64,6 +57,9 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    if let Some(data_dir) = &settings.data_dir {
+        builder = builder.data_dir(data_dir);
+    }
     if let Some(timeout) = settings.consumer_timeout.0 {
         builder = builder.consumer_timeout(timeout);
     }

@@ -148,7 +148,7 @@ fn help_and_version_are_printed_on_stdout() {
     assert_eq!((outcome.code, outcome.stderr.len()), (Some(0), 0));
     let help = outcome.stdout.join("\n");
     assert!(
-        help.contains("LEVERET_AMQP") && help.contains("the directory is reserved and locked"),
+        help.contains("LEVERET_AMQP") && help.contains("queues are empty after a restart"),
         "{help}"
     );
 
@@ -273,11 +273,17 @@ fn a_data_directory_is_created_and_serves_one_process_at_a_time() {
         fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
         0o700
     );
-    let names: Vec<_> = fs::read_dir(&dir)
+    let mut files: Vec<_> = fs::read_dir(&dir)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name())
+        .map(|entry| entry.unwrap())
         .collect();
-    assert_eq!(names, ["lock"], "nothing else is written in this version");
+    files.sort_by_key(|file| file.file_name());
+    let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
+    assert_eq!(names, ["lock", "metadata.redb"]);
+    for file in files {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+    }
 
     let line = format!(
         "leveret: cannot use data directory {}: it is in use by another process",
@@ -302,6 +308,38 @@ fn a_data_directory_that_cannot_be_one_is_an_error() {
         file.display()
     );
     check_refused(&["--data-dir", file.to_str().unwrap()], 73, &line);
+}
+
+#[test]
+fn what_was_answered_outlives_a_killed_server() {
+    let dir = fresh_path("killed");
+    let flags = ["--data-dir", dir.to_str().unwrap()];
+    for round in 0..3 {
+        let (server, address) = Server::ready(&flags);
+        let mut client = Client::open(address);
+        for earlier in 0..round {
+            assert!(client.has_queue(&format!("round {earlier}")));
+        }
+        assert!(!client.has_queue(&format!("round {round}")));
+        client.declare_durable_queue(&format!("round {round}"));
+        server.signal("KILL");
+        assert_eq!(server.outcome().code, None);
+    }
+}
+
+#[test]
+fn a_data_directory_with_something_else_in_it_is_an_error() {
+    let dir = fresh_path("damaged");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("metadata.redb"), "something else").unwrap();
+    let flags = ["--data-dir", dir.to_str().unwrap(), "--log-level", "off"];
+    let outcome = Server::start(leveret(&flags)).outcome();
+    assert_eq!(outcome.code, Some(65), "{outcome:?}");
+    let line = format!(
+        "leveret: cannot read {}: it is damaged (",
+        dir.join("metadata.redb").display()
+    );
+    assert!(outcome.stderr[0].starts_with(&line), "{outcome:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::access::Caller;
 use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
+use crate::metadata::Ticket;
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
 use crate::vhost::{
@@ -37,8 +38,9 @@ pub use options::{
 /// Clones are the same client. Exclusive queues belong to the client that declared them and go when its last clone and
 /// its last [`Consumer`] are dropped.
 ///
-/// Most methods are `async` because with a data directory they will have to wait for the disk; in memory they finish at
-/// once. Dropping a call before it is awaited does nothing, except for [`Client::publish`].
+/// Most methods are `async`: what changes something durable waits until the change is in the broker's data directory, if
+/// it has one; everything else finishes at once. Dropping a call before it is awaited does nothing, except for
+/// [`Client::publish`]; dropping it while it waits for the disk takes nothing back.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -97,7 +99,7 @@ impl Client {
         options: ExchangeOptions,
     ) -> Result<(), Error> {
         let arguments = options.to_arguments().to_bytes();
-        self.vhost()?.declare_exchange(
+        let ticket = self.vhost()?.declare_exchange(
             self.caller(),
             &ExchangeDeclare {
                 name,
@@ -108,7 +110,7 @@ impl Client {
                 arguments: RawTable::from_validated_bytes(&arguments),
             },
         )?;
-        Ok(())
+        self.recorded(ticket).await
     }
 
     /// Deletes an exchange with its bindings. One that does not exist is fine.
@@ -116,7 +118,8 @@ impl Client {
     /// # Errors
     /// For the exchanges that every virtual host has.
     pub async fn delete_exchange(&self, name: &str) -> Result<(), Error> {
-        Ok(self.vhost()?.delete_exchange(self.caller(), name, false)?)
+        let ticket = self.vhost()?.delete_exchange(self.caller(), name, false)?;
+        self.recorded(ticket).await
     }
 
     /// Declares a queue; an empty name has the broker choose one, which is in the answer. Nothing happens when a queue of
@@ -146,6 +149,7 @@ impl Client {
             exclusive.retain(|queue| queue.strong_count() > 0);
             exclusive.push(Arc::downgrade(&declared.queue));
         }
+        self.recorded(declared.ticket).await?;
         Ok(QueueInfo::new(declared.queue.name(), declared.counts))
     }
 
@@ -177,10 +181,12 @@ impl Client {
             if_unused: false,
             if_empty: false,
         };
-        Ok(self
-            .inner
-            .vhost
-            .delete_queue(self.inner.shared.now(), self.caller(), &delete)?)
+        let deleted =
+            self.inner
+                .vhost
+                .delete_queue(self.inner.shared.now(), self.caller(), &delete)?;
+        self.recorded(deleted.ticket).await?;
+        Ok(deleted.ready)
     }
 
     /// Has an exchange route to a queue. Nothing happens when it does so already.
@@ -210,10 +216,11 @@ impl Client {
     ) -> Result<(), Error> {
         let arguments = arguments.to_bytes();
         let request = request(queue, exchange, routing_key, &arguments);
-        Ok(self
-            .inner
-            .vhost
-            .bind_queue(self.inner.shared.now(), self.caller(), &request)?)
+        let ticket =
+            self.inner
+                .vhost
+                .bind_queue(self.inner.shared.now(), self.caller(), &request)?;
+        self.recorded(ticket).await
     }
 
     /// Removes a binding that was made without arguments. What does not exist is fine.
@@ -226,10 +233,9 @@ impl Client {
         exchange: &str,
         routing_key: &str,
     ) -> Result<(), Error> {
-        Ok(self
-            .inner
-            .vhost
-            .unbind_queue(self.caller(), &request(queue, exchange, routing_key, &[]))?)
+        let request = request(queue, exchange, routing_key, &[]);
+        let ticket = self.inner.vhost.unbind_queue(self.caller(), &request)?;
+        self.recorded(ticket).await
     }
 
     /// Has an exchange route to another exchange. Cycles are harmless: a queue gets a message once.
@@ -243,10 +249,9 @@ impl Client {
         routing_key: &str,
     ) -> Result<(), Error> {
         let request = request(destination, source, routing_key, &[]);
-        Ok(self
-            .inner
-            .vhost
-            .bind_exchange(self.inner.shared.now(), self.caller(), &request)?)
+        let vhost = &self.inner.vhost;
+        let ticket = vhost.bind_exchange(self.inner.shared.now(), self.caller(), &request)?;
+        self.recorded(ticket).await
     }
 
     /// Removes a binding between exchanges that was made without arguments. What does not exist is fine.
@@ -259,10 +264,10 @@ impl Client {
         source: &str,
         routing_key: &str,
     ) -> Result<(), Error> {
-        Ok(self.inner.vhost.unbind_exchange(
-            self.caller(),
-            &request(destination, source, routing_key, &[]),
-        )?)
+        let request = request(destination, source, routing_key, &[]);
+        let vhost = &self.inner.vhost;
+        let ticket = vhost.unbind_exchange(self.caller(), &request)?;
+        self.recorded(ticket).await
     }
 
     /// Publishes a message. It is with its queues when this returns; the future tells what became of it, as a publisher
@@ -280,6 +285,15 @@ impl Client {
     pub fn publish(&self, publish: Publish<'_>) -> Confirm {
         let result = self.publish_now(&publish);
         Confirm::new(result, &self.inner.shared.services)
+    }
+
+    /// Waits until a change is on the disk.
+    async fn recorded(&self, ticket: Ticket) -> Result<(), Error> {
+        if ticket == Ticket::NONE {
+            return Ok(());
+        }
+        let metadata = &self.inner.shared.services.metadata;
+        Ok(metadata.when_committed(ticket).await?)
     }
 
     fn publish_now(&self, publish: &Publish<'_>) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use crate::auth::{Identity, LoginRefused};
 use crate::clock::Sleep;
 use crate::connection::{Endpoints, Kind, Registration};
+use crate::metadata::{self, Commit};
 use crate::outbox::Outbox;
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
@@ -33,6 +34,10 @@ const STEPS_PER_TURN: usize = 8;
 /// go on publishing: many clients send a lot before they look at what came back.
 const UNWRITTEN_MAX: usize = 1024 * 1024;
 
+/// How many bytes may wait for a change to be on the disk before nothing more is read: the answers to some ten thousand
+/// declarations, which one or two commits let go.
+const HELD_MAX: usize = 256 * 1024;
+
 /// A client's socket with its session.
 ///
 /// Idle connections hold no buffers: reading and writing borrow the thread's, and only what could not be consumed or
@@ -46,6 +51,8 @@ pub(super) struct Connection<S, P: Protocol> {
     unread: BytesMut,
     /// Encoded but not written: the peer is slow.
     unwritten: Output,
+    /// What the next bytes wait for, when they wait for the disk.
+    commit: Option<Commit>,
     login: Option<LoginCheck>,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
@@ -95,6 +102,7 @@ impl<S, P: Protocol> Connection<S, P> {
             shared: Arc::clone(shared),
             unread: BytesMut::new(),
             unwritten: Output::default(),
+            commit: None,
             login: None,
             sleep: None,
             alarm: None,
@@ -161,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::Done));
         }
         if self.session.takes_input()
-            && self.unwritten.len() < UNWRITTEN_MAX
+            && self.has_room()
             && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
         {
             return Ok(Poll::Ready(step));
@@ -172,6 +180,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::Done));
         }
         Ok(Poll::Pending)
+    }
+
+    /// Whether more may be read, as far as what waits to be written is concerned.
+    fn has_room(&self) -> bool {
+        if self.unwritten.held_until().is_none() {
+            return self.unwritten.len() < UNWRITTEN_MAX;
+        }
+        self.unwritten.len() < HELD_MAX
+            && self.shared.services.metadata.backlog() < metadata::BACKLOG_MAX
     }
 
     /// Reads once, has the session take what it can, and writes what it says.
@@ -239,13 +256,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         Ok(())
     }
 
-    /// Writes the output; what the peer does not take is kept.
+    /// Writes the output; what the peer does not take, or what waits for the disk, is kept.
     fn flush(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<()> {
         if output.is_empty() {
             return Ok(());
         }
+        output.release(self.shared.services.metadata.committed());
         if self.unwritten.is_empty()
             && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
+            && output.is_empty()
         {
             self.session.handle_written(now);
             return Ok(());
@@ -255,12 +274,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     }
 
     fn poll_write_rest(&mut self, cx: &mut Context<'_>, now: Time) -> io::Result<Poll<()>> {
-        if poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?.is_pending() {
-            return Ok(Poll::Pending);
+        loop {
+            let committed = self.poll_committed(cx, now);
+            if poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            if self.unwritten.is_empty() {
+                break;
+            }
+            if committed.is_pending() {
+                return Ok(Poll::Pending);
+            }
         }
         self.unwritten = Output::default();
         self.session.handle_written(now);
         Ok(Poll::Ready(()))
+    }
+
+    /// Lets go what has waited for the disk for long enough; pending while something waits still. When it waits in vain
+    /// the client is told of that instead.
+    fn poll_committed(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
+        while let Some(ticket) = self.unwritten.held_until() {
+            let metadata = &self.shared.services.metadata;
+            let commit = match &mut self.commit {
+                Some(commit) if commit.ticket() == ticket => commit,
+                other => other.insert(metadata.when_committed(ticket)),
+            };
+            match Pin::new(commit).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => self.unwritten.release(metadata.committed()),
+                Poll::Ready(Err(refusal)) => {
+                    self.unwritten.drop_held();
+                    self.session
+                        .handle_not_recorded(now, &refusal, &mut self.unwritten);
+                }
+            }
+        }
+        self.commit = None;
+        Poll::Ready(())
     }
 
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -297,13 +348,13 @@ impl<S, P: Protocol> Drop for Connection<S, P> {
     }
 }
 
-/// Ready when everything is written.
+/// Ready when everything is written that may be.
 fn poll_write_all<S: AsyncWrite>(
     mut stream: Pin<&mut S>,
     cx: &mut Context<'_>,
     output: &mut Output,
 ) -> io::Result<Poll<()>> {
-    while !output.is_empty() {
+    while output.writable() > 0 {
         let written = match output.as_single() {
             Some(bytes) => stream.as_mut().poll_write(cx, bytes),
             None => {

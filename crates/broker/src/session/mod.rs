@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use leveret_queue_store::Time;
 
 use crate::auth::{Identity, Login, LoginRefused};
+use crate::error::Refusal;
 
 pub(crate) use output::Output;
 
@@ -52,6 +53,10 @@ pub(crate) trait Protocol: fmt::Debug {
 
     /// A deadline has passed, perhaps.
     fn handle_timeout(&mut self, now: Time, out: &mut Output);
+
+    /// What the client has asked for was done and cannot be stored. Everything from the answer on has been taken back
+    /// out of `out`; the client is told why and the connection ends.
+    fn handle_not_recorded(&mut self, now: Time, refusal: &Refusal, out: &mut Output);
 
     /// The socket is gone, or is about to be closed by us.
     fn handle_disconnect(&mut self, now: Time);

@@ -1,11 +1,17 @@
 //! What a session has to send.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use crate::metadata::Ticket;
+
 /// Bytes to be written, in order. Small things are copied into one buffer; large bodies stay where they are and are
 /// written from there.
+///
+/// Where an answer has to wait until a change is on the disk, a barrier stands before it: what is behind a barrier is
+/// not written before [`Output::release`] has taken it away.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
@@ -14,6 +20,11 @@ pub(crate) struct Output {
     /// Each is to be written before the byte of `bytes` at its position.
     large: Vec<(usize, Bytes)>,
     large_len: usize,
+    /// How many bytes have been written since it was last cleared.
+    written: u64,
+    /// In their order, each with the number of bytes that come before it, counted as `written` is, and with a higher
+    /// ticket than the one before.
+    barriers: VecDeque<(u64, Ticket)>,
 }
 
 /// How many pieces one vectored write names at most; the kernel takes 1024.
@@ -36,8 +47,75 @@ impl Output {
         self.bytes.len() - self.start + self.large_len
     }
 
+    /// Nothing is waiting to be written, and what comes next would not have to wait either.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.barriers.is_empty()
+    }
+
+    /// What is put out from now on is not written before this ticket is committed.
+    pub(crate) fn hold_until(&mut self, ticket: Ticket) {
+        let last = self.barriers.back().map_or(Ticket::NONE, |(_, last)| *last);
+        if ticket <= last {
+            return;
+        }
+        let at = self.end();
+        match self.barriers.back_mut() {
+            // Nothing stands between the two.
+            Some((last_at, last)) if *last_at == at => *last = ticket,
+            _ => self.barriers.push_back((at, ticket)),
+        }
+    }
+
+    /// What the next barrier waits for.
+    pub(crate) fn held_until(&self) -> Option<Ticket> {
+        self.barriers.front().map(|(_, ticket)| *ticket)
+    }
+
+    /// Takes away the barriers that wait for nothing but this ticket and earlier ones.
+    pub(crate) fn release(&mut self, committed: Ticket) {
+        while self.held_until().is_some_and(|ticket| ticket <= committed) {
+            self.barriers.pop_front();
+        }
+    }
+
+    /// Forgets everything behind the first barrier, and all barriers.
+    pub(crate) fn drop_held(&mut self) {
+        let mut left = self.writable();
+        self.barriers.clear();
+        let mut from = self.start;
+        for (index, (at, large)) in self.large.iter_mut().enumerate() {
+            let before = *at - from;
+            if left < before {
+                break;
+            }
+            left -= before;
+            from = *at;
+            if left < large.len() {
+                self.bytes.truncate(from);
+                self.large.truncate(index);
+                left = 0;
+                break;
+            }
+            left -= large.len();
+        }
+        self.bytes.truncate(from + left);
+        let end = self.bytes.len();
+        self.large.retain(|(at, _)| *at <= end);
+        self.large_len = self.large.iter().map(|(_, large)| large.len()).sum();
+    }
+
+    /// How many bytes may be written.
+    pub(crate) fn writable(&self) -> usize {
+        match self.barriers.front() {
+            None => self.len(),
+            // It cannot be more than there is.
+            Some((at, _)) => usize::try_from(at - self.written).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Where the next byte will be, counted as `written` is.
+    fn end(&self) -> u64 {
+        self.written + self.len() as u64
     }
 
     /// Forgets everything and keeps the memory for the next use.
@@ -46,12 +124,18 @@ impl Output {
         self.start = 0;
         self.large.clear();
         self.large_len = 0;
+        self.written = 0;
+        self.barriers.clear();
     }
 
     /// Moves what waits in `other` behind what waits here.
     pub(crate) fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
             self.clear();
+        }
+        for (at, ticket) in other.barriers.drain(..) {
+            let at = self.end() + (at - other.written);
+            self.barriers.push_back((at, ticket));
         }
         let shift = self.bytes.len();
         let start = other.start;
@@ -66,31 +150,36 @@ impl Output {
         other.clear();
     }
 
-    /// The next pieces to write, for a vectored write.
+    /// The next pieces that may be written, for a vectored write.
     pub(crate) fn slices<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) {
+        let mut left = self.writable();
+        let mut add = |bytes: &'a [u8]| {
+            let taken = bytes.len().min(left);
+            if taken > 0 {
+                slices.push(IoSlice::new(&bytes[..taken]));
+                left -= taken;
+            }
+            slices.len() + 2 <= SLICES_MAX && left > 0
+        };
         let mut from = self.start;
         for (at, large) in &self.large {
-            if slices.len() + 2 > SLICES_MAX {
+            if !add(&self.bytes[from..*at]) || !add(large) {
                 return;
             }
-            if *at > from {
-                slices.push(IoSlice::new(&self.bytes[from..*at]));
-                from = *at;
-            }
-            slices.push(IoSlice::new(large));
+            from = *at;
         }
-        if from < self.bytes.len() {
-            slices.push(IoSlice::new(&self.bytes[from..]));
-        }
+        add(&self.bytes[from..]);
     }
 
-    /// The bytes to write when there is nothing but small things, which saves the vector.
+    /// The bytes that may be written when there is nothing but small things, which saves the vector.
     pub(crate) fn as_single(&self) -> Option<&[u8]> {
-        self.large.is_empty().then(|| &self.bytes[self.start..])
+        let end = self.start + self.writable();
+        self.large.is_empty().then(|| &self.bytes[self.start..end])
     }
 
     /// Forgets the first `written` bytes.
     pub(crate) fn advance(&mut self, mut written: usize) {
+        self.written += written as u64;
         let mut done = 0;
         for (at, large) in &mut self.large {
             let before = (*at - self.start).min(written);

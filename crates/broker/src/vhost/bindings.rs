@@ -12,6 +12,7 @@ use super::topology::{Binding, Capture, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
 use crate::exchange::{BindingArguments, Destination, ExchangeId, ExchangeKind};
+use crate::metadata::Ticket;
 
 /// The fields of queue.bind, exchange.bind and their opposites.
 #[derive(Clone, Copy, Debug)]
@@ -24,17 +25,17 @@ pub(crate) struct BindingRequest<'a> {
 }
 
 impl VirtualHost {
-    /// Binds a queue; nothing happens when it is bound so already.
+    /// Binds a queue; nothing happens when it is bound so already. The answer waits for the ticket.
     ///
     /// # Errors
     /// 403 for the default exchange and without the rights, 404 for what is missing, 405 for another connection's exclusive
-    /// queue, 406 for arguments that the exchange's type does not accept.
+    /// queue, 406 for arguments that the exchange's type does not accept, 541 for a durable binding that cannot be stored.
     pub(crate) fn bind_queue(
         &self,
         now: Time,
         caller: &Caller,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         self.check_queue_binding(caller, request)?;
         let topology = self.topology.write();
         // RabbitMQ's order: the exchange, the queue, the binding itself, and only then whose the queue is.
@@ -45,37 +46,37 @@ impl VirtualHost {
         validate(&topology, source, request)?;
         self.check_owner(queue, caller)?;
         let destination = Destination::Queue(queue.id());
-        self.bind(now, topology, source, destination, request);
-        Ok(())
+        self.bind(now, topology, source, destination, request)
     }
 
-    /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not.
+    /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not. The
+    /// answer waits for the ticket.
     ///
     /// # Errors
     /// 403 for the default exchange and without the rights, 405 for a binding of another connection's exclusive queue;
-    /// RabbitMQ looks at the owner only when there is something to remove.
+    /// RabbitMQ looks at the owner only when there is something to remove. 541 for a durable binding whose end cannot be
+    /// stored.
     pub(crate) fn unbind_queue(
         &self,
         caller: &Caller,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         self.check_queue_binding(caller, request)?;
         let topology = self.topology.write();
         let (Some(queue), Some(source)) = (
             topology.queue(request.destination),
             topology.exchange_id(request.source),
         ) else {
-            return Ok(());
+            return Ok(self.settled(true));
         };
         let destination = Destination::Queue(queue.id());
         if topology.is_bound(destination, &binding(source, request)) {
             self.check_owner(queue, caller)?;
-            self.unbind(topology, destination, request);
         }
-        Ok(())
+        self.unbind(topology, source, destination, request)
     }
 
-    /// Binds an exchange to another; nothing happens when it is bound so already.
+    /// Binds an exchange to another; nothing happens when it is bound so already. The answer waits for the ticket.
     ///
     /// # Errors
     /// As [`VirtualHost::bind_queue`].
@@ -84,7 +85,7 @@ impl VirtualHost {
         now: Time,
         caller: &Caller,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         self.check_exchange_binding(caller, request)?;
         let topology = self.topology.write();
         // Where both are missing RabbitMQ names the source.
@@ -92,25 +93,32 @@ impl VirtualHost {
         let destination = self.require_exchange(&topology, request.destination)?;
         validate(&topology, source, request)?;
         let destination = Destination::Exchange(destination);
-        self.bind(now, topology, source, destination, request);
-        Ok(())
+        self.bind(now, topology, source, destination, request)
     }
 
-    /// Removes a binding between exchanges; what does not exist is fine.
+    /// Removes a binding between exchanges; what does not exist is fine. The answer waits for the ticket.
     ///
     /// # Errors
-    /// 403 for the default exchange and without the rights.
+    /// 403 for the default exchange and without the rights, 541 for a durable binding whose end cannot be stored.
     pub(crate) fn unbind_exchange(
         &self,
         caller: &Caller,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         self.check_exchange_binding(caller, request)?;
         let topology = self.topology.write();
-        if let Some(destination) = topology.exchange_id(request.destination) {
-            self.unbind(topology, Destination::Exchange(destination), request);
-        }
-        Ok(())
+        let (Some(destination), Some(source)) = (
+            topology.exchange_id(request.destination),
+            topology.exchange_id(request.source),
+        ) else {
+            return Ok(self.settled(true));
+        };
+        self.unbind(
+            topology,
+            source,
+            Destination::Exchange(destination),
+            request,
+        )
     }
 
     fn check_queue_binding(
@@ -155,16 +163,18 @@ impl VirtualHost {
         source: ExchangeId,
         destination: Destination,
         request: &BindingRequest<'_>,
-    ) {
+    ) -> Result<Ticket, Refusal> {
+        let durable = topology.is_durable(source, destination);
+        self.check_recordable(durable)?;
         if !topology.bind(destination, binding(source, request)) {
-            return;
+            return Ok(self.settled(durable));
         }
         let history = match topology.exchange(source).capture() {
             Some(Capture::Keep(history)) => history.messages(),
             _ => Vec::new(),
         };
         let name = Arc::clone(topology.destination_name(destination));
-        self.topology_changed(topology);
+        let ticket = self.topology_changed(topology);
         // A new binding of a recent-history exchange is told what it missed.
         for message in &history {
             match destination {
@@ -172,20 +182,24 @@ impl VirtualHost {
                 Destination::Exchange(_) => self.publish_internally(now, &name, message),
             }
         }
+        Ok(ticket)
     }
 
     fn unbind(
         &self,
         mut topology: RwLockWriteGuard<'_, Topology>,
+        source: ExchangeId,
         destination: Destination,
         request: &BindingRequest<'_>,
-    ) {
-        let Some(source) = topology.exchange_id(request.source) else {
-            return;
-        };
-        if topology.unbind(destination, &binding(source, request)) {
-            self.topology_changed(topology);
+    ) -> Result<Ticket, Refusal> {
+        let durable = topology.is_durable(source, destination);
+        let binding = binding(source, request);
+        if !topology.is_bound(destination, &binding) {
+            return Ok(self.settled(durable));
         }
+        self.check_recordable(durable)?;
+        topology.unbind(destination, &binding);
+        Ok(self.topology_changed(topology))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::access::{Caller, Resource, Right};
 use crate::arguments::Arguments;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeKind, Router};
+use crate::metadata::Ticket;
 
 /// The fields of exchange.declare.
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +30,16 @@ pub(crate) struct ExchangeDeclare<'a> {
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 impl VirtualHost {
-    /// Declares an exchange; nothing happens when an equivalent one exists.
+    /// Declares an exchange; nothing happens when an equivalent one exists. The answer waits for the ticket.
     ///
     /// # Errors
     /// 503 for an unknown type, 403 for the default exchange, for reserved names and without the rights, 406 when one of
-    /// that name exists with other properties.
+    /// that name exists with other properties, 541 for a durable one that cannot be stored.
     pub(crate) fn declare_exchange(
         &self,
         caller: &Caller,
         declare: &ExchangeDeclare<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         let kind = ExchangeKind::from_name(declare.kind)?;
         let name = without_line_breaks(declare.name);
         refuse_default_exchange(&name)?;
@@ -46,19 +47,39 @@ impl VirtualHost {
         let mut topology = self.topology.write();
         self.check_open(&topology)?;
         if let Some(exchange) = topology.exchange_by_name(&name) {
-            return self.check_equivalent(exchange, kind, declare);
+            self.check_equivalent(exchange, kind, declare)?;
+            self.check_recordable(declare.durable)?;
+            return Ok(self.settled(declare.durable));
         }
         if name.starts_with("amq.") {
             return Err(Refusal::access_refused(format!(
                 "exchange name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
-        let alternate = self.alternate_exchange(&name, declare.arguments)?;
-        if let Some(alternate) = &alternate {
+        if let Some(alternate) = self.alternate_exchange(&name, declare.arguments)? {
             caller.require(Right::Read, Resource::Exchange(&name))?;
-            caller.require(Right::Write, Resource::Exchange(alternate))?;
+            caller.require(Right::Write, Resource::Exchange(&alternate))?;
         }
-        let name: Arc<str> = Arc::from(&*name);
+        let mut exchange = self.make_exchange(&ExchangeDeclare {
+            name: &name,
+            ..*declare
+        })?;
+        self.check_recordable(declare.durable)?;
+        if declare.durable && matches!(exchange.capture(), Some(Capture::Delay(_))) {
+            exchange.key = Some(self.services.metadata.new_queue_key());
+        }
+        topology.add_exchange(exchange);
+        Ok(self.topology_changed(topology))
+    }
+
+    /// The exchange that a declaration asks for, as yet in no topology.
+    ///
+    /// # Errors
+    /// For an unknown type, and for arguments that are not acceptable.
+    pub(super) fn make_exchange(&self, declare: &ExchangeDeclare<'_>) -> Result<Exchange, Refusal> {
+        let kind = ExchangeKind::from_name(declare.kind)?;
+        let alternate = self.alternate_exchange(declare.name, declare.arguments)?;
+        let name: Arc<str> = Arc::from(declare.name);
         let router = Router::new(kind, declare.arguments, self.services.names.seed())?;
         let capture = match kind {
             ExchangeKind::Delayed => Some(Capture::Delay(Delayed::new(Arc::clone(&name), self))),
@@ -73,9 +94,7 @@ impl VirtualHost {
         exchange.internal = declare.internal;
         exchange.arguments = Arguments::new(declare.arguments);
         exchange.alternate = alternate;
-        topology.add_exchange(exchange);
-        self.topology_changed(topology);
-        Ok(())
+        Ok(exchange)
     }
 
     /// Whether an exchange exists, whatever its properties.
@@ -89,16 +108,17 @@ impl VirtualHost {
             .map(|_| ())
     }
 
-    /// Deletes an exchange with its bindings. One that does not exist is fine.
+    /// Deletes an exchange with its bindings. One that does not exist is fine. The answer waits for the ticket.
     ///
     /// # Errors
-    /// 403 for the default exchange, the predeclared ones and without the right, 406 when it must be unused and is not.
+    /// 403 for the default exchange, the predeclared ones and without the right, 406 when it must be unused and is not,
+    /// 541 when it is durable and its end cannot be stored.
     pub(crate) fn delete_exchange(
         &self,
         caller: &Caller,
         name: &str,
         if_unused: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Ticket, Refusal> {
         let name = without_line_breaks(name);
         refuse_default_exchange(&name)?;
         if name.starts_with("amq.") {
@@ -110,7 +130,7 @@ impl VirtualHost {
         caller.require(Right::Configure, Resource::Exchange(&name))?;
         let mut topology = self.topology.write();
         let Some(id) = topology.exchange_id(&name) else {
-            return Ok(());
+            return Ok(self.settled(true));
         };
         if if_unused && topology.exchange(id).is_in_use() {
             return Err(Refusal::precondition_failed(format!(
@@ -118,9 +138,9 @@ impl VirtualHost {
                 self.exchange_phrase(&name)
             )));
         }
+        self.check_recordable(topology.exchange(id).durable)?;
         topology.remove_exchange(id);
-        self.topology_changed(topology);
-        Ok(())
+        Ok(self.topology_changed(topology))
     }
 
     /// The messages that wait in a delayed exchange.

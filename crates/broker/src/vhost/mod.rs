@@ -11,7 +11,10 @@ mod mismatch;
 mod publish;
 mod queue;
 mod queues;
+mod recorder;
 mod reply;
+#[cfg(feature = "journal")]
+mod restore;
 mod topology;
 mod undelivered;
 mod unroutable;
@@ -30,6 +33,7 @@ use crate::disk::DiskGauge;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind, Router};
 use crate::memory::MemoryGauge;
+use crate::metadata::{Change, Metadata, Ticket, VhostKey};
 use crate::outbox::{Outbox, Outgoing};
 use crate::random::RandomNames;
 use crate::timers::Timers;
@@ -43,6 +47,8 @@ pub use queue::Unacked;
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
 pub(crate) use queues::{QueueDeclare, QueueDeclared, QueueDelete};
 pub(crate) use reply::REPLY_TO;
+#[cfg(feature = "journal")]
+pub(crate) use restore::StoredVhost;
 pub(crate) use topology::Route;
 pub use unroutable::Unroutable;
 
@@ -61,6 +67,7 @@ pub(crate) struct Services {
     pub(crate) names: RandomNames,
     /// How many queues each may have.
     pub(crate) queues_max: usize,
+    pub(crate) metadata: Arc<Metadata>,
 }
 
 /// See the module.
@@ -151,6 +158,22 @@ impl VirtualHost {
         true
     }
 
+    /// Changes are recorded from now on, if there is a store.
+    pub(crate) fn start_recording(&self, key: VhostKey) {
+        if self.services.metadata.is_on() {
+            self.topology.write().start_recording(key);
+        }
+    }
+
+    /// Its changes are of no interest from now on: the store forgets all of it. Whoever deletes it does this first, so
+    /// that nothing is recorded of a virtual host that is no longer there.
+    pub(crate) fn forget(&self, key: VhostKey) {
+        let mut topology = self.topology.write();
+        topology.stop_recording();
+        let changes = Change::remove_vhost(&self.name, key);
+        self.services.metadata.record(changes);
+    }
+
     /// Empties it for good: its connections are asked to close, its queues and exchanges removed with all they hold.
     pub(crate) fn delete(&self, now: Time) {
         let outboxes = {
@@ -212,13 +235,34 @@ impl VirtualHost {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Ends a change to the topology: routes that were remembered are forgotten, and what was removed is dropped once the
-    /// lock is.
-    fn topology_changed(&self, mut topology: RwLockWriteGuard<'_, Topology>) {
+    /// Ends a change to the topology: it is recorded, routes that were remembered are forgotten, and what was removed is
+    /// dropped once the lock is. The ticket is that of the change; [`Ticket::NONE`] when nothing durable was concerned.
+    fn topology_changed(&self, mut topology: RwLockWriteGuard<'_, Topology>) -> Ticket {
+        let ticket = self.services.metadata.record(topology.take_changes());
         self.generation.fetch_add(1, Ordering::Release);
         let removed = topology.take_removed();
         drop(topology);
         drop(removed);
+        ticket
+    }
+
+    /// What a client has to wait for that finds something as it wants it: whoever has just changed it may be waiting
+    /// still.
+    fn settled(&self, durable: bool) -> Ticket {
+        if durable {
+            self.services.metadata.latest()
+        } else {
+            Ticket::NONE
+        }
+    }
+
+    /// # Errors
+    /// 541 for a change to something durable once the store cannot be written.
+    fn check_recordable(&self, durable: bool) -> Result<(), Refusal> {
+        if durable {
+            self.services.metadata.check()?;
+        }
+        Ok(())
     }
 
     /// The queue of this name, for a caller that wants what is in it: to consume, to get or to purge.

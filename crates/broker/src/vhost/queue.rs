@@ -7,7 +7,7 @@ use std::task::Waker;
 use leveret_amqp_codec::{ChannelId, Properties, RawProperties, Value};
 use leveret_queue_store::{
     BrowsedItem, ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId,
-    Effect, Message, Published, Queue, QueueOptions, Settlement, TakeMode, Time,
+    Effect, Message, Published, Queue, QueueKey, QueueOptions, Settlement, TakeMode, Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -27,6 +27,8 @@ pub(crate) struct QueueDefinition {
     pub(crate) name: Arc<str>,
     pub(crate) queue_type: QueueType,
     pub(crate) durable: bool,
+    /// Under which a durable queue and its messages are kept; none for any other.
+    pub(crate) key: Option<QueueKey>,
     pub(crate) auto_delete: bool,
     /// The connection that alone may use the queue.
     pub(crate) owner: Option<ConnectionId>,

@@ -9,10 +9,14 @@ use super::arguments::{self, QueueType, equivalent};
 use super::mismatch::describe_mismatch;
 use super::queue::{Counts, QueueCell, QueueDefinition};
 use super::reply::is_token;
+use super::topology::Topology;
 use super::{VirtualHost, without_line_breaks};
 use crate::access::{Caller, Resource, Right};
 use crate::arguments::Arguments;
 use crate::error::Refusal;
+#[cfg(feature = "journal")]
+use crate::metadata::QueueRecord;
+use crate::metadata::Ticket;
 
 /// The fields of queue.declare.
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +51,27 @@ pub(crate) struct QueueDeclared {
     pub(crate) counts: Counts,
     /// It did not exist before.
     pub(crate) created: bool,
+    /// What the answer waits for.
+    pub(crate) ticket: Ticket,
+}
+
+/// What a deletion came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueDeleted {
+    /// How many messages were ready in it.
+    pub(crate) ready: u64,
+    /// What the answer waits for.
+    pub(crate) ticket: Ticket,
 }
 
 impl VirtualHost {
-    /// Declares a queue; an equivalent one that exists is used as it is, and its lease renewed.
+    /// Declares a queue; an equivalent one that exists is used as it is, and its lease renewed. The answer waits for the
+    /// ticket.
     ///
     /// # Errors
     /// 403 for a reserved name and without the rights, 405 for a queue that is exclusive to another connection, 406 for
-    /// arguments that are not acceptable or differ from those of the queue that exists, and for a queue too many.
+    /// arguments that are not acceptable or differ from those of the queue that exists, and for a queue too many, 541 for a
+    /// durable queue that cannot be stored.
     pub(crate) fn declare_queue(
         &self,
         now: Time,
@@ -83,11 +100,13 @@ impl VirtualHost {
         if let Some(queue) = topology.queue(&name).cloned() {
             drop(topology);
             self.check_equivalent_queue(&queue, caller, declare)?;
+            self.check_recordable(declare.outlives_connection())?;
             queue.touch(now);
             return Ok(QueueDeclared {
                 counts: queue.counts(),
                 queue,
                 created: false,
+                ticket: self.settled(declare.outlives_connection()),
             });
         }
         let limit = self.services.queues_max;
@@ -101,17 +120,28 @@ impl VirtualHost {
             caller.require(Right::Read, Resource::Queue(&name))?;
             caller.require(Right::Write, Resource::Exchange(&exchange))?;
         }
-        let (definition, options) = self.define(name, caller, declare)?;
-        let queue = topology.add_queue(|id| QueueCell::new(id, definition, options, self, now));
-        let queue = Arc::clone(queue);
-        self.topology_changed(topology);
+        let defined = self.define(name, caller, declare)?;
+        self.check_recordable(defined.0.durable)?;
+        let queue = self.add_queue(&mut topology, now, defined);
+        let ticket = self.topology_changed(topology);
         // The lease begins, if it has one; not under the topology's lock, because a timer may be woken.
         queue.touch(now);
         Ok(QueueDeclared {
             queue,
             counts: Counts::default(),
             created: true,
+            ticket,
         })
+    }
+
+    pub(super) fn add_queue(
+        &self,
+        topology: &mut Topology,
+        now: Time,
+        (definition, options): (QueueDefinition, QueueOptions),
+    ) -> Arc<QueueCell> {
+        let queue = topology.add_queue(|id| QueueCell::new(id, definition, options, self, now));
+        Arc::clone(queue)
     }
 
     /// Whether a queue exists, whatever its properties. Renews its lease.
@@ -132,25 +162,30 @@ impl VirtualHost {
         queue.touch(now);
         Ok(QueueDeclared {
             counts: queue.counts(),
-            queue,
             created: false,
+            ticket: self.settled(queue.definition().key.is_some()),
+            queue,
         })
     }
 
-    /// Deletes a queue and tells how many messages were ready in it; none when it does not exist, which is fine.
+    /// Deletes a queue and tells how many messages were ready in it; none when it does not exist, which is fine. The
+    /// answer waits for the ticket.
     ///
     /// # Errors
     /// 403 without the right, 405 when it is exclusive to another connection, 406 when it must be unused or empty and is
-    /// not. Quorum queues know neither condition: 540.
+    /// not. Quorum queues know neither condition: 540. 541 for a durable queue whose end cannot be stored.
     pub(crate) fn delete_queue(
         &self,
         now: Time,
         caller: &Caller,
         delete: &QueueDelete<'_>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<QueueDeleted, Refusal> {
         caller.require(Right::Configure, Resource::Queue(delete.name))?;
         let Some(queue) = self.topology.read().queue(delete.name).cloned() else {
-            return Ok(0);
+            return Ok(QueueDeleted {
+                ready: 0,
+                ticket: self.settled(true),
+            });
         };
         self.check_owner(&queue, caller)?;
         let phrase = self.queue_phrase(delete.name);
@@ -167,6 +202,7 @@ impl VirtualHost {
                 }
             }
         }
+        self.check_recordable(queue.definition().key.is_some())?;
         let mut problem = None;
         let deleted = self.remove_queue_if(&queue, now, |counts| {
             if delete.if_empty && counts.ready > 0 {
@@ -179,7 +215,10 @@ impl VirtualHost {
         match problem {
             Some(problem) => Err(Refusal::precondition_failed(format!("{phrase} {problem}"))),
             // None: somebody else deleted it between the look-up and now.
-            None => Ok(deleted.unwrap_or(0)),
+            None => Ok(deleted.unwrap_or_else(|| QueueDeleted {
+                ready: 0,
+                ticket: self.settled(true),
+            })),
         }
     }
 
@@ -190,16 +229,18 @@ impl VirtualHost {
         queue: &Arc<QueueCell>,
         now: Time,
         condition: impl FnOnce(Counts) -> bool,
-    ) -> Option<u64> {
-        let deleted = {
+    ) -> Option<QueueDeleted> {
+        let (deleted, ticket) = {
             let mut topology = self.topology.write();
             let deleted = queue.delete(now, condition)?;
             topology.remove_queue(queue.id());
-            self.topology_changed(topology);
-            deleted
+            (deleted, self.topology_changed(topology))
         };
         queue.follow_up(now, deleted.afterwards);
-        Some(deleted.ready)
+        Some(QueueDeleted {
+            ready: deleted.ready,
+            ticket,
+        })
     }
 
     fn define(
@@ -217,6 +258,9 @@ impl VirtualHost {
             name,
             queue_type: parsed.queue_type,
             durable: declare.outlives_connection(),
+            key: declare
+                .outlives_connection()
+                .then(|| self.services.metadata.new_queue_key()),
             auto_delete: declare.auto_delete,
             owner: declare.exclusive.then_some(caller.connection()),
             arguments: Arguments::new(declare.arguments),
@@ -265,6 +309,29 @@ impl VirtualHost {
         }
         Ok(())
     }
+}
+
+/// What a stored queue was declared with.
+///
+/// # Errors
+/// When its arguments are not acceptable, as for a declaration; `phrase` names it in the text.
+#[cfg(feature = "journal")]
+pub(super) fn restored(
+    record: QueueRecord,
+    phrase: &str,
+) -> Result<(QueueDefinition, QueueOptions), Refusal> {
+    let parsed = arguments::parse(record.arguments.table(), phrase)?;
+    let definition = QueueDefinition {
+        name: record.name,
+        queue_type: parsed.queue_type,
+        durable: true,
+        key: Some(record.key),
+        auto_delete: record.auto_delete,
+        owner: None,
+        arguments: record.arguments,
+        dead_letter: parsed.dead_letter.map(Box::new),
+    };
+    Ok((definition, parsed.options))
 }
 
 /// Quorum queues are named by their clients, which RabbitMQ looks at before anything else.

@@ -15,6 +15,7 @@ use super::queues::QueueDeclared;
 use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
+use crate::metadata::Ticket;
 
 /// What clients consume from, and put into `reply-to`.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -26,6 +27,7 @@ impl VirtualHost {
             name: self.services.names.name("amq.rabbitmq.reply-to.").into(),
             queue_type: QueueType::Classic,
             durable: false,
+            key: None,
             auto_delete: true,
             owner: Some(connection),
             arguments: Arguments::default(),
@@ -57,6 +59,7 @@ impl VirtualHost {
                 ..Counts::default()
             },
             created: false,
+            ticket: Ticket::NONE,
         })
     }
 }

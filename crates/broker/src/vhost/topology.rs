@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawProperties, RawTable};
+use leveret_queue_store::QueueKey;
 use slab::Slab;
 use smallvec::SmallVec;
 
 use super::delayed::{Delayed, delay_ms};
 use super::history::History;
 use super::queue::QueueCell;
+use super::recorder::Recorder;
 use crate::arguments::Arguments;
 use crate::exchange::{
     BindingArguments, Destination, ExchangeId, ExchangeKind, QueueId, Router, Subject,
 };
+use crate::metadata::{BindingRecord, Change, VhostKey};
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -30,6 +33,8 @@ pub(crate) struct Exchange {
     router: Router,
     /// What its type does with messages beside routing them.
     capture: Option<Capture>,
+    /// Under which the messages that wait in a durable one are kept.
+    pub(crate) key: Option<QueueKey>,
     /// How many bindings have it as their source.
     outgoing: usize,
 }
@@ -60,6 +65,7 @@ impl Exchange {
             alternate: None,
             router,
             capture,
+            key: None,
             outgoing: 0,
         }
     }
@@ -107,7 +113,7 @@ pub(crate) struct Addressing<'a> {
 /// See the module.
 ///
 /// Every binding is held twice: at its source, arranged for routing, and at its destination as the record of its
-/// identity. Both are changed together, here only.
+/// identity. Both are changed together, here only. Whatever is changed in between durable things is noted for the store.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     exchanges: Slab<Exchange>,
@@ -120,11 +126,27 @@ pub(crate) struct Topology {
     removed: Vec<Exchange>,
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
+    recorder: Recorder,
 }
 
 impl Topology {
     pub(crate) fn queue_len(&self) -> usize {
         self.queues.len()
+    }
+
+    /// From now on what is done to durable things is noted, as done in the virtual host of this key.
+    pub(crate) fn start_recording(&mut self, vhost: VhostKey) {
+        self.recorder.start(vhost);
+    }
+
+    /// Nothing is noted any more: the store has been told to forget the virtual host.
+    pub(crate) fn stop_recording(&mut self) {
+        self.recorder.stop();
+    }
+
+    /// What the store must know of the changes since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        self.recorder.take()
     }
 
     pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<QueueCell>> {
@@ -165,6 +187,7 @@ impl Topology {
 
     /// Adds an exchange whose name is free.
     pub(crate) fn add_exchange(&mut self, exchange: Exchange) {
+        self.recorder.exchange_added(&exchange);
         let name = Arc::clone(&exchange.name);
         let id = ExchangeId(to_id(self.exchanges.insert(exchange)));
         self.exchange_names.insert(name, id);
@@ -178,12 +201,14 @@ impl Topology {
         let entry = self.queues.vacant_entry();
         let id = QueueId(to_id(entry.key()));
         let queue = entry.insert(make(id));
+        self.recorder.queue_added(queue.definition());
         self.queue_names.insert(Arc::clone(queue.name()), id);
         queue
     }
 
     /// Adds a binding; false when it was there already.
     pub(crate) fn bind(&mut self, destination: Destination, binding: Binding) -> bool {
+        let record = self.durable_binding(destination, &binding);
         let bindings = self.incoming.entry(destination).or_default();
         if bindings.contains(&binding) {
             return false;
@@ -194,6 +219,9 @@ impl Topology {
             .insert(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing += 1;
         bindings.insert(binding);
+        if let Some(record) = record {
+            self.recorder.binding_added(&record);
+        }
         true
     }
 
@@ -214,6 +242,9 @@ impl Topology {
         if bindings.is_empty() {
             self.incoming.remove(&destination);
         }
+        if let Some(record) = self.durable_binding(destination, binding) {
+            self.recorder.binding_removed(&record);
+        }
         let unused = self.forget_outgoing(destination, binding);
         self.remove_exchanges(unused.into_iter().collect());
         true
@@ -223,6 +254,7 @@ impl Topology {
     pub(crate) fn remove_queue(&mut self, id: QueueId) {
         let queue = self.queues.remove(id.0 as usize);
         self.queue_names.remove(queue.name());
+        self.recorder.queue_removed(queue.definition());
         let mut unused = Vec::new();
         self.remove_incoming(Destination::Queue(id), &mut unused);
         self.remove_exchanges(unused);
@@ -242,16 +274,27 @@ impl Topology {
     }
 
     fn remove_one_exchange(&mut self, id: ExchangeId, unused: &mut Vec<ExchangeId>) {
-        let exchange = self.exchanges.remove(id.0 as usize);
-        self.exchange_names.remove(&exchange.name);
-        for destination in exchange.router.destinations() {
-            if let Some(bindings) = self.incoming.get_mut(&destination) {
-                bindings.retain(|binding| binding.source != id);
-                if bindings.is_empty() {
-                    self.incoming.remove(&destination);
+        let mut destinations = self.exchange(id).router.destinations();
+        destinations.sort_unstable();
+        destinations.dedup();
+        for destination in destinations {
+            let Some(bindings) = self.incoming.get_mut(&destination) else {
+                continue;
+            };
+            let of_this = |binding: &Binding| binding.source == id;
+            let removed: Vec<_> = bindings.extract_if(of_this).collect();
+            if bindings.is_empty() {
+                self.incoming.remove(&destination);
+            }
+            for binding in &removed {
+                if let Some(record) = self.durable_binding(destination, binding) {
+                    self.recorder.binding_removed(&record);
                 }
             }
         }
+        let exchange = self.exchanges.remove(id.0 as usize);
+        self.exchange_names.remove(&exchange.name);
+        self.recorder.exchange_removed(&exchange);
         self.removed.push(exchange);
         self.remove_incoming(Destination::Exchange(id), unused);
     }
@@ -283,6 +326,32 @@ impl Topology {
             .remove(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing -= 1;
         (source.auto_delete && source.outgoing == 0).then_some(binding.source)
+    }
+
+    /// Whether a binding from this source to this destination would outlive the broker: both ends do.
+    pub(crate) fn is_durable(&self, source: ExchangeId, destination: Destination) -> bool {
+        let destination_is = match destination {
+            Destination::Queue(id) => self.queues[id.0 as usize].definition().key.is_some(),
+            Destination::Exchange(id) => self.exchange(id).durable,
+        };
+        destination_is && self.exchange(source).durable
+    }
+
+    /// The record of a binding for the store. None for one that goes with the broker, and without a store.
+    fn durable_binding(&self, to: Destination, binding: &Binding) -> Option<BindingRecord> {
+        if !self.recorder.is_on() || !self.is_durable(binding.source, to) {
+            return None;
+        }
+        let arguments = binding.arguments.as_ref();
+        Some(BindingRecord {
+            source: Arc::clone(&self.exchange(binding.source).name),
+            destination: Arc::clone(self.destination_name(to)),
+            to_exchange: matches!(to, Destination::Exchange(_)),
+            routing_key: Arc::clone(&binding.key),
+            arguments: arguments.map_or_else(Arguments::default, |arguments| {
+                Arguments::new(arguments.table())
+            }),
+        })
     }
 
     /// Every binding with its destination, in no particular order.

@@ -29,6 +29,8 @@ const FRAME_END: u8 = 0xCE;
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
+    /// The channel that was opened last.
+    channel: u8,
 }
 
 impl Client {
@@ -37,7 +39,7 @@ impl Client {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
-        Self { stream }
+        Self { stream, channel: 0 }
     }
 
     /// Connects, logs in as guest and opens the virtual host `/`.
@@ -80,17 +82,46 @@ impl Client {
 
     /// Opens channel 1 and declares an exclusive queue there; the answer is to be expected on channel 1.
     pub(crate) fn declare_queue(&mut self, name: &str) {
-        self.send_on(1, b"\x00\x14\x00\x0a\0");
-        self.expect_on(1, CHANNEL_OPEN_OK);
+        const EXCLUSIVE: u8 = 4;
+        self.channel = 1;
+        self.open_and_declare(name, EXCLUSIVE);
+    }
+
+    /// Declares a durable queue on a channel of its own, and hears that it is there.
+    pub(crate) fn declare_durable_queue(&mut self, name: &str) {
+        const DURABLE: u8 = 2;
+        assert_eq!(self.declare(name, DURABLE), DECLARE_OK);
+    }
+
+    /// Whether a queue of this name exists, asked on a channel of its own.
+    pub(crate) fn has_queue(&mut self, name: &str) -> bool {
+        const PASSIVE: u8 = 1;
+        match self.declare(name, PASSIVE) {
+            DECLARE_OK => true,
+            CHANNEL_CLOSE => false,
+            other => panic!("{other:?} is no answer"),
+        }
+    }
+
+    /// Opens another channel and declares a queue with these bits. Gives the method that answers.
+    fn declare(&mut self, name: &str, bits: u8) -> [u8; 4] {
+        self.channel += 1;
+        self.open_and_declare(name, bits);
+        self.receive(self.channel)
+    }
+
+    fn open_and_declare(&mut self, name: &str, bits: u8) {
+        self.send_on(self.channel, b"\x00\x14\x00\x0a\0");
+        self.expect_on(self.channel, CHANNEL_OPEN_OK);
         let length = u8::try_from(name.len()).unwrap();
         let declare = [
             &b"\x00\x32\x00\x0a\0\0"[..],
             &[length],
             name.as_bytes(),
-            // Exclusive, and no arguments.
-            b"\x04\0\0\0\0",
+            // No arguments.
+            &[bits, 0, 0, 0, 0],
         ];
-        self.send_on(1, &declare.concat());
+        self.send_on(self.channel, &declare.concat());
     }
 
     /// Reads a frame, which must hold this method.
@@ -101,16 +132,26 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn expect_on(&mut self, channel: u8, method: [u8; 4]) {
+        assert_eq!(
+            self.receive(channel),
+            method,
+            "another method than expected"
+        );
+    }
+
+    /// Reads a frame, which must hold a method for this channel. Gives its class and method.
+    #[track_caller]
+    fn receive(&mut self, channel: u8) -> [u8; 4] {
         let mut head = [0; 7];
         self.stream.read_exact(&mut head).unwrap();
         let [kind_and_channel @ .., a, b, c, d] = head;
         assert_eq!(kind_and_channel, [METHOD_FRAME, 0, channel]);
         let mut payload = vec![0; u32::from_be_bytes([a, b, c, d]) as usize];
         self.stream.read_exact(&mut payload).unwrap();
-        assert_eq!(payload[..4], method, "another method than expected");
         let mut end = [0];
         self.stream.read_exact(&mut end).unwrap();
         assert_eq!(end, [FRAME_END]);
+        *payload.first_chunk().unwrap()
     }
 
     fn send(&mut self, payload: &[u8]) {

@@ -163,6 +163,19 @@ impl Session {
         self.phase = Phase::Dropping { until };
     }
 
+    /// What the client has declared could not be stored, and the answer has been taken back: the connection ends with
+    /// the reason instead.
+    pub(super) fn end_unrecorded(&mut self, now: Time, refusal: &Refusal, out: &mut Output) {
+        if !matches!(self.phase, Phase::Running) {
+            // What it was told of the end has been taken back too.
+            self.phase = Phase::Closed;
+            return;
+        }
+        let text = refusal.reply_text();
+        tracing::error!(connection = %self.core.name(), error = %text, "closing connection");
+        self.close_connection(now, refusal.code, &text, (0, 0), out);
+    }
+
     /// Gives back everything the connection holds: unacknowledged messages, consumers, exclusive queues.
     pub(super) fn release_everything(&mut self, now: Time, out: &mut Output) {
         self.flush(now, out);

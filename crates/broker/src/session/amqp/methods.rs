@@ -182,7 +182,7 @@ impl Session {
         if declare.passive {
             vhost.declare_exchange_passively(&declare.exchange)?;
         } else {
-            vhost.declare_exchange(
+            let ticket = vhost.declare_exchange(
                 &self.core.caller,
                 &ExchangeDeclare {
                     name: &declare.exchange,
@@ -193,6 +193,7 @@ impl Session {
                     arguments: declare.arguments,
                 },
             )?;
+            out.hold_until(ticket);
         }
         reply_unless(declare.no_wait, out, id, &exchange::DeclareOk {})
     }
@@ -203,8 +204,10 @@ impl Session {
         delete: &exchange::Delete<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        self.vhost()?
-            .delete_exchange(&self.core.caller, &delete.exchange, delete.if_unused)?;
+        let vhost = self.vhost()?;
+        let ticket =
+            vhost.delete_exchange(&self.core.caller, &delete.exchange, delete.if_unused)?;
+        out.hold_until(ticket);
         reply_unless(delete.no_wait, out, id, &exchange::DeleteOk {})
     }
 
@@ -221,8 +224,8 @@ impl Session {
             routing_key: &bind.routing_key,
             arguments: bind.arguments,
         };
-        self.vhost()?
-            .bind_exchange(now, &self.core.caller, &request)?;
+        let vhost = self.vhost()?;
+        out.hold_until(vhost.bind_exchange(now, &self.core.caller, &request)?);
         reply_unless(bind.no_wait, out, id, &exchange::BindOk {})
     }
 
@@ -238,7 +241,8 @@ impl Session {
             routing_key: &unbind.routing_key,
             arguments: unbind.arguments,
         };
-        self.vhost()?.unbind_exchange(&self.core.caller, &request)?;
+        let vhost = self.vhost()?;
+        out.hold_until(vhost.unbind_exchange(&self.core.caller, &request)?);
         reply_unless(unbind.no_wait, out, id, &exchange::UnbindOk {})
     }
 
@@ -272,6 +276,7 @@ impl Session {
             vhost.declare_queue(now, &self.core.caller, &request)?
         };
         self.remember_queue(id, &declared);
+        out.hold_until(declared.ticket);
         let ok = queue::DeclareOk {
             queue: ShortStr::truncated(declared.queue.name()),
             message_count: to_u32(declared.counts.ready),
@@ -310,7 +315,8 @@ impl Session {
             routing_key: if by_name { &name } else { &bind.routing_key },
             arguments: bind.arguments,
         };
-        self.vhost()?.bind_queue(now, &self.core.caller, &request)?;
+        let vhost = self.vhost()?;
+        out.hold_until(vhost.bind_queue(now, &self.core.caller, &request)?);
         reply_unless(bind.no_wait, out, id, &queue::BindOk {})
     }
 
@@ -328,7 +334,8 @@ impl Session {
             routing_key: if by_name { &name } else { &unbind.routing_key },
             arguments: unbind.arguments,
         };
-        self.vhost()?.unbind_queue(&self.core.caller, &request)?;
+        let vhost = self.vhost()?;
+        out.hold_until(vhost.unbind_queue(&self.core.caller, &request)?);
         reply(out, id, &queue::UnbindOk {})
     }
 
@@ -370,12 +377,13 @@ impl Session {
         let deleted = self
             .vhost()?
             .delete_queue(now, &self.core.caller, &request)?;
+        out.hold_until(deleted.ticket);
         reply_unless(
             delete.no_wait,
             out,
             id,
             &queue::DeleteOk {
-                message_count: to_u32(deleted),
+                message_count: to_u32(deleted.ready),
             },
         )
     }

@@ -5,6 +5,7 @@ use leveret_queue_store::Time;
 
 use super::Session;
 use crate::auth::{Identity, Login, LoginRefused};
+use crate::error::Refusal;
 use crate::session::{Output, Protocol};
 
 impl Protocol for Session {
@@ -51,6 +52,10 @@ impl Protocol for Session {
 
     fn handle_timeout(&mut self, now: Time, out: &mut Output) {
         self.handle_timeout(now, out);
+    }
+
+    fn handle_not_recorded(&mut self, now: Time, refusal: &Refusal, out: &mut Output) {
+        self.end_unrecorded(now, refusal, out);
     }
 
     fn handle_disconnect(&mut self, now: Time) {

@@ -39,7 +39,9 @@ use leveret_stomp_codec::{
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::connection::{Endpoints, Registration};
+use crate::error::Refusal;
 use crate::memory::Held;
+use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
@@ -94,6 +96,8 @@ struct Core {
     /// Queues that go when this session does.
     exclusive: Vec<Weak<QueueCell>>,
     heart_beat: HeartBeat,
+    /// What has to be stored before anything else is said.
+    unstored: Ticket,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
     /// Reading has stopped at a SEND because of an alarm.
@@ -144,6 +148,7 @@ impl Session {
                 name: Arc::from(""),
                 exclusive: Vec::new(),
                 heart_beat: HeartBeat::default(),
+                unstored: Ticket::NONE,
                 unwritten: 0,
                 blocked: false,
                 received_at: now,
@@ -173,7 +178,9 @@ impl Session {
             match self.decoder.decode(input) {
                 Ok(None) => return,
                 Ok(Some(frame)) => {
-                    if let Err(problem) = self.handle_frame(now, &frame, out) {
+                    let result = self.handle_frame(now, &frame, out);
+                    self.hold_unstored(out);
+                    if let Err(problem) = result {
                         self.fail(now, &problem, out);
                     }
                 }
@@ -235,9 +242,15 @@ impl Session {
             && frame.command != Command::Disconnect
         {
             self.subscriptions.flush_acks(now);
+            self.hold_unstored(out);
             self.write_receipt(receipt, out);
         }
         Ok(())
+    }
+
+    /// What follows waits until everything that was declared and deleted is stored.
+    fn hold_unstored(&mut self, out: &mut Output) {
+        out.hold_until(std::mem::take(&mut self.core.unstored));
     }
 
     /// Hands over what the batch has gathered, so that what follows sees it: publishes first, then their receipts, then
@@ -341,6 +354,16 @@ impl Protocol for Session {
                 tracing::info!(connection = %self.core.connection(), "login took too long");
                 self.phase = Phase::Closed;
             }
+        }
+    }
+
+    fn handle_not_recorded(&mut self, now: Time, refusal: &Refusal, out: &mut Output) {
+        if matches!(self.phase, Phase::Running) {
+            let problem = Problem::fatal("internal_error", refusal.reply_text());
+            self.fail(now, &problem, out);
+        } else {
+            // What it was told of the end has been taken back too.
+            self.phase = Phase::Closed;
         }
     }
 

@@ -163,6 +163,7 @@ impl Session {
         let declared = self
             .vhost()?
             .declare_queue(now, &self.core.caller, declare)?;
+        self.core.unstored = self.core.unstored.max(declared.ticket);
         if declared.created && declared.queue.definition().owner.is_some() {
             let exclusive = &mut self.core.exclusive;
             if exclusive.len() == exclusive.capacity() {

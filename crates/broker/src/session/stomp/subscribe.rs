@@ -79,9 +79,12 @@ impl Session {
                 routing_key: key,
                 arguments: RawTable::EMPTY,
             };
-            if let Err(refusal) = vhost.bind_queue(now, &self.core.caller, &request) {
-                self.discard_unused(now, &queue);
-                return Err(refusal.into());
+            match vhost.bind_queue(now, &self.core.caller, &request) {
+                Ok(ticket) => self.core.unstored = self.core.unstored.max(ticket),
+                Err(refusal) => {
+                    self.discard_unused(now, &queue);
+                    return Err(refusal.into());
+                }
             }
         }
         self.consume_queue(
@@ -194,7 +197,12 @@ impl Session {
     }
 
     /// Ends a durable subscription for good. The queue is found by the headers of UNSUBSCRIBE, as in RabbitMQ.
-    fn delete_durable(&self, now: Time, destination: &str, frame: &Frame) -> Result<(), Problem> {
+    fn delete_durable(
+        &mut self,
+        now: Time,
+        destination: &str,
+        frame: &Frame,
+    ) -> Result<(), Problem> {
         let Destination::Topic(key) = Destination::parse(destination)? else {
             return Ok(());
         };
@@ -205,8 +213,10 @@ impl Session {
                 if_unused: false,
                 if_empty: false,
             };
-            self.vhost()?
+            let deleted = self
+                .vhost()?
                 .delete_queue(now, &self.core.caller, &request)?;
+            self.core.unstored = self.core.unstored.max(deleted.ticket);
         }
         Ok(())
     }

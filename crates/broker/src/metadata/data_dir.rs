@@ -1,20 +1,24 @@
-//! The directory that will hold the messages.
+//! The directory that holds what outlives the broker.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use super::{FileStorage, OpenError};
 
-/// The file in a data directory whose lock says that a server uses it.
+/// The file in a data directory whose lock says that a broker uses it.
 const LOCK_FILE: &str = "lock";
 
-/// A data directory, locked against every other process until this is dropped or the process ends, however it ends.
+/// The file with the definitions.
+const METADATA_FILE: &str = "metadata.redb";
+
+/// A data directory, locked against every other broker until this is dropped or the process ends, however it ends.
 ///
-/// In this version the server keeps its messages in memory: the empty file `lock` is all that is ever written. It stays
-/// there, because a server that removed it could remove the one that the next server has just locked.
+/// The empty file `lock` stays there, because a broker that removed it could remove the one that the next has just
+/// locked.
 #[derive(Debug)]
 pub(crate) struct DataDir {
+    path: PathBuf,
     /// Holds the lock; never read.
     _lock: File,
 }
@@ -24,27 +28,33 @@ impl DataDir {
     /// 0700), and locks it. The permissions of a directory that exists are left as they are.
     ///
     /// # Errors
-    /// When another process holds the lock, or the directory cannot be created or written to. Does not wait.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let unusable = |source| Error::DataDirUnusable {
+    /// When another broker holds the lock, or the directory cannot be created or written to. Does not wait.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let unusable = |source| OpenError::Unusable {
             path: path.to_owned(),
             source,
         };
         if path.as_os_str().is_empty() {
-            return Err(unusable(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "its name is empty",
-            )));
+            let problem = io::Error::new(io::ErrorKind::InvalidInput, "its name is empty");
+            return Err(unusable(problem));
         }
         create(path).map_err(unusable)?;
         let lock = open_lock(&path.join(LOCK_FILE)).map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::DataDirLocked {
-                path: PathBuf::from(path),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+                path: path.to_owned(),
             }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
+    }
+
+    /// Where the definitions are.
+    pub(crate) fn metadata(&self) -> FileStorage {
+        FileStorage::new(self.path.join(METADATA_FILE))
     }
 }
 

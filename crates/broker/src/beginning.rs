@@ -1,0 +1,126 @@
+//! What a broker begins with: nothing, or what its data directory holds.
+
+#[cfg(all(test, feature = "journal"))]
+mod tests;
+
+#[cfg(feature = "journal")]
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::metadata::Metadata;
+#[cfg(feature = "journal")]
+use crate::metadata::{DataDir, OpenError, Opened, Storage, Store, Writer};
+use crate::shared::Shared;
+
+/// What is there before the broker runs.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// Nothing, and nothing will be kept.
+    Fresh,
+    /// A store that has been read.
+    #[cfg(feature = "journal")]
+    Stored(Box<Stored>),
+}
+
+#[cfg(feature = "journal")]
+#[derive(Debug)]
+pub(crate) struct Stored {
+    opened: Opened,
+    store_name: String,
+    dir: Option<DataDir>,
+}
+
+/// What keeps a running broker's definitions. Dropping it brings everything to the disk, then lets the directory go.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    #[cfg(feature = "journal")]
+    _writer: Option<Writer>,
+    #[cfg(feature = "journal")]
+    _dir: Option<DataDir>,
+}
+
+impl Beginning {
+    /// Opens or makes a data directory. Reads files, so not for a thread that has other work.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    #[cfg(feature = "journal")]
+    pub(crate) fn in_dir(path: &Path) -> Result<Self, OpenError> {
+        let dir = DataDir::open(path)?;
+        let storage = Box::new(dir.metadata());
+        Self::on(storage, Some(dir))
+    }
+
+    /// Opens or makes a store, in a directory or elsewhere.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    #[cfg(feature = "journal")]
+    pub(crate) fn on(storage: Box<dyn Storage>, dir: Option<DataDir>) -> Result<Self, OpenError> {
+        let store_name = storage.to_string();
+        Ok(Self::Stored(Box::new(Stored {
+            opened: Store::open(storage)?,
+            store_name,
+            dir,
+        })))
+    }
+
+    /// Whether a virtual host of this name will be there, those that are configured aside.
+    pub(crate) fn has_vhost(&self, name: &str) -> bool {
+        match self {
+            Self::Fresh => name == "/",
+            #[cfg(feature = "journal")]
+            Self::Stored(stored) => {
+                let mut vhosts = stored.opened.definitions.vhosts.iter();
+                vhosts.any(|(stored, _)| &**stored == name)
+            }
+        }
+    }
+
+    /// Makes what there is in what `make` makes, and starts to keep what changes.
+    ///
+    /// # Errors
+    /// When something that was stored cannot be made, or the system has no thread to give.
+    pub(crate) fn start(
+        self,
+        make: impl FnOnce(Arc<Metadata>) -> Arc<Shared>,
+    ) -> Result<(Arc<Shared>, Keeper), Error> {
+        match self {
+            Self::Fresh => {
+                let shared = make(Arc::new(Metadata::off()));
+                shared.begin();
+                Ok((shared, Keeper::default()))
+            }
+            #[cfg(feature = "journal")]
+            Self::Stored(stored) => stored.start(make),
+        }
+    }
+}
+
+#[cfg(feature = "journal")]
+impl Stored {
+    fn start(
+        self,
+        make: impl FnOnce(Arc<Metadata>) -> Arc<Shared>,
+    ) -> Result<(Arc<Shared>, Keeper), Error> {
+        let Opened {
+            store,
+            definitions,
+            next_key,
+        } = self.opened;
+        let metadata = Arc::new(Metadata::on(next_key));
+        let shared = make(Arc::clone(&metadata));
+        shared
+            .restore(definitions)
+            .map_err(|what| OpenError::Damaged {
+                store: self.store_name,
+                what,
+            })?;
+        let keeper = Keeper {
+            _writer: Some(Writer::start(&metadata, store).map_err(Error::thread)?),
+            _dir: self.dir,
+        };
+        Ok((shared, keeper))
+    }
+}
