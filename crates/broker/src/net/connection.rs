@@ -261,7 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if output.is_empty() {
             return Ok(());
         }
-        output.release(self.shared.services.metadata.committed());
+        if output.held_until().is_some() {
+            output.release(self.shared.services.metadata.committed());
+        }
         if self.unwritten.is_empty()
             && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
             && output.is_empty()

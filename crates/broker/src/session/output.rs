@@ -83,7 +83,7 @@ impl Output {
         let mut left = self.writable();
         self.barriers.clear();
         let mut from = self.start;
-        for (index, (at, large)) in self.large.iter_mut().enumerate() {
+        for (index, (at, large)) in self.large.iter().enumerate() {
             let before = *at - from;
             if left < before {
                 break;
@@ -243,6 +243,101 @@ mod tests {
             }
             assert_eq!(written, want, "in steps of {step}");
         }
+    }
+
+    /// `mixed` with a barrier after the first `at` of its five pieces.
+    fn held(at: usize) -> (Output, Vec<u8>) {
+        let mut output = Output::default();
+        let mut before = Vec::new();
+        for (n, piece) in [&b"ab"[..], b"LARGE", b"TWO", b"cd", b"END"]
+            .iter()
+            .enumerate()
+        {
+            if n == at {
+                output.hold_until(Ticket(7));
+            }
+            if n < at {
+                before.extend_from_slice(piece);
+            }
+            match n {
+                0 | 3 => output.buffer().extend_from_slice(piece),
+                _ => output.push_large(Bytes::from_static(piece)),
+            }
+        }
+        (output, before)
+    }
+
+    #[test]
+    fn nothing_behind_a_barrier_is_written_before_its_ticket_is_committed() {
+        let (_, all) = mixed();
+        for at in 0..5 {
+            for step in 1..16 {
+                let (mut output, before) = held(at);
+                let mut written = Vec::new();
+                while output.writable() > 0 {
+                    let next = collect(&output);
+                    let n = step.min(next.len());
+                    written.extend_from_slice(&next[..n]);
+                    output.advance(n);
+                    output.release(Ticket(6));
+                }
+                assert_eq!(written, before, "{at} pieces in steps of {step}");
+                assert!(!output.is_empty());
+                assert_eq!(output.held_until(), Some(Ticket(7)));
+                output.release(Ticket(7));
+                while !output.is_empty() {
+                    let next = collect(&output);
+                    let n = step.min(next.len());
+                    written.extend_from_slice(&next[..n]);
+                    output.advance(n);
+                }
+                assert_eq!(written, all, "{at} pieces in steps of {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_held_can_be_dropped_and_the_rest_is_written() {
+        for at in 0..5 {
+            for written in 0..2 {
+                let (mut output, before) = held(at);
+                let written = written.min(before.len());
+                output.advance(written);
+                output.drop_held();
+                assert_eq!(output.held_until(), None);
+                assert_eq!(output.len(), before.len() - written, "{at} pieces");
+                output.buffer().extend_from_slice(b"why");
+                assert_eq!(collect(&output), [&before[written..], b"why"].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn barriers_move_with_what_they_hold() {
+        let (mut waiting, first) = held(2);
+        let (mut more, _) = held(3);
+        let (_, all) = mixed();
+        waiting.advance(1);
+        waiting.append(&mut more);
+        assert_eq!(collect(&waiting), first[1..]);
+        waiting.release(Ticket(7));
+        assert_eq!(collect(&waiting), [&all[1..], &all].concat());
+    }
+
+    #[test]
+    fn a_barrier_with_nothing_behind_it_holds_what_comes() {
+        let mut output = Output::default();
+        output.hold_until(Ticket::NONE);
+        assert!(output.is_empty());
+        output.hold_until(Ticket(3));
+        output.hold_until(Ticket(2));
+        output.hold_until(Ticket(4));
+        assert!(!output.is_empty());
+        output.buffer().push(1);
+        output.release(Ticket(3));
+        assert_eq!(output.writable(), 0, "both have to be committed");
+        output.release(Ticket(4));
+        assert_eq!(output.writable(), 1);
     }
 
     #[test]
