@@ -131,7 +131,7 @@
 //!
 //! # What it is not
 //!
-//! - Not a log or a database: a message that has been acknowledged is gone, and in this version everything is gone when
+//! - Not a log or a database: a message that has been acknowledged is gone, and in this version all messages are gone when
 //!   the process ends. RabbitMQ's streams are refused; a quorum queue follows the rules of one, and has no replicas.
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
