@@ -58,6 +58,48 @@ impl Builder {
         self
     }
 
+    /// Listens for WebSockets on this address, as [`Builder::amqp`] does for AMQP; [`Broker::websocket_addresses`] tells
+    /// where. Within them STOMP is spoken (subprotocols `v10.stomp` to `v12.stomp`, or none) or AMQP 0-9-1 (`amqp`).
+    #[cfg(feature = "stomp")]
+    pub fn websocket(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.config.websocket_listeners.push(address.into());
+        self
+    }
+
+    /// The path of WebSockets, `/ws` unless set. Requests for others are answered with 404.
+    #[cfg(feature = "stomp")]
+    pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
+        self.config.websocket.path = path.into();
+        self
+    }
+
+    /// Which web pages may open WebSockets: values of the `Origin` header, such as `https://app.example`. Others are
+    /// answered with 403; clients without that header, which are no browsers, are let in. Any page may unless set.
+    #[cfg(feature = "stomp")]
+    pub fn websocket_origins(
+        mut self,
+        origins: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.config.websocket.origins = Some(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Has STOMP clients log in with the `Authorization: Basic` header of the upgrade request, where there is one; what
+    /// their CONNECT says does not count then. Off unless set.
+    #[cfg(feature = "stomp")]
+    pub fn websocket_http_auth(mut self, http_auth: bool) -> Self {
+        self.config.websocket.http_auth = http_auth;
+        self
+    }
+
+    /// Sends all STOMP frames as binary messages. Unless set they are sent as text, as RabbitMQ does, but for those whose
+    /// body is no text.
+    #[cfg(feature = "stomp")]
+    pub fn websocket_binary(mut self, binary: bool) -> Self {
+        self.config.websocket.binary = binary;
+        self
+    }
+
     /// Who STOMP clients are that give no `login`: a name and a passcode, which the authenticator is asked about as
     /// about any others. `guest` and `guest` unless set, as in RabbitMQ; with none, who does not log in is refused.
     #[cfg(feature = "stomp")]
@@ -348,6 +390,58 @@ impl Broker {
     #[must_use]
     pub fn stomp_addresses(&self) -> Vec<SocketAddr> {
         self.addresses(Service::Stomp)
+    }
+
+    /// The addresses on which WebSockets are served, with their real ports, in the order in which they were asked for.
+    #[cfg(feature = "stomp")]
+    #[must_use]
+    pub fn websocket_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Service::WebSocket)
+    }
+
+    /// Serves STOMP on a WebSocket that the embedding program has agreed to itself, for instance as an axum or hyper
+    /// handler: `stream` is the upgraded connection, on which nothing but the answer to the upgrade has been sent.
+    ///
+    /// The client is who `identity` says, whatever its CONNECT says; the virtual host is the one that it names there.
+    /// Limits, [`Broker::shutdown`] and everything else are as for clients of the broker's own listeners. The future runs
+    /// the connection until it ends; spawn it. It returns at once when the broker is shut down.
+    ///
+    /// ```
+    /// use leveret_broker::{Broker, Identity};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = Broker::builder().start().await?;
+    /// // In an application: what `hyper::upgrade::on(request)` gives, once the request's cookie has told who asks.
+    /// let (mut browser, upgraded) = tokio::io::duplex(4096);
+    /// let connection = broker.serve_stomp_websocket(upgraded, Identity::new("ann"));
+    ///
+    /// let client = async {
+    ///     // A text message with a CONNECT frame; the mask of a browser's message may be all zeros.
+    ///     let connect = b"CONNECT\naccept-version:1.2\n\n\0";
+    ///     browser.write_all(&[0x81, 0x80 | connect.len() as u8, 0, 0, 0, 0]).await?;
+    ///     browser.write_all(connect).await?;
+    ///     let mut answer = [0; 11];
+    ///     browser.read_exact(&mut answer).await?;
+    ///     drop(browser);
+    ///     std::io::Result::Ok(answer)
+    /// };
+    /// let ((), answer) = tokio::join!(connection, client);
+    /// assert_eq!(&answer?[2..], b"CONNECTED");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stomp")]
+    pub fn serve_stomp_websocket<S>(
+        &self,
+        stream: S,
+        identity: crate::auth::Identity,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        net::serve_websocket(stream, identity, &self.shared)
     }
 
     fn addresses(&self, service: Service) -> Vec<SocketAddr> {

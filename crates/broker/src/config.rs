@@ -16,6 +16,10 @@ pub(crate) struct Config {
     pub(crate) stomp_default_user: Option<(String, String)>,
     #[cfg(feature = "stomp")]
     pub(crate) stomp_frame_size_max: usize,
+    #[cfg(feature = "stomp")]
+    pub(crate) websocket_listeners: Vec<SocketAddr>,
+    #[cfg(feature = "stomp")]
+    pub(crate) websocket: WebSocketConfig,
     pub(crate) memory_limit: usize,
     pub(crate) disk_free_limit: u64,
     pub(crate) handshake_timeout: Duration,
@@ -37,6 +41,29 @@ pub(crate) struct Config {
     pub(crate) vhosts: Vec<String>,
 }
 
+/// What clients of WebSockets meet.
+#[cfg(feature = "stomp")]
+#[derive(Clone, Debug)]
+pub(crate) struct WebSocketConfig {
+    pub(crate) path: String,
+    /// None for any.
+    pub(crate) origins: Option<Vec<String>>,
+    pub(crate) http_auth: bool,
+    pub(crate) binary: bool,
+}
+
+#[cfg(feature = "stomp")]
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            path: "/ws".to_owned(),
+            origins: None,
+            http_auth: false,
+            binary: false,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -47,6 +74,10 @@ impl Default for Config {
             stomp_default_user: Some(("guest".to_owned(), "guest".to_owned())),
             #[cfg(feature = "stomp")]
             stomp_frame_size_max: 4 * 1024 * 1024,
+            #[cfg(feature = "stomp")]
+            websocket_listeners: Vec::new(),
+            #[cfg(feature = "stomp")]
+            websocket: WebSocketConfig::default(),
             memory_limit: usize::MAX,
             disk_free_limit: 50_000_000,
             handshake_timeout: Duration::from_secs(10),
@@ -74,7 +105,9 @@ impl Config {
     pub(crate) fn listeners(&self) -> impl Iterator<Item = (Service, SocketAddr)> + '_ {
         let listeners = each(Service::Amqp, &self.amqp_listeners);
         #[cfg(feature = "stomp")]
-        let listeners = listeners.chain(each(Service::Stomp, &self.stomp_listeners));
+        let listeners = listeners
+            .chain(each(Service::Stomp, &self.stomp_listeners))
+            .chain(each(Service::WebSocket, &self.websocket_listeners));
         listeners
     }
 

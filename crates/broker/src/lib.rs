@@ -127,7 +127,8 @@
 //! - `journal`, off by default: durable definitions in a data directory (`Builder::data_dir`). Brings the embedded database
 //!   redb.
 //! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
-//!   and limits that AMQP clients meet.
+//!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
+//!   web server of its own hands over the WebSockets that it has agreed to: [`Broker::serve_stomp_websocket`].
 //!
 //! # What it is not
 //!

@@ -17,8 +17,10 @@ configuration file, and that before the default.
 
   --amqp        Port 0 takes a free one; in the environment, commas separate addresses.
                 Default: 127.0.0.1:5672 and, on machines with IPv6, [::1]:5672
-  --stomp       Default: the same with port 61613. Naming an address for one protocol
-                replaces the defaults of all: what is not named is not served.
+  --stomp, --stomp-ws
+                Defaults: the same with ports 61613 and 15674; the path is /ws. Naming an
+                address for one protocol replaces the defaults of all: what is not named is
+                not served.
   --memory      Beyond it, publishers have to wait. Shares are of the memory that the
                 machine or its container has. Default: 40%
   --disk-free-limit
@@ -75,6 +77,16 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     pub(crate) stomp: Vec<ListenAddress>,
+
+    /// Where to listen for STOMP or AMQP over WebSocket
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "LEVERET_STOMP_WS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) stomp_ws: Vec<ListenAddress>,
 
     /// Memory for messages: bytes, 512MiB, 2GB or 40%
     #[arg(
@@ -176,6 +188,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 9);
+        assert_eq!(options, 10);
     }
 }

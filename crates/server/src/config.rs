@@ -30,6 +30,9 @@ pub(crate) struct ConfigFile {
     /// Where to listen for STOMP; at least one address.
     #[serde(default, deserialize_with = "addresses")]
     pub(crate) stomp: Option<Vec<ListenAddress>>,
+    /// Where to listen for WebSockets; at least one address.
+    #[serde(default, deserialize_with = "addresses")]
+    pub(crate) stomp_ws: Option<Vec<ListenAddress>>,
     /// How much memory messages may take; a whole number of bytes, or a text as on the command line.
     pub(crate) memory: Option<MemorySize>,
     /// How much disk has to be free; a whole number of bytes, or a text as on the command line.
@@ -203,6 +206,7 @@ mod tests {
             loopback-users = []\n";
         let want = ConfigFile {
             stomp: None,
+            stomp_ws: None,
             amqp: Some(vec![
                 "127.0.0.1:5672".parse().unwrap(),
                 "[::1]:5672".parse().unwrap(),
@@ -309,6 +313,7 @@ mod tests {
         let ConfigFile {
             amqp,
             stomp,
+            stomp_ws,
             memory,
             disk_free_limit,
             consumer_timeout,
@@ -328,6 +333,7 @@ mod tests {
         assert_eq!(log_format, Some(LogFormat::default()));
         assert!(amqp.is_some_and(|addresses| addresses.len() == 2));
         assert!(stomp.is_some_and(|addresses| addresses.len() == 2));
+        assert!(stomp_ws.is_some_and(|addresses| addresses.len() == 2));
         assert!(data_dir.is_some());
         assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));
         assert_eq!((vhost.len(), user.len()), (1, 2));

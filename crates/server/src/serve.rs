@@ -81,6 +81,9 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     for address in addresses.stomp {
         builder = builder.stomp(address);
     }
+    for address in addresses.stomp_ws {
+        builder = builder.websocket(address);
+    }
     Ok(builder)
 }
 
@@ -114,6 +117,9 @@ fn announce(broker: &Broker, accounts: &AccountSettings) -> io::Result<()> {
     }
     for address in broker.stomp_addresses() {
         writeln!(stdout, "leveret: listening for STOMP on {address}")?;
+    }
+    for address in broker.websocket_addresses() {
+        writeln!(stdout, "leveret: listening for WebSockets on {address}")?;
     }
     writeln!(stdout, "leveret: {}", accounts.hint())?;
     stdout.flush()

@@ -21,6 +21,9 @@ const AMQP_PORT: u16 = 5672;
 /// RabbitMQ's port for STOMP, which has none of its own.
 const STOMP_PORT: u16 = 61613;
 
+/// RabbitMQ's port for STOMP over WebSocket.
+const STOMP_WS_PORT: u16 = 15674;
+
 /// How the server is to run.
 ///
 /// For each setting alone, the command line goes before the environment, that before the configuration file, and that
@@ -31,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) amqp: Option<Vec<ListenAddress>>,
     /// Where to listen for STOMP.
     pub(crate) stomp: Option<Vec<ListenAddress>>,
+    /// Where to listen for WebSockets.
+    pub(crate) stomp_ws: Option<Vec<ListenAddress>>,
     /// How much memory messages may take; `None` for the default.
     pub(crate) memory: Option<MemorySize>,
     /// How much disk has to be free; `None` for the default.
@@ -63,6 +68,7 @@ impl Settings {
             accounts: file.accounts(),
             amqp: given(args.amqp).or(file.amqp),
             stomp: given(args.stomp).or(file.stomp),
+            stomp_ws: given(args.stomp_ws).or(file.stomp_ws),
             memory: args.memory.or(file.memory),
             disk_free_limit: args.disk_free_limit.or(file.disk_free_limit),
             consumer_timeout: args
@@ -80,7 +86,8 @@ impl Settings {
     /// # Errors
     /// When a name has no address.
     pub(crate) fn addresses(&self) -> Result<Addresses, Error> {
-        if self.amqp.is_none() && self.stomp.is_none() {
+        let asked = [&self.amqp, &self.stomp, &self.stomp_ws];
+        if asked.iter().all(|addresses| addresses.is_none()) {
             return Ok(Addresses::default_ones(|probe| {
                 TcpListener::bind(probe).map(drop)
             }));
@@ -88,6 +95,7 @@ impl Settings {
         Ok(Addresses {
             amqp: resolve(self.amqp.as_deref())?,
             stomp: resolve(self.stomp.as_deref())?,
+            stomp_ws: resolve(self.stomp_ws.as_deref())?,
         })
     }
 
@@ -141,6 +149,7 @@ fn resolve(asked: Option<&[ListenAddress]>) -> Result<Vec<SocketAddr>, Error> {
 pub(crate) struct Addresses {
     pub(crate) amqp: Vec<SocketAddr>,
     pub(crate) stomp: Vec<SocketAddr>,
+    pub(crate) stomp_ws: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -162,6 +171,7 @@ impl Addresses {
         Self {
             amqp: loopback(AMQP_PORT),
             stomp: loopback(STOMP_PORT),
+            stomp_ws: loopback(STOMP_WS_PORT),
         }
     }
 }
@@ -237,6 +247,7 @@ mod tests {
         let want = Addresses {
             amqp: parse(["127.0.0.1:5672", "[::1]:5672"]),
             stomp: parse(["127.0.0.1:61613", "[::1]:61613"]),
+            stomp_ws: parse(["127.0.0.1:15674", "[::1]:15674"]),
         };
         assert_eq!(Addresses::default_ones(|_| Ok(())), want);
     }

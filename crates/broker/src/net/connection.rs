@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::ops::{Deref, DerefMut};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use leveret_queue_store::Time;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::auth::{Identity, LoginRefused};
 use crate::clock::Sleep;
@@ -38,13 +40,16 @@ const UNWRITTEN_MAX: usize = 1024 * 1024;
 /// declarations, which one or two commits let go.
 const HELD_MAX: usize = 256 * 1024;
 
+/// How long a connection that we have ended waits for the peer's end. It counts for no limit meanwhile, so not for long.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A client's socket with its session.
 ///
 /// Idle connections hold no buffers: reading and writing borrow the thread's, and only what could not be consumed or
 /// written is kept here.
 pub(super) struct Connection<S, P: Protocol> {
     stream: S,
-    session: P,
+    session: Hosted<P>,
     outbox: Arc<Outbox>,
     shared: Arc<Shared>,
     /// Read but not consumed: part of a frame, or input that must wait.
@@ -97,7 +102,10 @@ impl<S, P: Protocol> Connection<S, P> {
         );
         Some(Self {
             stream,
-            session,
+            session: Hosted {
+                session,
+                shared: Arc::clone(shared),
+            },
             outbox,
             shared: Arc::clone(shared),
             unread: BytesMut::new(),
@@ -112,13 +120,23 @@ impl<S, P: Protocol> Connection<S, P> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     pub(super) async fn run(mut self) {
-        if let Err(error) = poll_fn(|cx| self.poll(cx)).await {
-            tracing::debug!(%error, "connection lost");
+        match poll_fn(|cx| self.poll(cx)).await {
+            Ok(Ended::BySession) => {
+                let Self {
+                    mut stream,
+                    session,
+                    ..
+                } = self;
+                drop(session);
+                linger(&mut stream).await;
+            }
+            Ok(Ended::ByPeer) => {}
+            Err(error) => tracing::debug!(%error, "connection lost"),
         }
     }
 
     /// Does what there is to do, then waits. Ready when the connection has ended.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ended>> {
         let shared = Arc::clone(&self.shared);
         let _busy = shared.busy.during();
         let mut buffers = BUFFERS.take();
@@ -128,15 +146,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         result
     }
 
-    fn poll_turn(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<()>> {
+    fn poll_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut Buffers,
+    ) -> Poll<io::Result<Ended>> {
         for _ in 0..STEPS_PER_TURN {
             let step = self.poll_step(cx, buffers)?;
             if self.session.is_finished() && self.unwritten.is_empty() {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(Ended::BySession));
             }
             match step {
                 Poll::Ready(Step::Done) => {}
-                Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(())),
+                Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(Ended::ByPeer)),
                 Poll::Pending => {
                     self.outbox.release_memory();
                     return Poll::Pending;
@@ -343,11 +365,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     }
 }
 
-impl<S, P: Protocol> Drop for Connection<S, P> {
+/// A session that is told of its end.
+struct Hosted<P: Protocol> {
+    session: P,
+    shared: Arc<Shared>,
+}
+
+impl<P: Protocol> Deref for Hosted<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.session
+    }
+}
+
+impl<P: Protocol> DerefMut for Hosted<P> {
+    fn deref_mut(&mut self) -> &mut P {
+        &mut self.session
+    }
+}
+
+impl<P: Protocol> Drop for Hosted<P> {
     /// However the connection ended, also when its task is dropped with the runtime: nothing it held is lost.
     fn drop(&mut self) {
         self.session.handle_disconnect(self.shared.now());
     }
+}
+
+/// Ends our side of the connection, and waits for the peer to end its own. If the socket were closed while something that
+/// it sent is unread, the system would answer with a reset, and the peer might lose our last words.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let end = async {
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut thrown_away = [0; 1024];
+        while matches!(stream.read(&mut thrown_away).await, Ok(1..)) {}
+    };
+    // Whoever goes on for longer may lose them.
+    let _ = tokio::time::timeout(LINGER, end).await;
 }
 
 /// Ready when everything is written that may be.
@@ -373,6 +429,12 @@ fn poll_write_all<S: AsyncWrite>(
         }
     }
     Ok(Poll::Ready(()))
+}
+
+/// Who ended a connection.
+enum Ended {
+    BySession,
+    ByPeer,
 }
 
 /// What a step came to.

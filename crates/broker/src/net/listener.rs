@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+#[cfg(feature = "stomp")]
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::connection::Connection;
 use super::service::Service;
+#[cfg(feature = "stomp")]
+use crate::auth::Identity;
 use crate::connection::Endpoints;
 use crate::session;
 use crate::shared::Shared;
@@ -132,6 +136,42 @@ fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, share
             {
                 tokio::spawn(connection.run());
             }
+        }
+        #[cfg(feature = "stomp")]
+        Service::WebSocket => {
+            if let Some(connection) = Connection::new(
+                stream,
+                endpoints,
+                shared,
+                session::websocket::WebSocket::new,
+            ) {
+                tokio::spawn(connection.run());
+            }
+        }
+    }
+}
+
+/// Serves STOMP on a WebSocket that the embedding program has agreed to.
+#[cfg(feature = "stomp")]
+pub(crate) fn serve_websocket<S>(
+    stream: S,
+    identity: Identity,
+    shared: &Arc<Shared>,
+) -> impl Future<Output = ()> + Send + use<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Connection::new(
+        stream,
+        None,
+        shared,
+        |shared, registration, outbox, _, now| {
+            session::websocket::WebSocket::opened(shared, registration, outbox, now, identity)
+        },
+    );
+    async move {
+        if let Some(connection) = connection {
+            connection.run().await;
         }
     }
 }

@@ -7,6 +7,8 @@ mod service;
 mod timer;
 
 pub(crate) use disk::{measure_disk, run_disk_gauge};
+#[cfg(feature = "stomp")]
+pub(crate) use listener::serve_websocket;
 pub(crate) use listener::{Listener, bind};
 pub(crate) use service::Service;
 pub(crate) use timer::run_timers;

@@ -6,4 +6,6 @@ pub(crate) enum Service {
     Amqp,
     #[cfg(feature = "stomp")]
     Stomp,
+    #[cfg(feature = "stomp")]
+    WebSocket,
 }

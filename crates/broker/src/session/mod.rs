@@ -7,6 +7,8 @@ mod output;
 #[cfg(feature = "stomp")]
 pub(crate) mod stomp;
 mod unacked;
+#[cfg(feature = "stomp")]
+pub(crate) mod websocket;
 
 use std::fmt;
 
@@ -32,6 +34,14 @@ pub(crate) trait Protocol: fmt::Debug {
 
     /// Nothing is to be read or delivered any more.
     fn is_finished(&self) -> bool;
+
+    /// The client has logged in and opened a virtual host.
+    #[cfg(feature = "stomp")]
+    fn is_open(&self) -> bool;
+
+    /// It ended because what the client sent was not of this protocol.
+    #[cfg(feature = "stomp")]
+    fn had_broken_input(&self) -> bool;
 
     /// A login to be checked; the answer goes to [`Protocol::handle_login`].
     fn take_login(&mut self) -> Option<Login>;

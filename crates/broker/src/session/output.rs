@@ -25,6 +25,9 @@ pub(crate) struct Output {
     /// In their order, each with the number of bytes that come before it, counted as `written` is, and with a higher
     /// ticket than the one before.
     barriers: VecDeque<(u64, Ticket)>,
+    /// The message that is being put out, if what is put out are messages.
+    #[cfg(feature = "stomp")]
+    message: Option<Message>,
 }
 
 /// How many pieces one vectored write names at most; the kernel takes 1024.
@@ -40,6 +43,42 @@ impl Output {
     pub(crate) fn push_large(&mut self, bytes: Bytes) {
         self.large_len += bytes.len();
         self.large.push((self.bytes.len(), bytes));
+    }
+
+    /// Begins a WebSocket message, whose payload is what is put out until [`Output::end_message`]. At a barrier it ends and
+    /// another begins, so that what is taken back is whole messages.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn begin_message(&mut self, opcode: u8) {
+        debug_assert!(self.message.is_none(), "messages do not nest");
+        self.message = Some(Message {
+            opcode,
+            at: self.bytes.len(),
+            large: self.large.len(),
+            large_len: self.large_len,
+        });
+        self.bytes.extend_from_slice(&[0; HEADER_ROOM]);
+    }
+
+    /// Completes a message, or takes it back if there is nothing in it.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn end_message(&mut self) {
+        let Some(start) = self.message.take() else {
+            return;
+        };
+        let payload_start = start.at + HEADER_ROOM;
+        let payload_len = self.bytes.len() - payload_start + (self.large_len - start.large_len);
+        if payload_len == 0 {
+            self.bytes.truncate(start.at);
+            return;
+        }
+        let mut header = MessageHeader::new(start.opcode);
+        let header = header.encode(payload_len);
+        // Mostly the header has the size that was left for it, and nothing moves.
+        self.bytes
+            .splice(start.at..payload_start, header.iter().copied());
+        for (at, _) in &mut self.large[start.large..] {
+            *at = *at + header.len() - HEADER_ROOM;
+        }
     }
 
     /// How much is waiting to be written.
@@ -58,11 +97,19 @@ impl Output {
         if ticket <= last {
             return;
         }
+        #[cfg(feature = "stomp")]
+        let opcode = self.message.as_ref().map(|message| message.opcode);
+        #[cfg(feature = "stomp")]
+        self.end_message();
         let at = self.end();
         match self.barriers.back_mut() {
             // Nothing stands between the two.
             Some((last_at, last)) if *last_at == at => *last = ticket,
             _ => self.barriers.push_back((at, ticket)),
+        }
+        #[cfg(feature = "stomp")]
+        if let Some(opcode) = opcode {
+            self.begin_message(opcode);
         }
     }
 
@@ -206,6 +253,54 @@ impl Output {
     }
 }
 
+/// How much is left for the header of a message: that of one with 126 to 65,535 bytes, as most are.
+#[cfg(feature = "stomp")]
+const HEADER_ROOM: usize = 4;
+
+/// A WebSocket message that is being put out.
+#[cfg(feature = "stomp")]
+#[derive(Debug)]
+struct Message {
+    opcode: u8,
+    /// Where its header will be.
+    at: usize,
+    /// What was there before it.
+    large: usize,
+    large_len: usize,
+}
+
+/// The bytes before the payload of an unmasked message in one frame (RFC 6455, section 5.2).
+#[cfg(feature = "stomp")]
+struct MessageHeader {
+    bytes: [u8; 10],
+}
+
+#[cfg(feature = "stomp")]
+impl MessageHeader {
+    fn new(opcode: u8) -> Self {
+        const FINAL: u8 = 0x80;
+        let mut bytes = [0; 10];
+        bytes[0] = FINAL | opcode;
+        Self { bytes }
+    }
+
+    /// The length is written in as few bytes as it takes.
+    fn encode(&mut self, payload_len: usize) -> &[u8] {
+        if let Ok(len @ ..=125) = u8::try_from(payload_len) {
+            self.bytes[1] = len;
+            return &self.bytes[..2];
+        }
+        if let Ok(len) = u16::try_from(payload_len) {
+            self.bytes[1] = 126;
+            self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
+            return &self.bytes[..4];
+        }
+        self.bytes[1] = 127;
+        self.bytes[2..].copy_from_slice(&(payload_len as u64).to_be_bytes());
+        &self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +433,59 @@ mod tests {
         assert_eq!(output.writable(), 0, "both have to be committed");
         output.release(Ticket(4));
         assert_eq!(output.writable(), 1);
+    }
+
+    #[test]
+    #[cfg(feature = "stomp")]
+    fn messages_have_the_shortest_header_and_large_pieces_stay_in_place() {
+        for (small, large, header) in [
+            (0, 0, &[0x81, 1][..]),
+            (124, 0, &[0x81, 125]),
+            (125, 0, &[0x81, 126, 0, 126]),
+            (65_534, 0, &[0x81, 126, 255, 255]),
+            (65_535, 0, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (10, 65_525, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (10, 20, &[0x81, 31]),
+        ] {
+            let (mut output, before) = mixed();
+            output.begin_message(1);
+            output.buffer().extend(std::iter::repeat_n(b's', small));
+            output.push_large(Bytes::from(vec![b'l'; large]));
+            output.buffer().push(b'e');
+            output.end_message();
+            let written = collect(&output);
+            assert_eq!(&written[..before.len()], before);
+            let message = &written[before.len()..];
+            assert_eq!(&message[..header.len()], header);
+            let payload = [vec![b's'; small], vec![b'l'; large], vec![b'e']].concat();
+            assert_eq!(message[header.len()..], payload);
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "stomp")]
+    fn a_message_without_payload_is_none() {
+        let mut output = Output::default();
+        output.begin_message(2);
+        output.end_message();
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    #[cfg(feature = "stomp")]
+    fn a_barrier_divides_a_message() {
+        let mut output = Output::default();
+        output.begin_message(2);
+        output.buffer().extend_from_slice(b"ab");
+        output.hold_until(Ticket(1));
+        output.buffer().extend_from_slice(b"cde");
+        output.end_message();
+        assert_eq!(collect(&output), [0x82, 2, b'a', b'b']);
+        output.drop_held();
+        output.begin_message(2);
+        output.buffer().push(b'f');
+        output.end_message();
+        assert_eq!(collect(&output), [0x82, 2, b'a', b'b', 0x82, 1, b'f']);
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod greeting;
 mod heard;
 #[cfg(feature = "stomp")]
 mod stomp;
+#[cfg(feature = "stomp")]
+pub(crate) mod websocket;
 mod wire;
 
 use std::time::Duration;
@@ -38,7 +40,9 @@ pub(crate) async fn broker() -> Broker {
 pub(crate) async fn start(builder: Builder) -> Broker {
     let builder = builder.amqp(([127, 0, 0, 1], 0));
     #[cfg(feature = "stomp")]
-    let builder = builder.stomp(([127, 0, 0, 1], 0));
+    let builder = builder
+        .stomp(([127, 0, 0, 1], 0))
+        .websocket(([127, 0, 0, 1], 0));
     builder
         .start()
         .await

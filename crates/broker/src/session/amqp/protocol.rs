@@ -3,6 +3,8 @@
 use bytes::BytesMut;
 use leveret_queue_store::Time;
 
+#[cfg(feature = "stomp")]
+use super::Phase;
 use super::Session;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
@@ -19,6 +21,17 @@ impl Protocol for Session {
 
     fn is_finished(&self) -> bool {
         self.is_finished()
+    }
+
+    #[cfg(feature = "stomp")]
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    /// AMQP tells of such things itself, in connection.close.
+    #[cfg(feature = "stomp")]
+    fn had_broken_input(&self) -> bool {
+        false
     }
 
     fn take_login(&mut self) -> Option<Login> {

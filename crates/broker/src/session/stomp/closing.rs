@@ -30,20 +30,23 @@ impl Session {
         headers: &[(&str, &str)],
         out: &mut Output,
     ) {
-        let mut frame = self.encoder.begin(out.buffer(), Command::Error);
-        frame.header("message", problem.title());
-        frame.header("content-type", "text/plain");
-        frame.header("version", Version::SUPPORTED);
-        for (name, value) in headers {
-            frame.header(name, value);
-        }
-        frame.finish(problem.detail().as_bytes());
+        let usual = [
+            ("message", problem.title()),
+            ("content-type", "text/plain"),
+            ("version", Version::SUPPORTED),
+        ];
+        let headers = [&usual, headers].concat();
+        let body = problem.detail().as_bytes();
+        self.writer.frame(out, Command::Error, &headers, body);
     }
 
     /// DISCONNECT: what the client held is back in its queues before the receipt tells so.
     pub(super) fn disconnect(&mut self, now: Time, frame: &Frame, out: &mut Output) {
         self.release_everything(now, out);
-        if let Some(receipt) = frame.header("receipt") {
+        // On a WebSocket RabbitMQ answers with the end of the WebSocket alone.
+        if let Some(receipt) = frame.header("receipt")
+            && !self.writer.is_websocket()
+        {
             self.write_receipt(receipt, out);
         }
         self.phase = Phase::Closed;

@@ -4,7 +4,7 @@ use leveret_queue_store::Time;
 use leveret_stomp_codec::{Command, Frame, HeartBeat, Limits, Version};
 
 use super::problem::Problem;
-use super::{Core, Phase, Session};
+use super::{Core, Phase, Session, User};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::session::Output;
@@ -28,7 +28,13 @@ const DEFAULT_VHOST: &str = "/";
 
 impl Session {
     /// CONNECT or STOMP; the login is to be checked next.
-    pub(super) fn connect(&mut self, deadline: Time, frame: &Frame) -> Result<(), Problem> {
+    pub(super) fn connect(
+        &mut self,
+        now: Time,
+        deadline: Time,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(), Problem> {
         let Some(version) = Version::negotiate(frame.header("accept-version")) else {
             return Err(Problem::fatal(
                 "Version mismatch",
@@ -39,23 +45,39 @@ impl Session {
             Some(text) => text.parse().map_err(|_| Problem::processing())?,
             None => HeartBeat::default(),
         };
+        let mut connecting = Connecting {
+            deadline,
+            asked: None,
+            username: Box::default(),
+            vhost: frame.header("host").unwrap_or(DEFAULT_VHOST).into(),
+            version,
+            heart_beat,
+        };
+        if let Some(User::Known(identity)) = &self.core.user {
+            let identity = identity.clone();
+            self.finish_connecting(now, &connecting, Ok(identity), out);
+            return Ok(());
+        }
         let (username, passcode) = self.credentials(frame);
         let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
         let mut login = Login::new(username.to_owned(), passcode.into(), MECHANISM, peer);
         login.account = self.core.shared.account(username);
-        self.phase = Phase::Login(Box::new(Connecting {
-            deadline,
-            asked: Some(login),
-            username: username.into(),
-            vhost: frame.header("host").unwrap_or(DEFAULT_VHOST).into(),
-            version,
-            heart_beat,
-        }));
+        connecting.username = username.into();
+        connecting.asked = Some(login);
+        self.phase = Phase::Login(Box::new(connecting));
         Ok(())
     }
 
     /// Who says nothing of himself is the default user, as in RabbitMQ. Who gives a name gives the passcode too.
-    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
+    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a [u8]) {
+        if let Some(User::Claimed(claimed)) = &self.core.user {
+            return (&claimed.username, &claimed.password);
+        }
+        let (username, passcode) = self.credentials_of_frame(frame);
+        (username, passcode.as_bytes())
+    }
+
+    fn credentials_of_frame<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
         let default = &self.core.shared.config.stomp_default_user;
         match (frame.header("login"), default) {
             (None, Some((name, passcode))) => (name, frame.header("passcode").unwrap_or(passcode)),
@@ -96,10 +118,10 @@ impl Session {
             "session opened",
         );
         self.core.identity = Some(identity);
-        self.start(now, connecting, out);
+        self.open(now, connecting, out);
     }
 
-    fn start(&mut self, now: Time, connecting: &Connecting, out: &mut Output) {
+    fn open(&mut self, now: Time, connecting: &Connecting, out: &mut Output) {
         let config = &self.core.shared.config;
         let answer = connecting.heart_beat.answer();
         self.decoder.set_version(connecting.version);
@@ -108,20 +130,21 @@ impl Session {
             frame_size_max: config.stomp_frame_size_max,
             ..Limits::default()
         });
-        self.encoder.set_version(connecting.version);
+        self.writer.set_version(connecting.version);
         self.core.name = self.core.shared.services.names.name("session-").into();
         self.core.heart_beat = answer;
         self.core.sent_at = now;
         self.core.received_at = now;
-        let mut frame = self.encoder.begin(out.buffer(), Command::Connected);
-        frame.header(
-            "server",
-            &format!("{}/{}", config.product(), config.version()),
-        );
-        frame.header("session", &self.core.name);
-        frame.header("heart-beat", &answer.to_string());
-        frame.header("version", connecting.version.as_str());
-        frame.finish(b"");
+        let headers = [
+            (
+                "server",
+                &*format!("{}/{}", config.product(), config.version()),
+            ),
+            ("session", &*self.core.name),
+            ("heart-beat", &*answer.to_string()),
+            ("version", connecting.version.as_str()),
+        ];
+        self.writer.frame(out, Command::Connected, &headers, b"");
         self.phase = Phase::Running;
     }
 

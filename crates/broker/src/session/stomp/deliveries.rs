@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use leveret_amqp_codec::RawProperties;
 use leveret_queue_store::{Delivery, Time};
-use leveret_stomp_codec::{Command, Version};
+use leveret_stomp_codec::Version;
 
 use super::Session;
 use super::destination::write_published_to;
@@ -78,42 +78,36 @@ impl Session {
             .filter(|body| body.len() >= WRITE_IN_PLACE_MIN);
 
         let mut text = std::mem::take(&mut self.text);
-        let mut frame = self.encoder.begin(out.buffer(), Command::Message);
-        if let Some(id) = subscription.id() {
-            frame.header("subscription", id);
-        }
-        text.clear();
-        write_published_to(&mut text, message.exchange(), message.routing_key());
-        frame.header("destination", &text);
-        text.clear();
-        let _ = write!(text, "{number}");
-        let id = [
-            &*subscription.tag,
-            ID_SEPARATOR,
-            &*self.core.name,
-            ID_SEPARATOR,
-            &*text,
-        ];
-        frame.header_of_pieces("message-id", &id);
-        let redelivered = if delivery.redelivered {
-            "true"
-        } else {
-            "false"
-        };
-        frame.header("redelivered", redelivered);
         // STOMP 1.2, MESSAGE: only what has to be acknowledged says by which id.
-        if self.encoder.version() >= Version::V1_2 && subscription.ack != AckMode::Auto {
-            frame.header_of_pieces("ack", &id);
-        }
-        write_properties(&mut frame, properties, &mut text);
-        match large {
-            None => frame.finish(message.body()),
-            Some(body) => {
-                frame.finish_head(body.len());
-                out.push_large(body.clone());
-                out.buffer().extend_from_slice(self.encoder.frame_end());
+        let names_ack = self.writer.version() >= Version::V1_2 && subscription.ack != AckMode::Auto;
+        self.writer.delivery(out, message.body(), large, |frame| {
+            if let Some(id) = subscription.id() {
+                frame.header("subscription", id);
             }
-        }
+            text.clear();
+            write_published_to(&mut text, message.exchange(), message.routing_key());
+            frame.header("destination", &text);
+            text.clear();
+            let _ = write!(text, "{number}");
+            let id = [
+                &*subscription.tag,
+                ID_SEPARATOR,
+                &*self.core.name,
+                ID_SEPARATOR,
+                &*text,
+            ];
+            frame.header_of_pieces("message-id", &id);
+            let redelivered = if delivery.redelivered {
+                "true"
+            } else {
+                "false"
+            };
+            frame.header("redelivered", redelivered);
+            if names_ack {
+                frame.header_of_pieces("ack", &id);
+            }
+            write_properties(frame, properties, &mut text);
+        });
         self.text = text;
     }
 

@@ -1,7 +1,6 @@
 //! Heart-beats both ways (behaviour reference, section 20.2).
 
 use leveret_queue_store::Time;
-use leveret_stomp_codec::HEART_BEAT;
 
 use super::{Core, Phase, Session};
 use crate::session::Output;
@@ -15,7 +14,7 @@ impl Session {
             return;
         }
         if self.core.send_at().is_some_and(|at| at <= now) {
-            out.buffer().extend_from_slice(HEART_BEAT);
+            self.writer.heart_beat(out);
             self.core.sent_at = now;
         }
         self.publisher.rest();

@@ -26,15 +26,15 @@ mod settle;
 mod subscribe;
 mod subscriptions;
 mod transactions;
+mod writer;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
 use leveret_queue_store::Time;
-use leveret_stomp_codec::{
-    Command, DecodeError, Decoder, Encoder, Escaping, Frame, HeartBeat, Limits,
-};
+use leveret_stomp_codec::{Command, DecodeError, Decoder, Escaping, Frame, HeartBeat, Limits};
 
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
@@ -52,6 +52,8 @@ use publisher::Publisher;
 use queue::KnownQueues;
 use subscriptions::Subscriptions;
 use transactions::Transactions;
+pub(crate) use writer::Transport;
+use writer::Writer;
 
 /// From this size on a frame of which not everything has arrived is gathered here, so that it is copied once. What is
 /// shorter is cheap to hand in again.
@@ -63,7 +65,7 @@ pub(crate) struct Session {
     core: Core,
     phase: Phase,
     decoder: Decoder,
-    encoder: Encoder,
+    writer: Writer,
     /// The beginning of a large frame.
     gathered: BytesMut,
     /// Counts it against the memory limit.
@@ -76,6 +78,8 @@ pub(crate) struct Session {
     prefetch: u16,
     /// Taken from the outbox and not sent yet.
     inbox: VecDeque<Outgoing>,
+    /// It ended because what came was not STOMP.
+    input_was_broken: bool,
     /// Where values of headers are put together. Empty between calls, and short.
     text: String,
 }
@@ -87,6 +91,8 @@ struct Core {
     endpoints: Option<Endpoints>,
     registration: Registration,
     outbox: Arc<Outbox>,
+    /// Who it is, whatever CONNECT says.
+    user: Option<User>,
     identity: Option<Identity>,
     /// Nobody until a virtual host is open.
     caller: Caller,
@@ -106,6 +112,42 @@ struct Core {
     sent_at: Time,
 }
 
+/// What a session is made of.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) registration: Registration,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) endpoints: Option<Endpoints>,
+    pub(crate) now: Time,
+    pub(crate) transport: Transport,
+    /// Who the client is, where that is known before it says so.
+    pub(crate) user: Option<User>,
+}
+
+/// What is known of a client before its CONNECT, whose login then does not count.
+#[derive(Debug)]
+pub(crate) enum User {
+    /// It has proved who it is.
+    Known(Identity),
+    /// It has shown these to the web server.
+    Claimed(Credentials),
+}
+
+/// A name and a password.
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: Vec<u8>,
+}
+
+impl fmt::Debug for Credentials {
+    /// The password is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 enum Phase {
     Connect {
@@ -122,6 +164,7 @@ enum Phase {
 }
 
 impl Session {
+    /// A session on a socket of its own.
     pub(crate) fn new(
         shared: Arc<Shared>,
         registration: Registration,
@@ -129,12 +172,33 @@ impl Session {
         endpoints: Option<Endpoints>,
         now: Time,
     ) -> Self {
+        Self::start(Start {
+            shared,
+            registration,
+            outbox,
+            endpoints,
+            now,
+            transport: Transport::Stream,
+            user: None,
+        })
+    }
+
+    /// A session that may travel in messages, and may know its user already.
+    pub(crate) fn start(start: Start) -> Self {
+        let Start {
+            shared,
+            registration,
+            outbox,
+            endpoints,
+            now,
+            transport,
+            user,
+        } = start;
         let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
         let caller = Caller::nobody(registration.id());
         Self {
-            // RabbitMQ escapes in every version, so that one client's header reaches another of another version.
             decoder: Decoder::new(Limits::BEFORE_LOGIN).with_escaping(Escaping::RabbitMq),
-            encoder: Encoder::new().with_escaping(Escaping::RabbitMq),
+            writer: Writer::new(transport),
             gathered: BytesMut::new(),
             held: Held::new(&shared.services),
             core: Core {
@@ -142,6 +206,7 @@ impl Session {
                 endpoints,
                 registration,
                 outbox,
+                user,
                 identity: None,
                 caller,
                 vhost: None,
@@ -161,6 +226,7 @@ impl Session {
             known_queues: KnownQueues::default(),
             prefetch: 0,
             inbox: VecDeque::new(),
+            input_was_broken: false,
             text: String::new(),
         }
     }
@@ -185,6 +251,7 @@ impl Session {
                     }
                 }
                 Err(error) => {
+                    self.input_was_broken |= error.is_fatal();
                     let problem = self.undecodable(error);
                     self.fail(now, &problem, out);
                 }
@@ -206,7 +273,7 @@ impl Session {
         match (&self.phase, frame.command) {
             (Phase::Connect { deadline }, Command::Connect | Command::Stomp) => {
                 let deadline = *deadline;
-                return self.connect(deadline, frame);
+                return self.connect(now, deadline, frame, out);
             }
             (Phase::Connect { .. }, _) => return Err(not_connected()),
             _ => {}
@@ -256,14 +323,13 @@ impl Session {
     /// Hands over what the batch has gathered, so that what follows sees it: publishes first, then their receipts, then
     /// acknowledgements.
     fn flush(&mut self, now: Time, out: &mut Output) {
-        self.publisher.flush(now, &self.encoder, out.buffer());
+        self.publisher.flush(now, &self.writer, out);
         self.subscriptions.flush_acks(now);
     }
 
     fn write_receipt(&self, receipt: &str, out: &mut Output) {
-        let mut frame = self.encoder.begin(out.buffer(), Command::Receipt);
-        frame.header("receipt-id", receipt);
-        frame.finish(b"");
+        let headers = [("receipt-id", receipt)];
+        self.writer.frame(out, Command::Receipt, &headers, b"");
     }
 
     /// The virtual host, which is open whenever frames other than CONNECT are handled.
@@ -294,6 +360,14 @@ impl Protocol for Session {
 
     fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    fn had_broken_input(&self) -> bool {
+        self.input_was_broken
     }
 
     fn take_login(&mut self) -> Option<Login> {

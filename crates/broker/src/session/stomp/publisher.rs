@@ -1,8 +1,10 @@
 //! The sending side of a session: batches for the queues, and the receipts that follow them.
 
 use leveret_queue_store::Time;
-use leveret_stomp_codec::{Command, Encoder, Version};
+use leveret_stomp_codec::{Command, Version};
 
+use super::writer::Writer;
+use crate::session::Output;
 use crate::vhost::{PublishBatch, RouteCache};
 
 /// See the module.
@@ -28,6 +30,9 @@ struct Receipt {
 /// What a message carries whose sender does not want to know what becomes of it.
 const NO_TICKET: u32 = u32::MAX;
 
+/// What the sender of a refused message is told.
+const REFUSAL: &[u8] = b"A queue is full and refuses new messages.\n";
+
 impl Publisher {
     /// Promises a receipt for the message that is about to join the batch, where one is asked for. The ticket tells of
     /// its refusal.
@@ -47,7 +52,7 @@ impl Publisher {
     ///
     /// A message that a full queue refused gets no receipt but an ERROR that names it, and the session goes on. RabbitMQ
     /// drops the connection without a word there.
-    pub(super) fn flush(&mut self, now: Time, encoder: &Encoder, out: &mut Vec<u8>) {
+    pub(super) fn flush(&mut self, now: Time, writer: &Writer, out: &mut Output) {
         if !self.batch.is_empty() {
             self.batch.flush(now, &mut self.refused);
         }
@@ -57,13 +62,19 @@ impl Publisher {
             }
         }
         for receipt in self.receipts.drain(..) {
+            // STOMP 1.2, ERROR: it should say which frame it is about.
+            let id = ("receipt-id", &*receipt.id);
             if receipt.refused {
-                write_refusal(encoder, out, &receipt.id);
-                continue;
+                let headers = [
+                    ("message", "Message refused"),
+                    ("content-type", "text/plain"),
+                    ("version", Version::SUPPORTED),
+                    id,
+                ];
+                writer.frame(out, Command::Error, &headers, REFUSAL);
+            } else {
+                writer.frame(out, Command::Receipt, &[id], b"");
             }
-            let mut frame = encoder.begin(out, Command::Receipt);
-            frame.header("receipt-id", &receipt.id);
-            frame.finish(b"");
         }
     }
 
@@ -73,14 +84,4 @@ impl Publisher {
             *self = Self::default();
         }
     }
-}
-
-fn write_refusal(encoder: &Encoder, out: &mut Vec<u8>, receipt: &str) {
-    let mut frame = encoder.begin(out, Command::Error);
-    frame.header("message", "Message refused");
-    frame.header("content-type", "text/plain");
-    frame.header("version", Version::SUPPORTED);
-    // STOMP 1.2, ERROR: it should say which frame it is about.
-    frame.header("receipt-id", receipt);
-    frame.finish(b"A queue is full and refuses new messages.\n");
 }

@@ -61,7 +61,7 @@ impl Session {
     fn read_settle(&self, frame: &Frame) -> Result<Settle, Problem> {
         let command = frame.command;
         // STOMP 1.2, ACK: the id is that of the MESSAGE's ack header. Before, it was the message's own.
-        let header = if self.encoder.version() >= Version::V1_2 {
+        let header = if self.writer.version() >= Version::V1_2 {
             "id"
         } else {
             "message-id"

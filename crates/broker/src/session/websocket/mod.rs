@@ -1,0 +1,319 @@
+//! A WebSocket with a STOMP or AMQP session in it (RFC 6455; behaviour reference, section 21).
+//!
+//! ```text
+//!              request agreed to          session ended
+//!  ──────► Upgrade ───────────────► Open ────────────────► Closing ── close, or time ──► Closed
+//!             │ refused               │ the client closes, or makes no sense               ▲
+//!             └───────────────────────┴────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The messages of a client are one stream of bytes: where they begin and end means nothing. The other way, each STOMP
+//! frame is a message.
+
+mod inner;
+mod lent;
+mod open;
+mod upgrade;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+
+use crate::auth::{Identity, Login, LoginRefused};
+use crate::connection::{Endpoints, Registration};
+use crate::error::Refusal;
+use crate::outbox::Outbox;
+use crate::session::stomp::{Transport, User};
+use crate::session::{Output, Protocol, amqp, stomp};
+use crate::shared::Shared;
+use inner::Inner;
+use open::{Heard, Open};
+use upgrade::{Speaks, Upgrade};
+
+/// How long a client has to answer our close frame before the socket is closed. It has nothing to do but that.
+const CLOSE_TIMEOUT_MS: u64 = 5000;
+
+/// One WebSocket. See the module for its phases.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Upgrade(Box<Waiting>),
+    Open(Box<Open>),
+    /// We sent a close frame.
+    Closing {
+        socket: Box<Open>,
+        until: Time,
+    },
+    Closed,
+}
+
+/// What a session will be made of once the request is there.
+#[derive(Debug)]
+struct Waiting {
+    deadline: Time,
+    shared: Arc<Shared>,
+    registration: Registration,
+    outbox: Arc<Outbox>,
+    endpoints: Option<Endpoints>,
+}
+
+impl WebSocket {
+    /// A connection whose client has yet to ask for a WebSocket.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        registration: Registration,
+        outbox: Arc<Outbox>,
+        endpoints: Option<Endpoints>,
+        now: Time,
+    ) -> Self {
+        Self {
+            phase: Phase::Upgrade(Box::new(Waiting {
+                deadline: now.saturating_add(shared.config.handshake_timeout_ms()),
+                shared,
+                registration,
+                outbox,
+                endpoints,
+            })),
+        }
+    }
+
+    /// A WebSocket that somebody else has agreed to, and whose client is known.
+    pub(crate) fn opened(
+        shared: Arc<Shared>,
+        registration: Registration,
+        outbox: Arc<Outbox>,
+        now: Time,
+        identity: Identity,
+    ) -> Self {
+        let waiting = Waiting {
+            deadline: now,
+            shared,
+            registration,
+            outbox,
+            endpoints: None,
+        };
+        let user = Some(User::Known(identity));
+        Self {
+            phase: Phase::Open(waiting.open(now, Speaks::Stomp, user)),
+        }
+    }
+
+    /// The HTTP request, as soon as all of it is there.
+    fn handle_request(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+        let Phase::Upgrade(waiting) = &self.phase else {
+            return;
+        };
+        match upgrade::upgrade(input, &waiting.shared.config.websocket) {
+            Upgrade::Incomplete => {}
+            Upgrade::Refused(response) => {
+                out.buffer().extend_from_slice(&response);
+                self.finish(now);
+            }
+            Upgrade::Accepted(accepted) => {
+                let _ = input.split_to(accepted.size);
+                out.buffer().extend_from_slice(&accepted.response);
+                if let Phase::Upgrade(waiting) = std::mem::replace(&mut self.phase, Phase::Closed) {
+                    let user = accepted.credentials.map(User::Claimed);
+                    self.phase = Phase::Open(waiting.open(now, accepted.speaks, user));
+                }
+            }
+        }
+    }
+
+    /// Does something with the session, and what follows from that.
+    fn with_session(
+        &mut self,
+        now: Time,
+        out: &mut Output,
+        work: impl FnOnce(&mut dyn Protocol, &mut Output),
+    ) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.with_session(now, out, work);
+        }
+        self.close_if_ended(now, out);
+    }
+
+    /// The session has nothing more to say: say so.
+    fn close_if_ended(&mut self, now: Time, out: &mut Output) {
+        let Phase::Open(open) = &mut self.phase else {
+            return;
+        };
+        if !open.is_finished() {
+            return;
+        }
+        open.close(now, out);
+        if let Phase::Open(socket) = std::mem::replace(&mut self.phase, Phase::Closed) {
+            let until = now.saturating_add(CLOSE_TIMEOUT_MS);
+            self.phase = Phase::Closing { socket, until };
+        }
+    }
+
+    /// Nothing is left to be said or heard.
+    fn finish(&mut self, now: Time) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Open(mut open) => open.handle_disconnect(now),
+            Phase::Upgrade(waiting) => drop(waiting.outbox.close()),
+            Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+}
+
+impl Waiting {
+    fn open(self, now: Time, speaks: Speaks, user: Option<User>) -> Box<Open> {
+        let Self {
+            shared,
+            registration,
+            outbox,
+            endpoints,
+            ..
+        } = self;
+        let frame_size_max = shared.config.stomp_frame_size_max;
+        let binary = shared.config.websocket.binary;
+        let inner = match speaks {
+            Speaks::Stomp => Inner::Stomp(Box::new(stomp::Session::start(stomp::Start {
+                shared,
+                registration,
+                outbox,
+                endpoints,
+                now,
+                transport: Transport::WebSocket { binary },
+                user,
+            }))),
+            Speaks::Amqp => Inner::Amqp(Box::new(amqp::Session::new(
+                shared,
+                registration,
+                outbox,
+                endpoints,
+                now,
+            ))),
+        };
+        Box::new(Open::new(inner, frame_size_max))
+    }
+}
+
+impl Protocol for WebSocket {
+    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+        self.handle_request(now, input, out);
+        match &mut self.phase {
+            Phase::Open(open) => match open.handle_input(now, input, out) {
+                Heard::Messages => {}
+                Heard::Close | Heard::Nonsense => self.finish(now),
+            },
+            Phase::Closing { socket, .. } => {
+                if !socket.await_close(input, out) {
+                    self.finish(now);
+                }
+            }
+            Phase::Upgrade(_) => {}
+            Phase::Closed => input.clear(),
+        }
+        self.close_if_ended(now, out);
+    }
+
+    fn takes_input(&self) -> bool {
+        match &self.phase {
+            Phase::Upgrade(_) | Phase::Closing { .. } => true,
+            Phase::Open(open) => open.takes_input(),
+            Phase::Closed => false,
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.session().is_open())
+    }
+
+    /// The close frame has told so.
+    fn had_broken_input(&self) -> bool {
+        false
+    }
+
+    fn take_login(&mut self) -> Option<Login> {
+        match &mut self.phase {
+            Phase::Open(open) => open.session_mut().take_login(),
+            _ => None,
+        }
+    }
+
+    fn handle_login(
+        &mut self,
+        now: Time,
+        result: Result<Identity, LoginRefused>,
+        out: &mut Output,
+    ) {
+        self.with_session(now, out, |session, out| {
+            session.handle_login(now, result, out);
+        });
+    }
+
+    fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {
+        if let Phase::Upgrade(waiting) = &self.phase {
+            // Nothing is delivered yet: only the broker's end can be there.
+            let mut items = VecDeque::new();
+            waiting.outbox.take(&mut items);
+            if !items.is_empty() {
+                self.finish(now);
+            }
+            return false;
+        }
+        let mut has_more = false;
+        self.with_session(now, out, |session, out| {
+            has_more = session.handle_outbox(now, enough, out);
+        });
+        has_more
+    }
+
+    fn has_deliveries(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.session().has_deliveries())
+    }
+
+    fn handle_written(&mut self, now: Time) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.session_mut().handle_written(now);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Upgrade(waiting) => Some(waiting.deadline),
+            Phase::Open(open) => open.session().next_timeout(),
+            Phase::Closing { until, .. } => Some(*until),
+            Phase::Closed => None,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Output) {
+        if self.next_timeout().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match &self.phase {
+            Phase::Open(_) => self.with_session(now, out, |session, out| {
+                session.handle_timeout(now, out);
+            }),
+            _ => self.finish(now),
+        }
+    }
+
+    fn handle_not_recorded(&mut self, now: Time, refusal: &Refusal, out: &mut Output) {
+        match self.phase {
+            Phase::Open(_) => self.with_session(now, out, |session, out| {
+                session.handle_not_recorded(now, refusal, out);
+            }),
+            // What it was told of the end has been taken back too.
+            _ => self.finish(now),
+        }
+    }
+
+    fn handle_disconnect(&mut self, now: Time) {
+        self.finish(now);
+    }
+}

@@ -1,0 +1,206 @@
+//! A WebSocket after the upgrade: messages in, messages out.
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+use tungstenite::error::CapacityError;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message, Utf8Bytes};
+
+use super::inner::Inner;
+use super::lent::Lent;
+use crate::session::{Output, Protocol};
+
+/// How much the library reads at once, and keeps while nothing happens: little, because it copies from what was read
+/// already, and because there are many who are silent.
+const READ_SIZE: usize = 1024;
+
+/// The largest message of a client that has not logged in: what its frames may be, and room for more than one. The library
+/// reserves room for what a frame announces before it is there; strangers are not to make much of that.
+const STRANGERS_MESSAGE_SIZE_MAX: usize = 64 * 1024;
+
+/// The opcode of binary messages (RFC 6455, section 11.8).
+const BINARY: u8 = 2;
+
+/// See the module.
+///
+/// The library takes frames apart, puts fragments together, answers pings and closes; what is put out goes past it,
+/// because a server's frames are a few bytes before the payload.
+pub(super) struct Open {
+    context: WebSocketContext,
+    inner: Inner,
+    /// What came in messages and the session has not consumed.
+    unread: BytesMut,
+    /// Once the client has logged in.
+    message_size_max: usize,
+}
+
+/// What came from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Messages, or parts of some.
+    Messages,
+    /// A close frame, which was answered.
+    Close,
+    /// Something that is not WebSocket. It was told so with a close frame.
+    Nonsense,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Open {
+    /// Messages may be as large as a STOMP frame, which they seldom are for AMQP.
+    pub(super) fn new(inner: Inner, message_size_max: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_SIZE)
+            // What the library writes is there at once.
+            .write_buffer_size(0)
+            .max_message_size(Some(STRANGERS_MESSAGE_SIZE_MAX))
+            .max_frame_size(Some(STRANGERS_MESSAGE_SIZE_MAX));
+        Self {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            inner,
+            unread: BytesMut::new(),
+            message_size_max: message_size_max.max(STRANGERS_MESSAGE_SIZE_MAX),
+        }
+    }
+
+    pub(super) fn session(&self) -> &dyn Protocol {
+        self.inner.protocol()
+    }
+
+    pub(super) fn session_mut(&mut self) -> &mut dyn Protocol {
+        self.inner.protocol_mut()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.session().is_finished()
+    }
+
+    pub(super) fn takes_input(&self) -> bool {
+        self.session().takes_input()
+    }
+
+    /// Takes in what came, and tells the client if it makes no sense.
+    pub(super) fn handle_input(
+        &mut self,
+        now: Time,
+        input: &mut BytesMut,
+        out: &mut Output,
+    ) -> Heard {
+        let outcome = self.read_messages(input, out);
+        // What came before the end counts.
+        self.with_session(now, out, |_, _| {});
+        match outcome {
+            Ok(()) => Heard::Messages,
+            Err(Error::ConnectionClosed) => Heard::Close,
+            Err(error) => {
+                tracing::info!(%error, "closing a WebSocket");
+                self.fail(&error, out);
+                Heard::Nonsense
+            }
+        }
+    }
+
+    /// Appends the payloads of all complete messages to what the session is to read.
+    fn read_messages(&mut self, input: &mut BytesMut, out: &mut Output) -> Result<(), Error> {
+        loop {
+            match self.context.read(&mut Lent { input, out }) {
+                Ok(Message::Text(text)) => self.unread.extend_from_slice(text.as_bytes()),
+                Ok(Message::Binary(bytes)) => self.unread.extend_from_slice(&bytes),
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Does something with the session, then has it read what waits for it.
+    pub(super) fn with_session(
+        &mut self,
+        now: Time,
+        out: &mut Output,
+        work: impl FnOnce(&mut dyn Protocol, &mut Output),
+    ) {
+        let unread = &mut self.unread;
+        let was_open = self.inner.protocol().is_open();
+        let work_and_read = |session: &mut dyn Protocol, out: &mut Output| {
+            work(session, out);
+            if !unread.is_empty() && session.takes_input() {
+                session.handle_input(now, unread, out);
+            }
+        };
+        match &mut self.inner {
+            Inner::Stomp(session) => work_and_read(&mut **session, out),
+            Inner::Amqp(session) => {
+                out.begin_message(BINARY);
+                work_and_read(&mut **session, out);
+                out.end_message();
+            }
+        }
+        if self.unread.is_empty() {
+            // An idle connection holds no buffer.
+            self.unread = BytesMut::new();
+        }
+        if !was_open && self.session().is_open() {
+            let limit = Some(self.message_size_max);
+            self.context.set_config(|config| {
+                config.max_message_size = limit;
+                config.max_frame_size = limit;
+            });
+        }
+    }
+
+    /// The session is over: tells the client why.
+    pub(super) fn close(&mut self, now: Time, out: &mut Output) {
+        let code = if self.session().had_broken_input() {
+            CloseCode::Invalid
+        } else {
+            CloseCode::Normal
+        };
+        self.session_mut().handle_disconnect(now);
+        self.send_close(code, "", out);
+    }
+
+    /// After our close frame, only the client's counts. False once it is there, or cannot be any more.
+    pub(super) fn await_close(&mut self, input: &mut BytesMut, out: &mut Output) -> bool {
+        let outcome = self.read_messages(input, out);
+        self.unread.clear();
+        outcome.is_ok()
+    }
+
+    pub(super) fn handle_disconnect(&mut self, now: Time) {
+        self.session_mut().handle_disconnect(now);
+    }
+
+    fn fail(&mut self, error: &Error, out: &mut Output) {
+        let code = match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => CloseCode::Size,
+            Error::Utf8(_) => CloseCode::Invalid,
+            _ => CloseCode::Protocol,
+        };
+        self.send_close(code, "", out);
+    }
+
+    fn send_close(&mut self, code: CloseCode, reason: &'static str, out: &mut Output) {
+        let frame = CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        };
+        let mut nothing = BytesMut::new();
+        let mut lent = Lent {
+            input: &mut nothing,
+            out,
+        };
+        // An error can only say that the client has closed before.
+        let _ = self.context.close(&mut lent, Some(frame));
+    }
+}
