@@ -16,18 +16,25 @@ pub enum Alarm {
     Memory,
     /// Less is free than the [disk limit](crate::Builder::disk_free_limit) asks for.
     Disk,
+    /// The disk is full: what was published last is kept in memory, and not confirmed, until there is room again.
+    DiskFull,
 }
 
 impl Alarm {
-    const ALL: [Self; 2] = [Self::Memory, Self::Disk];
+    const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::DiskFull];
 
     const fn bit(self) -> u8 {
         match self {
             Self::Memory => 1,
             Self::Disk => 2,
+            Self::DiskFull => 4,
         }
     }
 }
+
+/// Beside the bits of the alarms: the journal has enough to write for now. Publishers wait as for an alarm, but it is the
+/// ordinary course of things, over in a moment, and nobody is told.
+const HELD_UP: u8 = 8;
 
 /// Which alarms there are, and who waits for their end.
 ///
@@ -45,6 +52,25 @@ impl Alarms {
     /// Whether publishers must wait now.
     pub(crate) fn is_any_raised(&self) -> bool {
         self.raised.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether clients are to be told that they must wait.
+    pub(crate) fn are_to_be_told(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) & !HELD_UP != 0
+    }
+
+    /// Publishers are to wait until the journal has written what it has.
+    pub(crate) fn hold_up(&self) {
+        self.raised.fetch_or(HELD_UP, Ordering::SeqCst);
+    }
+
+    /// The journal takes more. Should there be an alarm, those who waited will find it at their next publish, and be told.
+    /// Must be called without a queue's lock: it wakes connections.
+    pub(crate) fn let_go(&self) {
+        if self.raised.load(Ordering::Relaxed) & HELD_UP != 0 {
+            self.raised.fetch_and(!HELD_UP, Ordering::SeqCst);
+            self.release();
+        }
     }
 
     pub(crate) fn is_raised(&self, alarm: Alarm) -> bool {
@@ -88,7 +114,8 @@ impl Alarms {
     /// Why publishers are blocked, as RabbitMQ 3.10 words it in `connection.blocked`. Should the alarm have ended just now,
     /// memory is named.
     pub(crate) fn reason(&self) -> &'static str {
-        match (self.is_raised(Alarm::Disk), self.is_raised(Alarm::Memory)) {
+        let disk = self.is_raised(Alarm::Disk) || self.is_raised(Alarm::DiskFull);
+        match (disk, self.is_raised(Alarm::Memory)) {
             (true, true) => "low on disk & memory",
             (true, false) => "low on disk",
             (false, _) => "low on memory",

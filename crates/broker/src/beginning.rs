@@ -7,6 +7,10 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+use leveret_queue_store::{Journal, Recovered};
+#[cfg(feature = "journal")]
+use leveret_queue_store::{JournalOptions, Storage as MessageStorage};
+
 use crate::error::Error;
 use crate::metadata::Metadata;
 #[cfg(feature = "journal")]
@@ -28,12 +32,15 @@ pub(crate) enum Beginning {
 pub(crate) struct Stored {
     opened: Opened,
     store_name: String,
+    messages: (Journal, Recovered),
     dir: Option<DataDir>,
 }
 
 /// What keeps a running broker's definitions. Dropping it brings everything to the disk, then lets the directory go.
 #[derive(Debug, Default)]
 pub(crate) struct Keeper {
+    #[cfg(feature = "journal")]
+    _messages: Option<RunningStore>,
     #[cfg(feature = "journal")]
     _writer: Option<Writer>,
     #[cfg(feature = "journal")]
@@ -46,10 +53,11 @@ impl Beginning {
     /// # Errors
     /// When it cannot be used.
     #[cfg(feature = "journal")]
-    pub(crate) fn in_dir(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn in_dir(path: &Path, options: JournalOptions) -> Result<Self, OpenError> {
         let dir = DataDir::open(path)?;
         let storage = Box::new(dir.metadata());
-        Self::on(storage, Some(dir))
+        let messages = dir.messages()?;
+        Self::on(storage, messages, options, Some(dir))
     }
 
     /// Opens or makes a store, in a directory or elsewhere.
@@ -57,11 +65,17 @@ impl Beginning {
     /// # Errors
     /// When it cannot be used.
     #[cfg(feature = "journal")]
-    pub(crate) fn on(storage: Box<dyn Storage>, dir: Option<DataDir>) -> Result<Self, OpenError> {
+    pub(crate) fn on(
+        storage: Box<dyn Storage>,
+        messages: Arc<dyn MessageStorage>,
+        options: JournalOptions,
+        dir: Option<DataDir>,
+    ) -> Result<Self, OpenError> {
         let store_name = storage.to_string();
         Ok(Self::Stored(Box::new(Stored {
             opened: Store::open(storage)?,
             store_name,
+            messages: Journal::open(messages, options).map_err(OpenError::Journal)?,
             dir,
         })))
     }
@@ -84,11 +98,11 @@ impl Beginning {
     /// When something that was stored cannot be made, or the system has no thread to give.
     pub(crate) fn start(
         self,
-        make: impl FnOnce(Arc<Metadata>) -> Arc<Shared>,
+        make: impl FnOnce(Arc<Metadata>, Option<(Journal, Recovered)>) -> Arc<Shared>,
     ) -> Result<(Arc<Shared>, Keeper), Error> {
         match self {
             Self::Fresh => {
-                let shared = make(Arc::new(Metadata::off()));
+                let shared = make(Arc::new(Metadata::off()), None);
                 shared.begin();
                 Ok((shared, Keeper::default()))
             }
@@ -102,7 +116,7 @@ impl Beginning {
 impl Stored {
     fn start(
         self,
-        make: impl FnOnce(Arc<Metadata>) -> Arc<Shared>,
+        make: impl FnOnce(Arc<Metadata>, Option<(Journal, Recovered)>) -> Arc<Shared>,
     ) -> Result<(Arc<Shared>, Keeper), Error> {
         let Opened {
             store,
@@ -110,17 +124,51 @@ impl Stored {
             next_key,
         } = self.opened;
         let metadata = Arc::new(Metadata::on(next_key));
-        let shared = make(Arc::clone(&metadata));
+        let shared = make(Arc::clone(&metadata), Some(self.messages));
         shared
             .restore(definitions)
             .map_err(|what| OpenError::Damaged {
                 store: self.store_name,
                 what,
             })?;
+        let messages = RunningStore::start(&shared)?;
         let keeper = Keeper {
+            _messages: messages,
             _writer: Some(Writer::start(&metadata, store).map_err(Error::thread)?),
             _dir: self.dir,
         };
         Ok((shared, keeper))
+    }
+}
+
+/// The store for messages, with its thread. Dropping it brings everything to the disk.
+#[cfg(feature = "journal")]
+#[derive(Debug)]
+struct RunningStore(Arc<Shared>);
+
+#[cfg(feature = "journal")]
+impl RunningStore {
+    /// Gives the queues what is theirs; everything that is defined must be there. None where there is no store.
+    ///
+    /// # Errors
+    /// When messages cannot be read, or the system has no thread to give.
+    fn start(shared: &Arc<Shared>) -> Result<Option<Self>, Error> {
+        let Some(store) = &shared.services.store else {
+            return Ok(None);
+        };
+        store
+            .finish_recovery(shared.now())
+            .map_err(OpenError::Messages)?;
+        store.start(shared.clock.clone()).map_err(Error::thread)?;
+        Ok(Some(Self(Arc::clone(shared))))
+    }
+}
+
+#[cfg(feature = "journal")]
+impl Drop for RunningStore {
+    fn drop(&mut self) {
+        if let Some(store) = &self.0.services.store {
+            store.stop(self.0.now());
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "journal")]
+use leveret_queue_store::{JournalOptions, SyncPolicy};
 use tokio::task::JoinHandle;
 
 use crate::access::{Access, AccountChange, Accounts, no_vhost};
@@ -147,17 +149,36 @@ impl Builder {
         self
     }
 
-    /// Keeps what is durable in this directory: virtual hosts, durable exchanges and queues, and the bindings between
-    /// them are there again after a restart, whatever ended the last run. Messages are not kept in this version: the
-    /// queues are empty then. Without this nothing is kept.
+    /// Keeps what is durable in this directory: virtual hosts, durable exchanges and queues, the bindings between them,
+    /// and persistent messages in durable queues are there again after a restart, whatever ended the last run. Without
+    /// this nothing is kept.
     ///
     /// The directory is made if there is none, for its owner alone, and locked while the broker runs. Declarations of
     /// durable things, and their deletions, are answered once they are on the disk; those that come together share a
-    /// write. On a full disk they wait until there is room; after any other error of the disk they are refused with
-    /// `INTERNAL_ERROR` until the broker is started anew.
+    /// write. Publishes of persistent messages are confirmed once they are (see [`Builder::sync_policy`]). On a full disk
+    /// all of this waits until there is room, and publishers with it, while consumers go on. After any other error of
+    /// the disk declarations are refused with `INTERNAL_ERROR` and publishes not confirmed until the broker is started
+    /// anew.
     #[cfg(feature = "journal")]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// How many bytes of the messages in durable queues stay in memory, persistent or not; what is more waits in the data
+    /// directory and is read again when its turn comes. 16 MiB unless set. The first 512 messages of each queue stay, and
+    /// the last ones, fewer than 512. Without a data directory it has no meaning.
+    #[cfg(feature = "journal")]
+    pub fn durable_memory(mut self, bytes: usize) -> Self {
+        self.config.durable_memory = bytes;
+        self
+    }
+
+    /// When a persistent message in a durable queue counts as safe, so that its publisher is told. Once the disk says so,
+    /// unless set. Without a data directory it has no meaning.
+    #[cfg(feature = "journal")]
+    pub fn sync_policy(mut self, policy: SyncPolicy) -> Self {
+        self.config.sync = policy;
         self
     }
 
@@ -275,7 +296,11 @@ impl Builder {
         let Some(path) = self.data_dir.clone() else {
             return Ok(Beginning::Fresh);
         };
-        let opening = tokio::task::spawn_blocking(move || Beginning::in_dir(&path));
+        let options = JournalOptions {
+            sync: self.config.sync,
+            ..JournalOptions::default()
+        };
+        let opening = tokio::task::spawn_blocking(move || Beginning::in_dir(&path, options));
         // It ends without a result only when the runtime does.
         Ok(opening.await.map_err(|_| Error::closed())??)
     }
@@ -324,7 +349,7 @@ impl Builder {
         let authenticator = self
             .authenticator
             .unwrap_or_else(|| Arc::new(UserTable::guest()));
-        let make = |metadata| {
+        let make = |metadata, messages| {
             Shared::new(
                 self.config,
                 clock,
@@ -332,6 +357,7 @@ impl Builder {
                 access,
                 self.disk_space,
                 metadata,
+                messages,
             )
         };
         let (shared, keeper) = beginning.start(make)?;

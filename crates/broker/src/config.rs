@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use leveret_queue_store::SyncPolicy;
+
 use crate::net::Service;
+use crate::store::RESIDENT_MAX;
 
 /// The settings of a broker; made by [`Builder`](crate::Builder).
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) websocket_listeners: Vec<SocketAddr>,
     #[cfg(feature = "stomp")]
     pub(crate) websocket: WebSocketConfig,
+    pub(crate) durable_memory: usize,
+    pub(crate) sync: SyncPolicy,
     pub(crate) memory_limit: usize,
     pub(crate) disk_free_limit: u64,
     pub(crate) handshake_timeout: Duration,
@@ -78,6 +83,8 @@ impl Default for Config {
             websocket_listeners: Vec::new(),
             #[cfg(feature = "stomp")]
             websocket: WebSocketConfig::default(),
+            durable_memory: RESIDENT_MAX,
+            sync: SyncPolicy::default(),
             memory_limit: usize::MAX,
             disk_free_limit: 50_000_000,
             handshake_timeout: Duration::from_secs(10),

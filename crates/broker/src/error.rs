@@ -98,6 +98,7 @@ enum Kind {
     Refused(Refusal),
     Unroutable(Message),
     QueueFull,
+    NotStored,
     Closed,
     Listen {
         address: String,
@@ -119,6 +120,12 @@ impl Error {
     pub(crate) fn queue_full() -> Self {
         Self {
             kind: Kind::QueueFull,
+        }
+    }
+
+    pub(crate) fn not_stored() -> Self {
+        Self {
+            kind: Kind::NotStored,
         }
     }
 
@@ -173,6 +180,12 @@ impl Error {
     #[must_use]
     pub fn is_queue_full(&self) -> bool {
         matches!(self.kind, Kind::QueueFull)
+    }
+
+    /// The disk failed before the message was safe there. It may be in its queue, and may be gone after a restart.
+    #[must_use]
+    pub fn is_not_stored(&self) -> bool {
+        matches!(self.kind, Kind::NotStored)
     }
 
     /// The broker could not do its part: a durable definition was made or deleted, and the data directory can no longer
@@ -266,6 +279,7 @@ impl fmt::Display for Error {
                 )
             }
             Kind::QueueFull => f.write_str("a queue is full and refuses new messages"),
+            Kind::NotStored => f.write_str("the disk failed before the message was safe there"),
             Kind::Closed => f.write_str("the broker is shut down"),
             Kind::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             #[cfg(feature = "journal")]

@@ -119,13 +119,13 @@
 //!
 //! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for the disk if it is
 //! watched, one for each listener, and one for
-//! each connection. Either flavour will do. With a data directory there is one thread more, which sleeps while no durable
-//! definition changes.
+//! each connection. Either flavour will do. With a data directory there is one
+//! thread more, which sleeps while no definition changes.
 //!
 //! # Features
 //!
-//! - `journal`, off by default: durable definitions in a data directory (`Builder::data_dir`). Brings the embedded database
-//!   redb.
+//! - `journal`, off by default: durable definitions and messages in a data directory (`Builder::data_dir`). Brings the embedded
+//!   database redb.
 //! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
 //!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
 //!   web server of its own hands over the WebSockets that it has agreed to: [`Broker::serve_stomp_websocket`].
@@ -165,6 +165,7 @@ mod random;
 pub mod sans_io;
 mod session;
 mod shared;
+mod store;
 mod timers;
 mod vhost;
 
@@ -183,5 +184,7 @@ pub use clock::VirtualClock;
 pub use disk::DiskSpace;
 pub use error::Error;
 pub use leveret_amqp_codec::{Properties, Table, Value};
+#[cfg(feature = "journal")]
+pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
 pub use vhost::{ExplainedBinding, Explanation, Scheduled, Step, Unacked, Unroutable};

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use leveret_queue_store::Queue;
+
 use crate::alarms::{Alarm, Alarms};
 use crate::vhost::Services;
 
@@ -28,6 +30,18 @@ impl MemoryGauge {
             limit: AtomicUsize::new(limit),
             alarms,
         }
+    }
+
+    /// What the messages that a queue holds in memory count for.
+    pub(crate) fn of(queue: &Queue) -> usize {
+        Self::cost(queue.resident_len(), queue.resident_bytes())
+    }
+
+    /// By how much messages take more than half of the limit: from there on they go to disk where there is one, so that
+    /// nobody has to be stopped (RabbitMQ's paging ratio).
+    pub(crate) fn excess(&self) -> usize {
+        let half = self.limit.load(Ordering::Relaxed) / 2;
+        self.used().saturating_sub(half)
     }
 
     /// What `messages` messages with `bytes` bytes altogether count for.

@@ -83,7 +83,7 @@ impl Peer {
         let users = Arc::new(UserTable::guest());
         let clock_of_broker = Clock::Virtual(clock.clone());
         let metadata = Arc::new(Metadata::off());
-        let shared = Shared::new(config, clock_of_broker, users, None, None, metadata);
+        let shared = Shared::new(config, clock_of_broker, users, None, None, metadata, None);
         shared.begin();
         let outbox = Outbox::new(shared.busy.clone());
         let registration = shared

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use leveret_queue_store::Time;
+use leveret_queue_store::{Journal, Recovered, Time};
 use parking_lot::RwLock;
 
 use crate::access::{Access, AccountChange, Accounts, Caller, User, no_vhost};
@@ -22,6 +22,7 @@ use crate::metadata::Definitions;
 use crate::metadata::{Change, Metadata, VhostKey};
 use crate::outbox::Outbox;
 use crate::random::RandomNames;
+use crate::store::Store;
 use crate::timers::Timers;
 #[cfg(feature = "journal")]
 use crate::vhost::StoredVhost;
@@ -63,8 +64,11 @@ impl Shared {
         access: Option<Access>,
         disk_space: Option<Arc<dyn DiskSpace>>,
         metadata: Arc<Metadata>,
+        messages: Option<(Journal, Recovered)>,
     ) -> Arc<Self> {
         let alarms = Arc::new(Alarms::default());
+        let store = messages
+            .map(|messages| Store::new(messages, config.durable_memory, Arc::clone(&alarms)));
         let services = Arc::new(Services {
             timers: Timers::default(),
             memory: MemoryGauge::new(config.memory_limit, Arc::clone(&alarms)),
@@ -73,6 +77,7 @@ impl Shared {
             names: config
                 .name_seed
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
+            store,
             queues_max: config.queues_max,
             metadata,
         });

@@ -279,10 +279,11 @@ fn a_data_directory_is_created_and_serves_one_process_at_a_time() {
         .collect();
     files.sort_by_key(|file| file.file_name());
     let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
-    assert_eq!(names, ["lock", "metadata.redb"]);
+    assert_eq!(names, ["lock", "messages", "metadata.redb"]);
     for file in files {
-        let mode = file.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+        let metadata = file.metadata().unwrap();
+        let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(metadata.permissions().mode() & 0o777, wanted, "{file:?}");
     }
 
     let line = format!(

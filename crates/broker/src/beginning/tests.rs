@@ -1,10 +1,12 @@
 //! A broker whose disk is full, or breaks.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_amqp_codec::method::queue;
 use leveret_amqp_codec::{ChannelId, Limits, Method, RawFrame, ShortStr, write_method};
+use leveret_queue_store::{JournalOptions, MemoryStorage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,8 +17,15 @@ use crate::{Broker, QueueOptions};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Definitions on `disk`, messages on one that never fails.
+fn beginning(disk: &FaultyStorage) -> Beginning {
+    let messages = Arc::new(MemoryStorage::new());
+    let definitions = Box::new(disk.clone());
+    Beginning::on(definitions, messages, JournalOptions::default(), None).unwrap()
+}
+
 async fn broker(disk: &FaultyStorage) -> Broker {
-    let beginning = Beginning::on(Box::new(disk.clone()), None).unwrap();
+    let beginning = beginning(disk);
     let builder = Broker::builder().amqp(([127, 0, 0, 1], 0));
     builder.start_from(beginning).await.unwrap()
 }
@@ -157,7 +166,7 @@ async fn an_answer_and_all_behind_it_wait_for_the_disk_and_come_in_order() {
 #[tokio::test]
 async fn a_stomp_receipt_waits_for_the_queue_to_be_stored() {
     let disk = FaultyStorage::default();
-    let beginning = Beginning::on(Box::new(disk.clone()), None).unwrap();
+    let beginning = beginning(&disk);
     let builder = Broker::builder().amqp(([127, 0, 0, 1], 0));
     let builder = builder.stomp(([127, 0, 0, 1], 0));
     let broker = builder.start_from(beginning).await.unwrap();

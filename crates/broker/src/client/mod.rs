@@ -8,7 +8,7 @@ mod options;
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table};
-use leveret_queue_store::{ConsumerOptions, Message, MessageParts, TakeMode};
+use leveret_queue_store::{ConsumerOptions, Lsn, Message, MessageParts, TakeMode};
 use parking_lot::Mutex;
 
 use crate::access::Caller;
@@ -281,7 +281,8 @@ impl Client {
     /// # Errors
     /// The future resolves to an error when the exchange does not exist or may not be published to, when a queue whose
     /// overflow behaviour says so refused the message, and, for a [mandatory](Publish::mandatory) one, when it reached
-    /// no queue: that error gives the message back.
+    /// no queue: that error gives the message back. With a data directory also when the disk failed before a persistent
+    /// message for a durable queue was safe there.
     pub fn publish(&self, publish: Publish<'_>) -> Confirm {
         let result = self.publish_now(&publish);
         Confirm::new(result, &self.inner.shared.services)
@@ -296,7 +297,8 @@ impl Client {
         Ok(metadata.when_committed(ticket).await?)
     }
 
-    fn publish_now(&self, publish: &Publish<'_>) -> Result<(), Error> {
+    /// Tells up to where the journal must be safe before the message is, if it has to be.
+    fn publish_now(&self, publish: &Publish<'_>) -> Result<Option<Lsn>, Error> {
         for name in [publish.exchange, publish.routing_key] {
             if name.len() > 255 {
                 return Err(Refusal::precondition_failed(
@@ -335,7 +337,7 @@ impl Client {
             (route, Message::new(&parts, scratch))
         };
         let now = self.inner.shared.now();
-        self.inner.vhost.capture(now, &route, &message);
+        let mut safe_at = self.inner.vhost.capture(now, &route, &message);
         let Some((last, others)) = route.queues.split_last() else {
             if route.captures.is_empty() {
                 self.inner.vhost.note_unroutable(now, &message);
@@ -343,16 +345,18 @@ impl Client {
             return if publish.mandatory {
                 Err(Error::unroutable(message))
             } else {
-                Ok(())
+                Ok(safe_at)
             };
         };
         let mut refused = Vec::new();
         for queue in others {
-            queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
+            let message = std::iter::once((message.clone(), 0));
+            safe_at = safe_at.max(queue.publish(now, message, &mut refused));
         }
-        last.publish(now, std::iter::once((message, 0)), &mut refused);
+        let message = std::iter::once((message, 0));
+        safe_at = safe_at.max(last.publish(now, message, &mut refused));
         if refused.is_empty() {
-            Ok(())
+            Ok(safe_at)
         } else {
             Err(Error::queue_full())
         }

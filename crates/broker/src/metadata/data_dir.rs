@@ -3,6 +3,9 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use leveret_queue_store::Storage as MessageStorage;
 
 use super::{FileStorage, OpenError};
 
@@ -11,6 +14,9 @@ const LOCK_FILE: &str = "lock";
 
 /// The file with the definitions.
 const METADATA_FILE: &str = "metadata.redb";
+
+/// The folder with the messages.
+const MESSAGES_DIR: &str = "messages";
 
 /// A data directory, locked against every other broker until this is dropped or the process ends, however it ends.
 ///
@@ -49,6 +55,18 @@ impl DataDir {
                 path: path.to_owned(),
             }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    /// Where the messages are.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub(crate) fn messages(&self) -> Result<Arc<dyn MessageStorage>, OpenError> {
+        let path = self.path.join(MESSAGES_DIR);
+        match leveret_queue_store::FileStorage::open(&path) {
+            Ok(storage) => Ok(Arc::new(storage)),
+            Err(source) => Err(OpenError::Unusable { path, source }),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use leveret_queue_store::{OpenError as JournalError, ReadError};
+
 /// Why the definitions could not be read, or a data directory not be opened. All of it is for the operator: the text
 /// names the file and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,12 @@ pub(crate) enum OpenError {
         "cannot read {store}: it is damaged ({what}); put a copy of it back, or move it away to start without definitions"
     )]
     Damaged { store: String, what: String },
+    /// The journal cannot be opened.
+    #[error("cannot use the messages in the data directory: {0}")]
+    Journal(#[source] JournalError),
+    /// Messages cannot be read that the journal has.
+    #[error("cannot read the messages in the data directory: {0}")]
+    Messages(#[source] ReadError),
 }
 
 impl OpenError {
@@ -36,20 +44,33 @@ impl OpenError {
     pub(crate) fn as_io_error(&self) -> Option<&io::Error> {
         match self {
             Self::Unusable { source, .. } | Self::Io { source, .. } => Some(source),
+            Self::Journal(JournalError::Io { error, .. })
+            | Self::Messages(ReadError::Io { error, .. }) => Some(error),
             Self::InUse { .. }
             | Self::StoreInUse { .. }
             | Self::Newer { .. }
-            | Self::Damaged { .. } => None,
+            | Self::Damaged { .. }
+            | Self::Journal(_)
+            | Self::Messages(_) => None,
         }
     }
 
     /// What is there makes no sense to this version.
     pub(crate) fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Newer { .. } | Self::Damaged { .. })
+        matches!(
+            self,
+            Self::Newer { .. }
+                | Self::Damaged { .. }
+                | Self::Journal(JournalError::Newer { .. } | JournalError::Damaged(_))
+                | Self::Messages(ReadError::Damaged(_) | ReadError::NoSuchPage)
+        )
     }
 
     /// Somebody else uses it: worth another try later.
     pub(crate) fn is_in_use(&self) -> bool {
-        matches!(self, Self::InUse { .. } | Self::StoreInUse { .. })
+        matches!(
+            self,
+            Self::InUse { .. } | Self::StoreInUse { .. } | Self::Journal(JournalError::InUse)
+        )
     }
 }

@@ -10,16 +10,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::auth::{Identity, LoginRefused};
+use crate::busy::BusyCount;
 use crate::clock::Sleep;
 use crate::connection::{Endpoints, Kind, Registration};
 use crate::metadata::{self, Commit};
 use crate::outbox::Outbox;
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
+use crate::store::JournalFailed;
 
 /// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
 /// the processor's cache until they are routed.
@@ -59,6 +61,8 @@ pub(super) struct Connection<S, P: Protocol> {
     /// What the next bytes wait for, when they wait for the disk.
     commit: Option<Commit>,
     login: Option<LoginCheck>,
+    /// Up to where the journal has to be safe before this task is woken.
+    asked: Option<Asked>,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -112,6 +116,7 @@ impl<S, P: Protocol> Connection<S, P> {
             unwritten: Output::default(),
             commit: None,
             login: None,
+            asked: None,
             sleep: None,
             alarm: None,
         })
@@ -176,6 +181,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         {
             self.login = None;
             self.session.handle_login(now, result, &mut buffers.output);
+            self.consume_unread(cx, now, buffers)?;
+            return Ok(Poll::Ready(Step::Done));
+        }
+        if let Some(lsn) = self.session.awaited()
+            && let Poll::Ready(safe) = self.poll_safe(cx, lsn)
+        {
+            match safe {
+                Ok(safe) => self.session.handle_safe(now, safe, &mut buffers.output),
+                Err(JournalFailed) => self
+                    .session
+                    .handle_journal_failure(now, &mut buffers.output),
+            }
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
@@ -315,6 +332,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         Ok(Poll::Ready(()))
     }
 
+    /// Ready when what the session waits for is on disk, or never will be.
+    fn poll_safe(&mut self, cx: &Context<'_>, lsn: Lsn) -> Poll<Result<Lsn, JournalFailed>> {
+        let Some(store) = &self.shared.services.store else {
+            return Poll::Pending;
+        };
+        let is_asked = self.asked.as_ref().is_some_and(|asked| asked.lsn == lsn);
+        if is_asked && !store.is_settled(lsn) {
+            return Poll::Pending;
+        }
+        let safe = store.poll_safe(lsn, cx);
+        self.asked = safe
+            .is_pending()
+            .then(|| Asked::new(lsn, &self.shared.busy));
+        safe
+    }
+
     /// Lets go what has waited for the disk for long enough; pending while something waits still. When it waits in vain
     /// the client is told of that instead.
     fn poll_committed(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
@@ -362,6 +395,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             self.alarm = Some(deadline);
             self.sleep = Some(self.shared.clock.sleep_until(deadline));
         }
+    }
+}
+
+/// What has been asked of the journal. Until the client has been told, something is under way.
+struct Asked {
+    lsn: Lsn,
+    busy: BusyCount,
+}
+
+impl Asked {
+    fn new(lsn: Lsn, busy: &BusyCount) -> Self {
+        busy.enter();
+        Self {
+            lsn,
+            busy: busy.clone(),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.busy.leave();
     }
 }
 

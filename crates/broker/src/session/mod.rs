@@ -13,7 +13,7 @@ pub(crate) mod websocket;
 use std::fmt;
 
 use bytes::BytesMut;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
@@ -54,6 +54,15 @@ pub(crate) trait Protocol: fmt::Debug {
 
     /// Whether something was taken out of the outbox and has not been encoded yet.
     fn has_deliveries(&self) -> bool;
+
+    /// Up to where the journal must be safe for [`Protocol::handle_safe`] to have anything to do.
+    fn awaited(&self) -> Option<Lsn>;
+
+    /// So much of the journal is safe now.
+    fn handle_safe(&mut self, now: Time, safe: Lsn, out: &mut Output);
+
+    /// The journal takes nothing more: what waits for it will never be safe.
+    fn handle_journal_failure(&mut self, now: Time, out: &mut Output);
 
     /// Everything that was put out has been written; queues may fill the window again.
     fn handle_written(&mut self, now: Time);

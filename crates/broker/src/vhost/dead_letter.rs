@@ -30,6 +30,8 @@ impl VirtualHost {
             let Some(letter) = letter else { return };
             if !self.carry(now, &letter) && letter.queue.keeps_undelivered() {
                 self.undelivered.keep(now, letter);
+            } else {
+                letter.queue.forget(&letter);
             }
         }
     }

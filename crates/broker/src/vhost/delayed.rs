@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, RawProperties, RawTable, Value, ValueRef};
-use leveret_queue_store::{Message, MessageParts, Time};
+use leveret_queue_store::{Lsn, Message, MessageParts, Time};
 use parking_lot::Mutex;
 
 use super::VirtualHost;
@@ -59,10 +59,13 @@ impl Delayed {
     }
 
     /// Keeps a message for `delay_ms`.
-    pub(super) fn schedule(self: &Arc<Self>, now: Time, delay_ms: u64, message: &Message) {
-        let Some(vhost) = self.vhost.upgrade() else {
-            return;
-        };
+    pub(super) fn schedule(
+        self: &Arc<Self>,
+        now: Time,
+        delay_ms: u64,
+        message: &Message,
+    ) -> Option<Lsn> {
+        let vhost = self.vhost.upgrade()?;
         let message = with_delay_taken(message);
         vhost.services().memory.account(0, cost(&message));
         let due = now.saturating_add(delay_ms);
@@ -74,6 +77,7 @@ impl Delayed {
             state.next_timer()
         };
         self.set_timer(&vhost, timer);
+        None
     }
 
     /// What waits, in the order in which it will be routed.

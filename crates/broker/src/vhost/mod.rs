@@ -4,6 +4,7 @@ mod arguments;
 mod bindings;
 mod dead_letter;
 mod delayed;
+mod durable;
 mod exchanges;
 mod explain;
 mod history;
@@ -36,6 +37,7 @@ use crate::memory::MemoryGauge;
 use crate::metadata::{Change, Metadata, Ticket, VhostKey};
 use crate::outbox::{Outbox, Outgoing};
 use crate::random::RandomNames;
+use crate::store::Store;
 use crate::timers::Timers;
 
 pub(crate) use bindings::BindingRequest;
@@ -67,6 +69,8 @@ pub(crate) struct Services {
     pub(crate) names: RandomNames,
     /// How many queues each may have.
     pub(crate) queues_max: usize,
+    /// None: messages are in memory only.
+    pub(crate) store: Option<Arc<Store>>,
     pub(crate) metadata: Arc<Metadata>,
 }
 
@@ -221,7 +225,7 @@ impl VirtualHost {
         self.unroutable.list()
     }
 
-    pub(crate) fn services(&self) -> &Services {
+    pub(crate) fn services(&self) -> &Arc<Services> {
         &self.services
     }
 

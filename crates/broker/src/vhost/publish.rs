@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
-use leveret_queue_store::{Message, Time};
+use leveret_queue_store::{Lsn, Message, Time};
 use smallvec::SmallVec;
 
 use super::VirtualHost;
@@ -142,16 +142,23 @@ impl PublishBatch {
     }
 
     /// Hands everything to the queues. The tickets of messages that a queue refused are added to `refused`, in no
-    /// particular order and perhaps several times.
-    pub(crate) fn flush(&mut self, now: Time, refused: &mut Vec<Ticket>) {
+    /// particular order and perhaps several times. Tells up to where the journal must be safe before the messages are,
+    /// if any of them has to be.
+    pub(crate) fn flush(&mut self, now: Time, refused: &mut Vec<Ticket>) -> Option<Lsn> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut safe_at = None;
         for bucket in &mut self.buckets[..self.used] {
-            bucket
+            let stored = bucket
                 .queue
                 .publish(now, bucket.messages.drain(..), refused);
+            safe_at = safe_at.max(stored);
         }
         self.used = 0;
         self.places.clear();
         self.latest = None;
+        safe_at
     }
 }
 
@@ -244,14 +251,19 @@ impl VirtualHost {
         Ok(id)
     }
 
-    /// Hands a message to the exchanges on its way that keep it.
-    pub(crate) fn capture(&self, now: Time, route: &Route, message: &Message) {
+    /// Hands a message to the exchanges on its way that keep it. Tells up to where the journal must be safe before they
+    /// have it for good, if they are to.
+    pub(crate) fn capture(&self, now: Time, route: &Route, message: &Message) -> Option<Lsn> {
+        let mut safe_at = None;
         for (capture, delay_ms) in &route.captures {
             match capture {
-                Capture::Delay(delayed) => delayed.schedule(now, *delay_ms, message),
+                Capture::Delay(delayed) => {
+                    safe_at = safe_at.max(delayed.schedule(now, *delay_ms, message));
+                }
                 Capture::Keep(history) => history.keep(message),
             }
         }
+        safe_at
     }
 
     /// Routes a message that no client publishes, or not now: nobody is told what becomes of it. An exchange that does

@@ -1,18 +1,21 @@
 //! A queue in its virtual host: the state machine of `queue-store` behind a lock, and what its effects lead to.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use leveret_amqp_codec::{ChannelId, Properties, RawProperties, Value};
 use leveret_queue_store::{
     BrowsedItem, ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId,
-    Effect, Message, Published, Queue, QueueKey, QueueOptions, Settlement, TakeMode, Time,
+    Effect, Lsn, Message, Published, Queue, QueueKey, QueueOptions, Settlement, Stored, TakeMode,
+    Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::arguments::QueueType;
+use super::durable::Disk;
 use super::{Services, VirtualHost};
 use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
@@ -53,6 +56,8 @@ pub(crate) struct DeadLetter {
     pub(crate) queue: Arc<QueueCell>,
     pub(crate) message: Message,
     pub(crate) reason: DeathReason,
+    /// What it is called on disk, where it stays until it has arrived.
+    pub(crate) stored: Option<Stored>,
 }
 
 /// The broker's side of a consumer: where its deliveries go.
@@ -102,6 +107,8 @@ pub(crate) struct QueueCell {
     vhost: Weak<VirtualHost>,
     services: Arc<Services>,
     timer: TimerId,
+    /// Its part of the store, where the broker has one.
+    disk: Option<Disk>,
     state: Mutex<State>,
 }
 
@@ -147,7 +154,9 @@ pub(super) struct Deleted {
 #[derive(Debug, Default)]
 pub(super) struct Afterwards {
     wakers: SmallVec<[Waker; 4]>,
-    dead: Vec<(Message, DeathReason)>,
+    /// Up to where the journal must be safe before the messages that were stored are.
+    safe_at: Option<Lsn>,
+    dead: Vec<(Message, DeathReason, Option<Stored>)>,
     lease_ran_out: bool,
     timer: Option<Time>,
     memory: (usize, usize),
@@ -166,8 +175,17 @@ impl QueueCell {
         vhost: &VirtualHost,
         now: Time,
     ) -> Arc<Self> {
+        let key = definition.key;
+        let disk = Disk::new(&vhost.services, key);
         let has_lease = options.expires_ms.is_some();
-        let queue = Queue::new(options, now);
+        let options = QueueOptions {
+            durable: disk.as_ref().is_some_and(Disk::is_durable),
+            ..options
+        };
+        let queue = match &disk {
+            Some(disk) => disk.make_queue(key, options, now),
+            None => Queue::new(options, now),
+        };
         let state = State {
             queue,
             links: Vec::new(),
@@ -176,15 +194,20 @@ impl QueueCell {
             timer_at: None,
             accounted: 0,
         };
-        Arc::new(Self {
+        let cell = Arc::new(Self {
             id,
             has_lease,
             definition,
             vhost: Weak::clone(&vhost.myself),
             services: Arc::clone(&vhost.services),
             timer: vhost.services().timers.new_id(),
+            disk,
             state: Mutex::new(state),
-        })
+        });
+        if let Some(disk) = &cell.disk {
+            disk.register(key, &cell);
+        }
+        cell
     }
 
     pub(crate) fn id(&self) -> QueueId {
@@ -236,7 +259,8 @@ impl QueueCell {
         state.counts()
     }
 
-    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`.
+    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`. Tells up to where
+    /// the journal must be safe before the messages are, if any of them has to be.
     ///
     /// A queue that has been deleted swallows them: RabbitMQ confirms what was on its way to a queue that went away.
     pub(crate) fn publish(
@@ -244,8 +268,8 @@ impl QueueCell {
         now: Time,
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
-    ) {
-        self.with(now, |state, now, effects| {
+    ) -> Option<Lsn> {
+        let ((), mut afterwards) = self.with_locked(now, |state, now, effects| {
             if state.deleted {
                 return;
             }
@@ -256,6 +280,9 @@ impl QueueCell {
                 }
             }
         });
+        let safe_at = afterwards.safe_at.take();
+        self.follow_up(now, afterwards);
+        safe_at
     }
 
     /// Takes the next message, as basic.get does, and tells how many remain.
@@ -375,12 +402,30 @@ impl QueueCell {
     pub(crate) fn browse(&self, mut look: impl FnMut(&Message, bool) -> bool) {
         let state = self.state.lock();
         for item in state.queue.browse() {
-            let BrowsedItem::Message(browsed) = item else {
-                continue;
+            let goes_on = match item {
+                BrowsedItem::Message(browsed) => look(browsed.message, browsed.redelivered),
+                BrowsedItem::Page { page, .. } => self
+                    .disk
+                    .as_ref()
+                    .is_none_or(|disk| disk.browse_page(page, &mut look)),
             };
-            if !look(browsed.message, browsed.redelivered) {
+            if !goes_on {
                 break;
             }
+        }
+    }
+
+    /// A message that was dead has arrived where it should: it need not be on disk any more.
+    pub(super) fn forget(&self, letter: &DeadLetter) {
+        if let (Some(disk), Some(stored)) = (&self.disk, letter.stored) {
+            disk.forget(stored);
+        }
+    }
+
+    /// Copies to pages what only an old file of the log has, so that the file can go.
+    pub(crate) fn move_to_pages(&self, below: NonZeroU64) {
+        if let Some(disk) = &self.disk {
+            disk.move_to_pages(&mut self.state.lock().queue, below);
         }
     }
 
@@ -438,6 +483,9 @@ impl QueueCell {
             Some(ready)
         });
         afterwards.wakers.append(&mut wakers);
+        if let (Some(_), Some(disk)) = (ready, &self.disk) {
+            disk.delete();
+        }
         ready.map(|ready| Deleted { ready, afterwards })
     }
 
@@ -461,12 +509,52 @@ impl QueueCell {
         let mut afterwards = Afterwards::default();
         let result = {
             let mut state = self.state.lock();
+            if state.has_pages() {
+                // What is overdue must not stand before what is asked for.
+                state.queue.expire(now, &mut effects);
+                self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+            }
             let result = work(&mut state, now, &mut effects);
-            state.carry_out(&mut effects, &mut afterwards);
+            self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+            let held = state.accounted;
+            let holds = match &self.disk {
+                Some(disk) => disk.page_out(&mut state.queue, held, self.services.memory.excess()),
+                None => MemoryGauge::of(&state.queue),
+            };
+            state.settle_up(holds, &mut afterwards);
             result
         };
         EFFECTS.set(effects);
         (result, afterwards)
+    }
+
+    /// Does what has to be done under the lock, in this order: the journal learns of it, consumers are given theirs, and
+    /// what is wanted of what is on disk comes back into memory, whereupon more may be handed out.
+    fn carry_out(
+        &self,
+        state: &mut State,
+        now: Time,
+        effects: &mut Vec<Effect>,
+        afterwards: &mut Afterwards,
+    ) {
+        let Some(disk) = &self.disk else {
+            return state.hand_out(effects, afterwards);
+        };
+        let dies_silently = self.definition.dead_letter.is_none();
+        loop {
+            // That a queue was deleted says all about its messages.
+            if !(state.deleted && disk.is_durable()) {
+                let safe_at = disk.record(effects, dies_silently);
+                afterwards.safe_at = afterwards.safe_at.max(safe_at);
+            }
+            state.hand_out(effects, afterwards);
+            let Some(page) = state.queue.wanted_page() else {
+                return;
+            };
+            if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
+                return;
+            }
+        }
     }
 
     /// What must not be done under a lock.
@@ -493,10 +581,11 @@ impl QueueCell {
             let dead = afterwards
                 .dead
                 .into_iter()
-                .map(|(message, reason)| DeadLetter {
+                .map(|(message, reason, stored)| DeadLetter {
                     queue: Arc::clone(self),
                     message,
                     reason,
+                    stored,
                 });
             vhost.dead_letter(now, dead);
         }
@@ -549,7 +638,8 @@ impl State {
         }))
     }
 
-    fn carry_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
+    /// Consumers are given theirs; the rest is for afterwards.
+    fn hand_out(&self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
         let mut pending = effects.drain(..);
         loop {
             // All that one consumer gets in a row goes under one lock of its outbox.
@@ -562,21 +652,27 @@ impl State {
             match pending.next() {
                 None => break,
                 Some(Effect::Dead {
-                    message, reason, ..
-                }) => afterwards.dead.push((message, reason)),
+                    message,
+                    reason,
+                    stored,
+                    ..
+                }) => afterwards.dead.push((message, reason, stored)),
                 Some(Effect::Expired) => afterwards.lease_ran_out = true,
                 // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
                 Some(_) => {}
             }
         }
-        drop(pending);
-        let messages = self.queue.ready_len() + self.queue.unacked_len();
-        let accounted = MemoryGauge::cost(
-            messages,
-            self.queue.ready_bytes() + self.queue.unacked_bytes(),
-        );
-        afterwards.memory = (self.accounted, accounted);
-        self.accounted = accounted;
+    }
+
+    /// Whether some of its messages are out of memory.
+    fn has_pages(&self) -> bool {
+        self.queue.resident_len() < self.queue.ready_len() + self.queue.unacked_len()
+    }
+
+    /// Notes what the queue holds in memory now, and when it has something to do.
+    fn settle_up(&mut self, holds: usize, afterwards: &mut Afterwards) {
+        afterwards.memory = (self.accounted, holds);
+        self.accounted = holds;
         if let Some(deadline) = self.queue.next_deadline()
             && !self.deleted
             && self.timer_at.is_none_or(|at| deadline < at)

@@ -101,7 +101,8 @@ pub struct Journal {
     pub(super) unwritten_bytes: AtomicUsize,
     /// What was gathered and not yet taken to be written.
     pending_bytes: AtomicUsize,
-    _lock: Option<Box<dyn DirectoryLock>>,
+    /// Keeps others out of the directory until the journal is closed.
+    lock: Mutex<Option<Box<dyn DirectoryLock>>>,
 }
 
 /// Messages that hold back the oldest file of the log; see [`Journal::to_move`].
@@ -156,7 +157,7 @@ impl Journal {
             has_failed: AtomicBool::new(false),
             unwritten_bytes: AtomicUsize::new(0),
             pending_bytes: AtomicUsize::new(0),
-            _lock: lock,
+            lock: Mutex::new(lock),
         }
     }
 
@@ -445,6 +446,20 @@ impl Journal {
                 JournalState::Failed(error) => return Err(NotSafe(error)),
             }
         }
+    }
+
+    /// [Syncs](Self::sync) everything, takes nothing more, and lets others into the directory. From
+    /// then on it is as if the journal had failed: what is appended is thrown away, and those who
+    /// wait are told.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sync`](Self::sync). It is closed all the same.
+    pub fn close(&self, now: Time) -> Result<(), NotSafe> {
+        let synced = self.sync(now);
+        self.fail("the journal is closed");
+        *self.lock.lock() = None;
+        synced
     }
 
     /// Says in the log that everything before is safe, so that damage there is not taken for the end

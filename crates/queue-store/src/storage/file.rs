@@ -1,6 +1,6 @@
 //! Files on disk.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,14 +18,19 @@ pub struct FileStorage {
 }
 
 impl FileStorage {
-    /// The directory at this path. It is made, with those it is in, unless it is there.
+    /// The directory at this path. It is made for its owner alone, with those it is in, unless it is
+    /// there.
     ///
     /// # Errors
     ///
     /// When it cannot be made.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        std::fs::create_dir_all(&directory)?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&directory)?;
         Ok(Self { directory })
     }
 
@@ -47,11 +52,11 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn lock(&self) -> io::Result<Box<dyn DirectoryLock>> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.path(LOCK_NAME)?)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(self.path(LOCK_NAME)?)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(LockedFile(file))),
             Err(TryLockError::WouldBlock) => Err(io::Error::from(io::ErrorKind::WouldBlock)),

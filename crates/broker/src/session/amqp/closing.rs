@@ -198,6 +198,7 @@ impl Session {
         };
         channel.flush_acks(now);
         channel.closing = true;
+        self.core.promises.forget(id);
         // The youngest first: the single active consumer of a queue is most likely the oldest, and were it to go before
         // the others, each of them would be given messages and hand them back as redelivered.
         let consumers: Vec<_> = channel

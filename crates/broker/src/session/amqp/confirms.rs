@@ -4,7 +4,8 @@ use leveret_amqp_codec::{ChannelId, method::basic, write_method};
 
 /// Numbers the publishes of a channel in confirm mode and tells the client what became of them.
 ///
-/// Confirms are sent in runs: everything settled since the last one, in one basic.ack, interrupted only by nacks.
+/// Confirms are sent in the order of the publishes and in runs: everything settled since the last one, in one basic.ack,
+/// interrupted only by nacks.
 #[derive(Debug)]
 pub(super) struct Confirms {
     /// The number of the next publish; the first is 1.
@@ -31,45 +32,67 @@ impl Confirms {
         number
     }
 
+    /// The number that the next publish will have.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Notes that a publish is to be refused when its turn comes.
     pub(super) fn refuse(&mut self, number: u64) {
         self.refused.push(number);
     }
 
-    /// Settles every publish counted so far.
-    pub(super) fn settle_all(&mut self, channel: ChannelId, out: &mut Vec<u8>) {
+    /// Settles the publishes before number `end`.
+    pub(super) fn settle_before(&mut self, end: u64, channel: ChannelId, out: &mut Vec<u8>) {
+        for number in self.take_refused_before(end) {
+            self.ack_before(number, channel, out);
+            self.nack_before(number + 1, channel, out);
+        }
+        self.ack_before(end, channel, out);
+    }
+
+    /// Refuses all that is open before number `end`.
+    pub(super) fn refuse_before(&mut self, end: u64, channel: ChannelId, out: &mut Vec<u8>) {
+        drop(self.take_refused_before(end));
+        self.nack_before(end, channel, out);
+    }
+
+    fn take_refused_before(&mut self, end: u64) -> Vec<u64> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
         self.refused.sort_unstable();
         self.refused.dedup();
-        let mut refused = std::mem::take(&mut self.refused);
-        for number in refused.drain(..) {
-            self.ack_before(number, channel, out);
-            write_method(
-                out,
-                channel,
-                &basic::Nack {
-                    delivery_tag: number,
-                    multiple: false,
-                    requeue: false,
-                },
-            );
-            self.first_open = number + 1;
-        }
-        self.refused = refused;
-        self.ack_before(self.next, channel, out);
+        let later = self.refused.partition_point(|number| *number < end);
+        let later = self.refused.split_off(later);
+        std::mem::replace(&mut self.refused, later)
     }
 
     fn ack_before(&mut self, end: u64, channel: ChannelId, out: &mut Vec<u8>) {
-        if self.first_open < end {
-            let multiple = self.first_open + 1 < end;
-            write_method(
-                out,
-                channel,
-                &basic::Ack {
-                    delivery_tag: end - 1,
-                    multiple,
-                },
-            );
-            self.first_open = end;
+        if let Some((delivery_tag, multiple)) = self.advance_to(end) {
+            let ack = basic::Ack {
+                delivery_tag,
+                multiple,
+            };
+            write_method(out, channel, &ack);
         }
+    }
+
+    fn nack_before(&mut self, end: u64, channel: ChannelId, out: &mut Vec<u8>) {
+        if let Some((delivery_tag, multiple)) = self.advance_to(end) {
+            let nack = basic::Nack {
+                delivery_tag,
+                multiple,
+                requeue: false,
+            };
+            write_method(out, channel, &nack);
+        }
+    }
+
+    /// The tag, and whether it stands for several, that settles everything open before number `end`, if there is any.
+    fn advance_to(&mut self, end: u64) -> Option<(u64, bool)> {
+        let open = end.checked_sub(self.first_open).filter(|open| *open > 0)?;
+        self.first_open = end;
+        Some((end - 1, open > 1))
     }
 }

@@ -57,7 +57,7 @@ impl Session {
                 self.consumer_cancelled(channel, consumer, out)
             }
             Outgoing::Unblocked => {
-                if std::mem::take(&mut self.core.blocked) && self.core.client.connection_blocked {
+                if self.core.blocked.take().is_some_and(|blocked| blocked.told) {
                     write_method(
                         out.buffer(),
                         ChannelId::CONNECTION,

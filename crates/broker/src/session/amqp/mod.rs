@@ -19,6 +19,7 @@ mod deliveries;
 mod handshake;
 mod heartbeat;
 mod methods;
+mod promises;
 mod protocol;
 mod publish;
 mod sasl;
@@ -31,7 +32,7 @@ use bytes::{Buf, BytesMut};
 use leveret_amqp_codec::{
     ChannelId, Excerpt, FrameKind, Limits, Method, RawFrame, method, write_method,
 };
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 
 use crate::access::Caller;
 use crate::auth::{Identity, Login};
@@ -44,6 +45,7 @@ use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
 use channel::{Channel, Mode};
 use closing::{Failure, undecodable};
 use handshake::Negotiated;
+use promises::{Promised, Promises};
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -80,14 +82,22 @@ struct Core {
     /// Queues that go when this connection does.
     exclusive: Vec<Weak<QueueCell>>,
     publisher: Publisher,
+    promises: Promises,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
     /// Reading has stopped at a publish because of an alarm.
-    blocked: bool,
+    blocked: Option<Blocked>,
     received_at: Time,
     sent_at: Time,
     /// When to look next for deliveries that are not acknowledged; never, without a timeout.
     consumer_timeout_at: Time,
+}
+
+/// How a connection is held up.
+#[derive(Debug)]
+struct Blocked {
+    /// The client knows, and is to be told when it is over.
+    told: bool,
 }
 
 /// The sending side of a connection.
@@ -99,8 +109,18 @@ struct Publisher {
     tickets: Vec<(ChannelId, u64)>,
     refused: Vec<u32>,
     scratch: Vec<u8>,
+    /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
+    captured: Option<Lsn>,
     /// It has published since the last heartbeat was due.
     active: bool,
+}
+
+impl Publisher {
+    /// Gives the batch to its queues. Tells up to where the journal must be safe before all is that has to be.
+    fn hand_over(&mut self, now: Time) -> Option<Lsn> {
+        let safe_at = self.batch.flush(now, &mut self.refused);
+        safe_at.max(self.captured.take())
+    }
 }
 
 #[derive(Debug)]
@@ -176,8 +196,9 @@ impl Session {
                 vhost: None,
                 exclusive: Vec::new(),
                 publisher: Publisher::default(),
+                promises: Promises::default(),
                 unwritten: 0,
-                blocked: false,
+                blocked: None,
                 received_at: now,
                 sent_at: now,
                 consumer_timeout_at,
@@ -210,7 +231,9 @@ impl Session {
 
     /// Whether bytes should be read for it.
     pub(crate) fn takes_input(&self) -> bool {
-        !self.core.blocked && !matches!(self.phase, Phase::Login { .. } | Phase::Closed)
+        self.core.blocked.is_none()
+            && !self.core.is_committing()
+            && !matches!(self.phase, Phase::Login { .. } | Phase::Closed)
     }
 
     /// Nothing is to be read or delivered any more: write what is left and close the socket.
@@ -335,9 +358,7 @@ impl Session {
     /// acknowledgements.
     fn flush(&mut self, now: Time, out: &mut Output) {
         let publisher = &mut self.core.publisher;
-        if !publisher.batch.is_empty() {
-            publisher.batch.flush(now, &mut publisher.refused);
-        }
+        let safe_at = publisher.hand_over(now);
         for ticket in publisher.refused.drain(..) {
             // Tickets of publishers that do not want confirms lead nowhere.
             if let Some((channel, number)) = publisher.tickets.get(ticket as usize)
@@ -355,7 +376,11 @@ impl Session {
             if let Mode::Confirm(confirms) = &mut channel.mode
                 && !channel.closing
             {
-                confirms.settle_all(id, out.buffer());
+                let before = confirms.next();
+                let promised = Promised::Confirm { before };
+                if !self.core.promises.add(safe_at, id, promised) {
+                    confirms.settle_before(before, id, out.buffer());
+                }
             }
             channel.flush_acks(now);
         }

@@ -1,7 +1,7 @@
 //! The session as `net` sees it.
 
 use bytes::BytesMut;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 
 #[cfg(feature = "stomp")]
 use super::Phase;
@@ -53,6 +53,18 @@ impl Protocol for Session {
 
     fn has_deliveries(&self) -> bool {
         self.has_deliveries()
+    }
+
+    fn awaited(&self) -> Option<Lsn> {
+        self.awaited()
+    }
+
+    fn handle_safe(&mut self, _now: Time, safe: Lsn, out: &mut Output) {
+        self.handle_safe(safe, out);
+    }
+
+    fn handle_journal_failure(&mut self, now: Time, out: &mut Output) {
+        self.handle_journal_failure(now, out);
     }
 
     fn handle_written(&mut self, now: Time) {

@@ -10,6 +10,7 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::{Message, MessageParts, Time};
 
+use super::Blocked;
 use super::channel::{Channel, Mode};
 use super::{Core, Failure, Progress, Session};
 use crate::error::Refusal;
@@ -132,8 +133,9 @@ impl Session {
             return false;
         }
         let reason = alarms.reason();
-        self.core.blocked = true;
-        if self.core.client.connection_blocked {
+        let tells = alarms.are_to_be_told() && self.core.client.connection_blocked;
+        self.core.blocked = Some(Blocked { told: tells });
+        if tells {
             let blocked = leveret_amqp_codec::method::connection::Blocked {
                 reason: ShortStr::from_static(reason),
             };
@@ -304,7 +306,8 @@ impl Core {
         if !route.captures.is_empty()
             && let Some(vhost) = &self.vhost
         {
-            vhost.capture(now, &route, &message);
+            let safe_at = vhost.capture(now, &route, &message);
+            self.publisher.captured = self.publisher.captured.max(safe_at);
         }
         if route.queues.is_empty() {
             if route.captures.is_empty()

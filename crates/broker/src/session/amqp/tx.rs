@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use leveret_amqp_codec::{ChannelId, method::tx, write_method};
+use leveret_amqp_codec::{ChannelId, EncodeMethod, method::tx, write_method};
 use leveret_queue_store::{Settlement, Time};
 
 use super::channel::Mode;
+use super::promises::Promised;
 use super::publish::RoutedPublish;
-use super::{Refusal, Session};
+use super::{Failure, Refusal, Session};
 use crate::memory::{Held, MemoryGauge};
 use crate::session::Output;
 use crate::session::unacked::Outstanding;
@@ -95,7 +96,7 @@ impl Session {
             self.core.send(now, id, held, Some(0), out);
         }
         let publisher = &mut self.core.publisher;
-        publisher.batch.flush(now, &mut publisher.refused);
+        let safe_at = publisher.hand_over(now);
         publisher.tickets.clear();
         let was_refused = !publisher.refused.is_empty();
         publisher.refused.clear();
@@ -110,9 +111,11 @@ impl Session {
             }
         }
         if was_refused {
-            return Err(Refusal::precondition_failed("partial tx completion"));
+            return Err(not_completed());
         }
-        write_method(out.buffer(), id, &tx::CommitOk {});
+        if !self.core.promises.add(safe_at, id, Promised::Commit) {
+            write_method(out.buffer(), id, &tx::CommitOk {});
+        }
         Ok(())
     }
 
@@ -138,5 +141,18 @@ impl Session {
             }
             _ => Err(Refusal::precondition_failed("channel is not transactional")),
         }
+    }
+}
+
+fn not_completed() -> Refusal {
+    Refusal::precondition_failed("partial tx completion")
+}
+
+/// What a commit comes to that the disk could not take.
+pub(super) fn incomplete(channel: ChannelId) -> Failure {
+    Failure {
+        scope: channel,
+        refusal: not_completed(),
+        method: (tx::Commit::CLASS_ID, tx::Commit::METHOD_ID),
     }
 }

@@ -33,7 +33,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 use leveret_stomp_codec::{Command, DecodeError, Decoder, Escaping, Frame, HeartBeat, Limits};
 
 use crate::access::Caller;
@@ -397,6 +397,18 @@ impl Protocol for Session {
 
     fn has_deliveries(&self) -> bool {
         !self.inbox.is_empty()
+    }
+
+    fn awaited(&self) -> Option<Lsn> {
+        self.publisher.awaited()
+    }
+
+    fn handle_safe(&mut self, _now: Time, safe: Lsn, out: &mut Output) {
+        self.publisher.handle_safe(safe, &self.writer, out);
+    }
+
+    fn handle_journal_failure(&mut self, _now: Time, out: &mut Output) {
+        self.publisher.handle_journal_failure(&self.writer, out);
     }
 
     fn handle_written(&mut self, now: Time) {

@@ -1,6 +1,8 @@
 //! The sending side of a session: batches for the queues, and the receipts that follow them.
 
-use leveret_queue_store::Time;
+use std::collections::VecDeque;
+
+use leveret_queue_store::{Lsn, Time};
 use leveret_stomp_codec::{Command, Version};
 
 use super::writer::Writer;
@@ -14,6 +16,10 @@ pub(super) struct Publisher {
     pub(super) cache: RouteCache,
     /// Of what the batch holds, in order.
     receipts: Vec<Receipt>,
+    /// Of messages that are on their way to the disk, in the order of its log.
+    owed: VecDeque<(Lsn, Vec<Receipt>)>,
+    /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
+    pub(super) captured: Option<Lsn>,
     refused: Vec<u32>,
     pub(super) scratch: Vec<u8>,
     /// It has published since the last heart-beat was due.
@@ -27,8 +33,21 @@ struct Receipt {
     refused: bool,
 }
 
+impl Receipt {
+    fn write(&self, writer: &Writer, out: &mut Output) {
+        if self.refused {
+            write_refusal(writer, out, &self.id, REFUSAL);
+        } else {
+            writer.frame(out, Command::Receipt, &[("receipt-id", &self.id)], b"");
+        }
+    }
+}
+
 /// What a message carries whose sender does not want to know what becomes of it.
 const NO_TICKET: u32 = u32::MAX;
+
+/// What is said of a message that the disk did not take.
+const DISK_FAILED: &[u8] = b"The disk has failed.\n";
 
 /// What the sender of a refused message is told.
 const REFUSAL: &[u8] = b"A queue is full and refuses new messages.\n";
@@ -48,40 +67,65 @@ impl Publisher {
         u32::try_from(self.receipts.len() - 1).unwrap_or(NO_TICKET)
     }
 
-    /// Hands the batch to the queues and tells of what was asked for.
+    /// Hands the batch to the queues and tells of what was asked for: at once, or where a message has to be on disk first,
+    /// when it is (see [`Publisher::handle_safe`]).
     ///
     /// A message that a full queue refused gets no receipt but an ERROR that names it, and the session goes on. RabbitMQ
     /// drops the connection without a word there.
     pub(super) fn flush(&mut self, now: Time, writer: &Writer, out: &mut Output) {
-        if !self.batch.is_empty() {
-            self.batch.flush(now, &mut self.refused);
-        }
+        let safe_at = self.batch.flush(now, &mut self.refused);
+        let safe_at = safe_at.max(self.captured.take());
         for ticket in self.refused.drain(..) {
             if let Some(receipt) = self.receipts.get_mut(ticket as usize) {
                 receipt.refused = true;
             }
         }
-        for receipt in self.receipts.drain(..) {
-            // STOMP 1.2, ERROR: it should say which frame it is about.
-            let id = ("receipt-id", &*receipt.id);
-            if receipt.refused {
-                let headers = [
-                    ("message", "Message refused"),
-                    ("content-type", "text/plain"),
-                    ("version", Version::SUPPORTED),
-                    id,
-                ];
-                writer.frame(out, Command::Error, &headers, REFUSAL);
-            } else {
-                writer.frame(out, Command::Receipt, &[id], b"");
+        if self.receipts.is_empty() {
+            return;
+        }
+        match safe_at {
+            None => self.receipts.drain(..).for_each(|it| it.write(writer, out)),
+            Some(safe_at) => {
+                let receipts = std::mem::take(&mut self.receipts);
+                self.owed.push_back((safe_at, receipts));
             }
+        }
+    }
+
+    /// Up to where the journal must be safe before the next receipt can be given.
+    pub(super) fn awaited(&self) -> Option<Lsn> {
+        self.owed.front().map(|(safe_at, _)| *safe_at)
+    }
+
+    /// Gives the receipts that have waited for so much of the journal.
+    pub(super) fn handle_safe(&mut self, safe: Lsn, writer: &Writer, out: &mut Output) {
+        while let Some((_, receipts)) = self.owed.pop_front_if(|(safe_at, _)| *safe_at <= safe) {
+            receipts.iter().for_each(|it| it.write(writer, out));
+        }
+    }
+
+    /// What waits for the disk will never be safe there.
+    pub(super) fn handle_journal_failure(&mut self, writer: &Writer, out: &mut Output) {
+        for receipt in self.owed.drain(..).flat_map(|(_, receipts)| receipts) {
+            write_refusal(writer, out, &receipt.id, DISK_FAILED);
         }
     }
 
     /// Gives the memory of a publisher that has fallen silent back.
     pub(super) fn rest(&mut self) {
-        if !std::mem::take(&mut self.active) && self.batch.is_empty() {
+        if !std::mem::take(&mut self.active) && self.batch.is_empty() && self.owed.is_empty() {
             *self = Self::default();
         }
     }
+}
+
+fn write_refusal(writer: &Writer, out: &mut Output, receipt: &str, why: &[u8]) {
+    let headers = [
+        ("message", "Message refused"),
+        ("content-type", "text/plain"),
+        ("version", Version::SUPPORTED),
+        // STOMP 1.2, ERROR: it should say which frame it is about.
+        ("receipt-id", receipt),
+    ];
+    writer.frame(out, Command::Error, &headers, why);
 }

@@ -138,7 +138,8 @@ impl Session {
         let ticket = self.publisher.promise(receipt.as_deref());
         if let Some(vhost) = &self.core.vhost {
             if !route.captures.is_empty() {
-                vhost.capture(now, &route, &message);
+                let safe_at = vhost.capture(now, &route, &message);
+                self.publisher.captured = self.publisher.captured.max(safe_at);
             } else if route.queues.is_empty() {
                 vhost.note_unroutable(now, &message);
             }

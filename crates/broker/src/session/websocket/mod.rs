@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::connection::{Endpoints, Registration};
@@ -274,6 +274,23 @@ impl Protocol for WebSocket {
 
     fn has_deliveries(&self) -> bool {
         matches!(&self.phase, Phase::Open(open) if open.session().has_deliveries())
+    }
+
+    fn awaited(&self) -> Option<Lsn> {
+        match &self.phase {
+            Phase::Open(open) => open.session().awaited(),
+            _ => None,
+        }
+    }
+
+    fn handle_safe(&mut self, now: Time, safe: Lsn, out: &mut Output) {
+        self.with_session(now, out, |session, out| session.handle_safe(now, safe, out));
+    }
+
+    fn handle_journal_failure(&mut self, now: Time, out: &mut Output) {
+        self.with_session(now, out, |session, out| {
+            session.handle_journal_failure(now, out);
+        });
     }
 
     fn handle_written(&mut self, now: Time) {

@@ -1,0 +1,247 @@
+//! Messages on disk: the journal, the thread that writes it, and when messages go there to save memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use leveret_queue_store::{
+    Journal, JournalState, Lsn, QueueKey, ReadError, Recovered, RecoveredQueue, Time,
+};
+use parking_lot::Mutex;
+
+use crate::alarms::{Alarm, Alarms};
+use crate::clock::Clock;
+use crate::vhost::QueueCell;
+
+/// How many bytes of durable queues' messages stay in memory, unless set. Enough for what is on its way through busy
+/// queues; a backlog is better off on disk, from where it comes back in large reads.
+pub(crate) const RESIDENT_MAX: usize = 16 * 1024 * 1024;
+
+/// How much may be on its way to disk to save memory: beyond it nothing is gained by handing over more.
+const PAGES_PENDING_MAX: usize = 8 * 1024 * 1024;
+
+/// How long the journal's thread sleeps at most when there is nothing to do. It is woken for work; this bounds what a
+/// missed wake-up would cost, and is far from being noticed as one.
+const REST: Duration = Duration::from_secs(3600);
+
+type Hasher = foldhash::fast::RandomState;
+
+/// The broker's store for messages.
+#[derive(Debug)]
+pub(crate) struct Store {
+    journal: Journal,
+    alarms: Arc<Alarms>,
+    /// Bytes of durable queues' messages in memory.
+    resident: AtomicUsize,
+    resident_max: usize,
+    /// Durable queues, by what the journal calls them. Those that are gone are swept out when the map would grow.
+    queues: Mutex<HashMap<QueueKey, Weak<QueueCell>, Hasher>>,
+    recovery: Mutex<Recovery>,
+    stopping: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the journal held when it was opened, until the queues have it.
+#[derive(Debug, Default)]
+struct Recovery {
+    queues: HashMap<QueueKey, RecoveredQueue, Hasher>,
+    /// Why a queue could not have what is its own.
+    damage: Option<ReadError>,
+}
+
+/// The journal takes nothing more until the broker is started anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalFailed;
+
+impl Store {
+    pub(crate) fn new(
+        (journal, recovered): (Journal, Recovered),
+        resident_max: usize,
+        alarms: Arc<Alarms>,
+    ) -> Arc<Self> {
+        for note in &recovered.notes {
+            tracing::warn!("journal: {note}");
+        }
+        let queues = recovered.queues.into_iter();
+        Arc::new(Self {
+            journal,
+            alarms,
+            resident: AtomicUsize::new(0),
+            resident_max,
+            queues: Mutex::default(),
+            recovery: Mutex::new(Recovery {
+                queues: queues.map(|queue| (queue.key(), queue)).collect(),
+                damage: None,
+            }),
+            stopping: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Notes a durable queue, so that its messages can be moved when an old file of the log is to go.
+    pub(crate) fn register(&self, key: QueueKey, queue: &Arc<QueueCell>) {
+        let mut queues = self.queues.lock();
+        if queues.len() == queues.capacity() {
+            queues.retain(|_, queue| queue.strong_count() > 0);
+        }
+        queues.insert(key, Arc::downgrade(queue));
+    }
+
+    /// What the journal held of a queue when the broker started, once.
+    pub(crate) fn take_recovered(&self, key: QueueKey) -> Option<RecoveredQueue> {
+        self.recovery.lock().queues.remove(&key)
+    }
+
+    /// A queue could not have what the journal held of it.
+    pub(crate) fn note_damage(&self, damage: ReadError) {
+        self.recovery.lock().damage.get_or_insert(damage);
+    }
+
+    /// All queues that the definitions know of have what is theirs. What is left belongs to queues that were deleted in
+    /// the last moment of the run before.
+    ///
+    /// # Errors
+    /// When something could not be read.
+    pub(crate) fn finish_recovery(&self, now: Time) -> Result<(), ReadError> {
+        let recovery = std::mem::take(&mut *self.recovery.lock());
+        if let Some(damage) = recovery.damage {
+            return Err(damage);
+        }
+        for key in recovery.queues.into_keys() {
+            let gone = self.journal.queue(key);
+            self.journal.append().queue_gone(gone);
+        }
+        for queue in self.registered() {
+            queue.poll(now);
+        }
+        Ok(())
+    }
+
+    fn registered(&self) -> Vec<Arc<QueueCell>> {
+        let queues = self.queues.lock();
+        queues.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// A durable queue held `before` bytes in memory and now holds `after`.
+    pub(crate) fn account(&self, before: usize, after: usize) {
+        if after >= before {
+            self.resident.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.resident.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether durable queues should hold less in memory.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.resident.load(Ordering::Relaxed) > self.resident_max
+    }
+
+    /// Whether the disk keeps up with what is handed over to save memory.
+    pub(crate) fn takes_pages(&self) -> bool {
+        self.journal.pages_pending_bytes() < PAGES_PENDING_MAX
+    }
+
+    /// Whether it is known what becomes of the log up to there.
+    pub(crate) fn is_settled(&self, lsn: Lsn) -> bool {
+        self.journal.safe() >= lsn || matches!(self.journal.state(), JournalState::Failed(_))
+    }
+
+    /// Ready when the journal is safe up to `lsn`, or will never be: then with its failure.
+    pub(crate) fn poll_safe(&self, lsn: Lsn, cx: &Context<'_>) -> Poll<Result<Lsn, JournalFailed>> {
+        if !self.journal.when_safe(lsn, cx.waker()) {
+            return Poll::Pending;
+        }
+        let safe = self.journal.safe();
+        Poll::Ready(if safe >= lsn {
+            Ok(safe)
+        } else {
+            Err(JournalFailed)
+        })
+    }
+
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(crate) fn start(self: &Arc<Self>, clock: Clock) -> io::Result<()> {
+        let store = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("leveret-journal".to_owned())
+            .spawn(move || store.run(&clock))?;
+        *self.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    fn run(&self, clock: &Clock) {
+        while !self.stopping.load(Ordering::Acquire) {
+            let now = clock.now();
+            let worked = self.journal.work(now);
+            self.watch();
+            self.move_to_pages();
+            if worked.more {
+                continue;
+            }
+            let rest = worked.again_at.map_or(REST, |at| {
+                Duration::from_millis(at.as_millis().saturating_sub(clock.now().as_millis()))
+            });
+            self.journal.wait_for_work(rest);
+        }
+    }
+
+    /// Publishers wait from now on if the journal has enough to write.
+    pub(crate) fn hold_up_if_congested(&self) {
+        if self.journal.is_congested() {
+            self.alarms.hold_up();
+        }
+    }
+
+    /// Publishers wait while the disk is full or does not keep up.
+    fn watch(&self) {
+        if !self.journal.is_congested() {
+            self.alarms.let_go();
+        }
+        if matches!(self.journal.state(), JournalState::Full) {
+            if self.alarms.raise(Alarm::DiskFull) {
+                tracing::error!("the disk is full: publishers wait until there is room");
+            }
+        } else if self.alarms.end(Alarm::DiskFull) {
+            tracing::info!("the disk has room again");
+        }
+    }
+
+    /// Has queues copy what only the oldest file of the log has, when there are too many files.
+    fn move_to_pages(&self) {
+        for messages in self.journal.to_move() {
+            let queue = self
+                .queues
+                .lock()
+                .get(&messages.queue)
+                .and_then(Weak::upgrade);
+            if let Some(queue) = queue {
+                queue.move_to_pages(messages.below);
+            }
+        }
+    }
+
+    /// Writes and syncs everything, ends the thread, and lets the directory go.
+    pub(crate) fn stop(&self, now: Time) {
+        self.stopping.store(true, Ordering::Release);
+        self.journal.wake_worker();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's thread has panicked");
+        }
+        if let Err(error) = self.journal.close(now) {
+            tracing::error!(%error, "what was not confirmed may be lost");
+        }
+    }
+}
