@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(feature = "journal")]
 use leveret_queue_store::SyncPolicy;
 
 use crate::net::Service;
@@ -24,6 +25,7 @@ pub(crate) struct Config {
     #[cfg(feature = "stomp")]
     pub(crate) websocket: WebSocketConfig,
     pub(crate) durable_memory: usize,
+    #[cfg(feature = "journal")]
     pub(crate) sync: SyncPolicy,
     pub(crate) memory_limit: usize,
     pub(crate) disk_free_limit: u64,
@@ -84,6 +86,7 @@ impl Default for Config {
             #[cfg(feature = "stomp")]
             websocket: WebSocketConfig::default(),
             durable_memory: RESIDENT_MAX,
+            #[cfg(feature = "journal")]
             sync: SyncPolicy::default(),
             memory_limit: usize::MAX,
             disk_free_limit: 50_000_000,

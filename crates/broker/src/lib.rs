@@ -165,6 +165,10 @@ mod random;
 pub mod sans_io;
 mod session;
 mod shared;
+#[cfg_attr(
+    not(feature = "journal"),
+    expect(dead_code, reason = "without a data directory nobody makes a store")
+)]
 mod store;
 mod timers;
 mod vhost;
