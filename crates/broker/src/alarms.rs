@@ -66,10 +66,6 @@ impl Alarms {
 
     /// The journal takes more. Should there be an alarm, those who waited will find it at their next publish, and be told.
     /// Must be called without a queue's lock: it wakes connections.
-    #[cfg_attr(
-        not(feature = "journal"),
-        expect(dead_code, reason = "without a data directory nobody makes a store")
-    )]
     pub(crate) fn let_go(&self) {
         if self.raised.load(Ordering::Relaxed) & HELD_UP != 0 {
             self.raised.fetch_and(!HELD_UP, Ordering::SeqCst);

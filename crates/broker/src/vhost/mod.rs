@@ -4,10 +4,6 @@ mod arguments;
 mod bindings;
 mod dead_letter;
 mod delayed;
-#[cfg_attr(
-    not(feature = "journal"),
-    expect(dead_code, reason = "without a data directory nobody makes a store")
-)]
 mod durable;
 mod exchanges;
 mod explain;

@@ -423,10 +423,6 @@ impl QueueCell {
     }
 
     /// Copies to pages what only an old file of the log has, so that the file can go.
-    #[cfg_attr(
-        not(feature = "journal"),
-        expect(dead_code, reason = "without a data directory nobody makes a store")
-    )]
     pub(crate) fn move_to_pages(&self, below: NonZeroU64) {
         if let Some(disk) = &self.disk {
             disk.move_to_pages(&mut self.state.lock().queue, below);
