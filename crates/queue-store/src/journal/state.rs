@@ -151,6 +151,9 @@ impl State {
     }
 
     pub(super) fn handed(&mut self, queue: QueueLog, stored: Stored) {
+        if self.is_of_the_past(queue, stored) {
+            return;
+        }
         let subject = subject(queue, stored);
         if let Subject::Slot(page, index) = subject {
             self.pages.slot_handed(PageSlot { page, index });
@@ -170,6 +173,9 @@ impl State {
     }
 
     pub(super) fn returned(&mut self, queue: QueueLog, stored: Stored, delivery_count: u32) {
+        if self.is_of_the_past(queue, stored) {
+            return;
+        }
         let subject = subject(queue, stored);
         if let Subject::Slot(page, index) = subject {
             let slot = PageSlot { page, index };
@@ -178,7 +184,15 @@ impl State {
         record::put_returned(self.records(), subject, delivery_count);
     }
 
+    /// Whether a message went with its queue: its page may be another queue's by now.
+    fn is_of_the_past(&self, queue: QueueLog, stored: Stored) -> bool {
+        stored.home.is_some() && !self.queues.is_open(queue)
+    }
+
     pub(super) fn gone(&mut self, queue: QueueLog, stored: Stored) {
+        if self.is_of_the_past(queue, stored) {
+            return;
+        }
         let subject = subject(queue, stored);
         match &mut self.gone {
             Some(run) if run.is_followed_by(subject) => run.len += 1,
