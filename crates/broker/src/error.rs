@@ -3,7 +3,7 @@
 use std::fmt;
 
 use leveret_amqp_codec::ReplyCode;
-use leveret_queue_store::Message;
+use leveret_queue_store::{Message, ReadError};
 
 #[cfg(feature = "journal")]
 use crate::metadata::OpenError;
@@ -62,6 +62,11 @@ impl Refusal {
 
     pub(crate) fn internal_error(explanation: impl Into<String>) -> Self {
         Self::new(ReplyCode::InternalError, explanation)
+    }
+
+    /// For what is on disk and should be readable.
+    pub(crate) fn unreadable(error: &ReadError) -> Self {
+        Self::internal_error(format!("messages cannot be read from disk: {error}"))
     }
 
     pub(crate) fn command_invalid(explanation: impl Into<String>) -> Self {

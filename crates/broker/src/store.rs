@@ -1,7 +1,9 @@
 //! Messages on disk: the journal, the thread that writes it, and when messages go there to save memory.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -15,7 +17,6 @@ use parking_lot::Mutex;
 
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::Clock;
-use crate::vhost::QueueCell;
 
 /// How many bytes of durable queues' messages stay in memory, unless set. Enough for what is on its way through busy
 /// queues; a backlog is better off on disk, from where it comes back in large reads.
@@ -38,11 +39,21 @@ pub(crate) struct Store {
     /// Bytes of durable queues' messages in memory.
     resident: AtomicUsize,
     resident_max: usize,
-    /// Durable queues, by what the journal calls them. Those that are gone are swept out when the map would grow.
-    queues: Mutex<HashMap<QueueKey, Weak<QueueCell>, Hasher>>,
+    /// Durable queues and delayed exchanges, by what the journal calls them. Those that are gone are swept out when the
+    /// map would grow.
+    queues: Mutex<HashMap<QueueKey, Weak<dyn Resident>, Hasher>>,
     recovery: Mutex<Recovery>,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Something that has messages in the journal: a durable queue, or a durable delayed exchange.
+pub(crate) trait Resident: fmt::Debug + Send + Sync {
+    /// Copies to pages what only an old file of the log has, up to this number, so that the file can go.
+    fn move_to_pages(&self, below: NonZeroU64);
+
+    /// Everything that is defined is there again after a start. Called once, without any lock.
+    fn begin(self: Arc<Self>, now: Time);
 }
 
 /// What the journal held when it was opened, until the queues have it.
@@ -86,13 +97,13 @@ impl Store {
         &self.journal
     }
 
-    /// Notes a durable queue, so that its messages can be moved when an old file of the log is to go.
-    pub(crate) fn register(&self, key: QueueKey, queue: &Arc<QueueCell>) {
+    /// Notes what has messages under this key, so that they can be moved when an old file of the log is to go.
+    pub(crate) fn register(&self, key: QueueKey, queue: Weak<dyn Resident>) {
         let mut queues = self.queues.lock();
         if queues.len() == queues.capacity() {
             queues.retain(|_, queue| queue.strong_count() > 0);
         }
-        queues.insert(key, Arc::downgrade(queue));
+        queues.insert(key, queue);
     }
 
     /// What the journal held of a queue when the broker started, once.
@@ -120,12 +131,12 @@ impl Store {
             self.journal.append().queue_gone(gone);
         }
         for queue in self.registered() {
-            queue.poll(now);
+            queue.begin(now);
         }
         Ok(())
     }
 
-    fn registered(&self) -> Vec<Arc<QueueCell>> {
+    fn registered(&self) -> Vec<Arc<dyn Resident>> {
         let queues = self.queues.lock();
         queues.values().filter_map(Weak::upgrade).collect()
     }
@@ -147,6 +158,7 @@ impl Store {
     /// Whether the disk keeps up with what is handed over to save memory.
     pub(crate) fn takes_pages(&self) -> bool {
         self.journal.pages_pending_bytes() < PAGES_PENDING_MAX
+            && !matches!(self.journal.state(), JournalState::Failed(_))
     }
 
     /// Whether it is known what becomes of the log up to there.

@@ -3,62 +3,13 @@
 
 mod support;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use leveret_broker::{
-    Broker, Builder, Client, ConsumeOptions, Properties, Publish, QueueOptions, QueueType,
-    VirtualClock,
+    Broker, Client, ConsumeOptions, Properties, Publish, QueueOptions, QueueType, VirtualClock,
 };
-use support::{soon, start};
-
-/// A data directory of one test, removed in the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("messages-{}-{number}", std::process::id());
-        Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
-    }
-
-    async fn broker(&self) -> Broker {
-        self.broker_with(Broker::builder()).await
-    }
-
-    async fn broker_with(&self, builder: Builder) -> Broker {
-        start(builder.data_dir(&self.0)).await
-    }
-
-    /// The directory as a crash at this moment would leave it.
-    fn crashed(&self) -> Self {
-        let copy = Self::new();
-        copy_dir(&self.0, &copy.0);
-        copy
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use support::data_dir::Dir;
+use support::soon;
 
 fn durable() -> QueueOptions {
     QueueOptions {

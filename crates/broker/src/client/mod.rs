@@ -441,22 +441,24 @@ impl Client {
     /// be routed.
     ///
     /// # Errors
-    /// When the exchange does not exist, or is of another type.
+    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read.
     pub async fn scheduled(&self, exchange: &str) -> Result<Vec<Scheduled>, Error> {
-        Ok(self.vhost()?.delayed(exchange)?.list())
+        let found = self.vhost()?.delayed(exchange)?.list();
+        Ok(found.map_err(|error| Refusal::unreadable(&error))?)
     }
 
     /// Takes a message out of a delayed exchange before its time and gives it back; none when its time has come
     /// meanwhile.
     ///
     /// # Errors
-    /// When the exchange does not exist, or is of another type.
+    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read.
     pub async fn cancel_scheduled(
         &self,
         exchange: &str,
         id: u64,
     ) -> Result<Option<Message>, Error> {
-        Ok(self.vhost()?.delayed(exchange)?.cancel(id))
+        let found = self.vhost()?.delayed(exchange)?.cancel(id);
+        Ok(found.map_err(|error| Refusal::unreadable(&error))?)
     }
 
     /// How a message with this key and these properties would be routed at this moment, binding by binding, with those

@@ -1,26 +1,28 @@
 //! Messages that wait in a delayed exchange for their time (behaviour reference, section 16).
 
-use std::collections::BTreeMap;
+mod header;
+mod schedule;
+
+use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 
-use leveret_amqp_codec::{Properties, RawProperties, RawTable, Value, ValueRef};
-use leveret_queue_store::{Lsn, Message, MessageParts, Time};
+use leveret_queue_store::{Lsn, Message, QueueKey, ReadError, Time};
 use parking_lot::Mutex;
 
 use super::VirtualHost;
-use crate::memory::MemoryGauge;
+use crate::store::Resident;
 use crate::timers::{Due, TimerId};
+pub(super) use header::delay_ms;
+use header::with_delay_taken;
+use schedule::Schedule;
 
-/// The header that says by how many milliseconds a message is to be delayed.
-const X_DELAY: &str = "x-delay";
-
-/// The longest delay; whatever is longer is not delayed at all, as in the plugin.
-const DELAY_MAX_MS: i64 = 4_294_967_295;
+/// How many messages are routed before other timers get their turn: as many as come back from disk at once.
+const TURN_MAX: usize = 512;
 
 /// What one delayed exchange holds: messages by the time at which they are routed, then in the order in which they were
 /// published.
 ///
-/// Its lock is taken with no other lock held, and none is taken under it.
+/// Its lock is taken with no other lock held, and none but the journal's is taken under it.
 #[derive(Debug)]
 pub(crate) struct Delayed {
     exchange: Arc<str>,
@@ -29,10 +31,9 @@ pub(crate) struct Delayed {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    messages: BTreeMap<(Time, u64), Message>,
-    next_number: u64,
+    schedule: Schedule,
     /// The earliest entry among the broker's timers.
     timer_at: Option<Time>,
 }
@@ -40,7 +41,7 @@ struct State {
 /// A message that waits, as an embedding program sees it.
 #[derive(Clone, Debug)]
 pub struct Scheduled {
-    /// Names it for [`Client::cancel_scheduled`](crate::Client::cancel_scheduled).
+    /// Names it for [`Client::cancel_scheduled`](crate::Client::cancel_scheduled), also after a restart.
     pub id: u64,
     /// When it is routed.
     pub due: Time,
@@ -49,16 +50,48 @@ pub struct Scheduled {
 }
 
 impl Delayed {
+    /// One whose messages go with the broker.
     pub(super) fn new(exchange: Arc<str>, vhost: &VirtualHost) -> Arc<Self> {
+        Self::with_schedule(exchange, vhost, Schedule::default())
+    }
+
+    /// One whose messages are kept under `key`, with those that are there already. Those whose time has come meanwhile are
+    /// routed once the broker has started.
+    ///
+    /// What cannot be read is noted with the store; the broker does not start with it. In a broker without a store it is
+    /// like any other.
+    pub(super) fn durable(exchange: Arc<str>, vhost: &VirtualHost, key: QueueKey) -> Arc<Self> {
+        let services = vhost.services();
+        let Some(store) = &services.store else {
+            return Self::new(exchange, vhost);
+        };
+        let mut schedule = Schedule::recover(store, key);
+        let held = schedule.held();
+        services.memory.account(0, held);
+        schedule.page_out(services.memory.excess());
+        services.memory.account(held, schedule.held());
+        let delayed = Self::with_schedule(exchange, vhost, schedule);
+        let resident: Weak<dyn Resident> = Arc::<Self>::downgrade(&delayed);
+        store.register(key, resident);
+        delayed
+    }
+
+    fn with_schedule(exchange: Arc<str>, vhost: &VirtualHost, schedule: Schedule) -> Arc<Self> {
         Arc::new(Self {
             exchange,
             vhost: Weak::clone(&vhost.myself),
             timer: vhost.services().timers.new_id(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                schedule,
+                timer_at: None,
+            }),
         })
     }
 
-    /// Keeps a message for `delay_ms`.
+    /// Keeps a message for `delay_ms`. Tells up to where the journal must be safe before the message is, in an exchange
+    /// that keeps messages on disk: there all of them are stored, whatever their delivery mode, as in the plugin.
+    ///
+    /// An exchange that has been deleted swallows it.
     pub(super) fn schedule(
         self: &Arc<Self>,
         now: Time,
@@ -67,209 +100,115 @@ impl Delayed {
     ) -> Option<Lsn> {
         let vhost = self.vhost.upgrade()?;
         let message = with_delay_taken(message);
-        vhost.services().memory.account(0, cost(&message));
         let due = now.saturating_add(delay_ms);
-        let timer = {
-            let mut state = self.state.lock();
-            let number = state.next_number;
-            state.next_number += 1;
-            state.messages.insert((due, number), message);
-            state.next_timer()
-        };
-        self.set_timer(&vhost, timer);
-        None
+        self.with(&vhost, |schedule| schedule.add(due, message))
     }
 
-    /// What waits, in the order in which it will be routed.
-    pub(crate) fn list(&self) -> Vec<Scheduled> {
-        let state = self.state.lock();
-        let scheduled = state
-            .messages
-            .iter()
-            .map(|(&(due, id), message)| Scheduled {
-                id,
-                due,
-                message: message.clone(),
-            });
-        scheduled.collect()
+    /// What waits, in the order in which it will be routed. What is on disk is read, without being taken back into memory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn list(&self) -> Result<Vec<Scheduled>, ReadError> {
+        self.state.lock().schedule.list()
     }
 
     /// Takes a message out before its time; none when it is not there any more.
-    pub(crate) fn cancel(&self, id: u64) -> Option<Message> {
-        let message = {
-            let mut state = self.state.lock();
-            let key = *state.messages.keys().find(|(_, number)| *number == id)?;
-            state.messages.remove(&key)?
+    ///
+    /// # Errors
+    /// When what is on disk cannot be read.
+    pub(crate) fn cancel(self: &Arc<Self>, id: u64) -> Result<Option<Message>, ReadError> {
+        let (Some(vhost), Some(number)) = (self.vhost.upgrade(), NonZeroU64::new(id)) else {
+            return Ok(None);
         };
-        if let Some(vhost) = self.vhost.upgrade() {
-            vhost.services().memory.account(cost(&message), 0);
-        }
-        Some(message)
+        self.with(&vhost, |schedule| schedule.cancel(number))
     }
 
-    fn set_timer(self: &Arc<Self>, vhost: &VirtualHost, timer: Option<Time>) {
+    /// The exchange has been deleted: what waits is dropped, and nothing is taken any more.
+    pub(super) fn delete(self: &Arc<Self>) {
+        if let Some(vhost) = self.vhost.upgrade() {
+            self.with(&vhost, Schedule::delete);
+        }
+    }
+
+    /// Runs `work` under the lock, then does what follows from it: memory is counted and given back where there is too
+    /// little, and the timer is set.
+    fn with<R>(self: &Arc<Self>, vhost: &VirtualHost, work: impl FnOnce(&mut Schedule) -> R) -> R {
+        let services = vhost.services();
+        let (result, before, after, timer) = {
+            let mut state = self.state.lock();
+            let before = state.schedule.held();
+            let result = work(&mut state.schedule);
+            let excess = services.memory.excess();
+            state.schedule.page_out(excess);
+            (result, before, state.schedule.held(), state.next_timer())
+        };
+        services.memory.account(before, after);
         if let Some(at) = timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
-            vhost.services().timers.schedule(self.timer, at, due);
+            services.timers.schedule(self.timer, at, due);
         }
+        result
     }
 }
 
 impl State {
     /// When a timer must be set, if an earlier one than before.
     fn next_timer(&mut self) -> Option<Time> {
-        let (&(first, _), _) = self.messages.first_key_value()?;
+        let first = self.schedule.next_due()?;
         if self.timer_at.is_some_and(|at| at <= first) {
             return None;
         }
         self.timer_at = Some(first);
         Some(first)
     }
-
-    fn take_due(&mut self, now: Time) -> Vec<Message> {
-        let mut due = Vec::new();
-        while let Some(entry) = self.messages.first_entry()
-            && entry.key().0 <= now
-        {
-            due.push(entry.remove());
-        }
-        due
-    }
 }
 
 impl Due for Delayed {
-    /// Routes what is due by the bindings of this moment.
+    /// Routes what is due by the bindings of this moment. What is kept on disk is gone from there only when it is where it
+    /// goes: after a crash in between it is routed again.
     fn run(self: Arc<Self>, now: Time) {
         let Some(vhost) = self.vhost.upgrade() else {
             return;
         };
         let due = {
             let mut state = self.state.lock();
-            if state.timer_at.is_some_and(|at| at <= now) {
-                state.timer_at = None;
-            }
-            state.take_due(now)
+            state.timer_at = None;
+            let before = state.schedule.held();
+            let due = state.schedule.take_due(now, TURN_MAX);
+            let after = state.schedule.held();
+            drop(state);
+            vhost.services().memory.account(before, after);
+            due
         };
-        for message in due {
-            vhost.services().memory.account(cost(&message), 0);
-            vhost.publish_internally(now, &self.exchange, &message);
+        for (_, message) in &due {
+            vhost.publish_internally(now, &self.exchange, message);
         }
-        let timer = self.state.lock().next_timer();
-        self.set_timer(&vhost, timer);
+        // If more is due, the timer is set to a time that has come.
+        self.with(&vhost, |schedule| {
+            schedule.forget(due.iter().map(|(stored, _)| *stored));
+        });
+    }
+}
+
+impl Resident for Delayed {
+    fn move_to_pages(&self, below: NonZeroU64) {
+        self.state.lock().schedule.rehome(below);
+    }
+
+    fn begin(self: Arc<Self>, _now: Time) {
+        if let Some(vhost) = self.vhost.upgrade() {
+            self.with(&vhost, |_| ());
+        }
     }
 }
 
 impl Drop for Delayed {
-    /// Deleting the exchange drops what waits in it.
+    /// What waits goes out of memory with the exchange, or with the broker.
     fn drop(&mut self) {
+        let held = self.state.get_mut().schedule.release();
         if let Some(vhost) = self.vhost.upgrade() {
-            let held = self.state.get_mut().messages.values().map(cost).sum();
             vhost.services().memory.account(held, 0);
             vhost.services().timers.cancel(self.timer);
         }
-    }
-}
-
-fn cost(message: &Message) -> usize {
-    MemoryGauge::cost(1, message.body_len() as u64)
-}
-
-/// By how many milliseconds a message with these headers is delayed. None for those that are not: without the header,
-/// with one that is not a number, and with delays that are not positive or beyond 2^32 - 1.
-pub(super) fn delay_ms(headers: RawTable<'_>) -> Option<u64> {
-    let delay = match headers.get(X_DELAY)? {
-        ValueRef::LongString(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
-        value => match value.as_integer() {
-            Some(delay) => delay,
-            // Cut off, as the plugin does; what does not fit becomes the nearest integer, which is beyond the limit.
-            None => value.as_float()? as i64,
-        },
-    };
-    (1..=DELAY_MAX_MS)
-        .contains(&delay)
-        .then_some(delay.unsigned_abs())
-}
-
-/// The same message with the sign of its delay turned, so that a second delayed exchange does not delay it again.
-fn with_delay_taken(message: &Message) -> Message {
-    let mut properties =
-        Properties::from(RawProperties::from_validated_bytes(message.properties()));
-    if let Some(delay) = properties
-        .headers
-        .as_mut()
-        .and_then(|headers| headers.get_mut(X_DELAY))
-    {
-        *delay = negated(delay);
-    }
-    rebuild(message, &properties.to_bytes())
-}
-
-fn negated(delay: &Value) -> Value {
-    match delay {
-        Value::I8(delay) => Value::I8(delay.wrapping_neg()),
-        Value::I16(delay) => Value::I16(delay.wrapping_neg()),
-        Value::I32(delay) => Value::I32(delay.wrapping_neg()),
-        Value::F32(delay) => Value::F32(-delay),
-        Value::F64(delay) => Value::F64(-delay),
-        // Delays in other forms were positive, or they would not have been taken.
-        other => {
-            let parsed = || other.as_str().and_then(|text| text.parse::<i64>().ok());
-            Value::I64(
-                other
-                    .as_integer()
-                    .or_else(parsed)
-                    .unwrap_or(0)
-                    .wrapping_neg(),
-            )
-        }
-    }
-}
-
-/// A message with other properties.
-fn rebuild(message: &Message, properties: &[u8]) -> Message {
-    let parts = MessageParts {
-        exchange: message.exchange(),
-        routing_key: message.routing_key(),
-        properties,
-        body: message.body(),
-        persistent: message.is_persistent(),
-        priority: message.priority(),
-        expiration_ms: message.expiration_ms(),
-    };
-    match message.shared_body() {
-        Some(body) => Message::with_shared_body(&parts, body.clone()),
-        None => Message::new(&parts, &mut Vec::new()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use leveret_amqp_codec::Table;
-
-    #[track_caller]
-    fn check(value: Value, want: Option<u64>) {
-        let table = Table::from_iter([(X_DELAY, value)]).to_bytes();
-        assert_eq!(delay_ms(RawTable::from_validated_bytes(&table)), want);
-    }
-
-    #[test]
-    fn delays_are_positive_numbers_of_any_kind() {
-        check(Value::I32(5_000), Some(5_000));
-        check(Value::U8(7), Some(7));
-        check(Value::LongString(b"250".to_vec()), Some(250));
-        check(Value::F64(12.9), Some(12));
-        check(Value::I64(4_294_967_295), Some(4_294_967_295));
-    }
-
-    #[test]
-    fn everything_else_is_not_delayed() {
-        check(Value::I32(0), None);
-        check(Value::I32(-5_000), None);
-        check(Value::I64(4_294_967_296), None);
-        check(Value::LongString(b"soon".to_vec()), None);
-        check(Value::Bool(true), None);
-        check(Value::F64(f64::NAN), None);
-        check(Value::F64(1e300), None);
     }
 }

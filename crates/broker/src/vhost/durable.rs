@@ -1,7 +1,7 @@
 //! What a queue has on disk.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_queue_store::{
     Effect, Lsn, Message, PageId, Queue, QueueKey, QueueLog, QueueOptions, Rebuilt, RecoveredItem,
@@ -9,7 +9,7 @@ use leveret_queue_store::{
 };
 
 use crate::memory::MemoryGauge;
-use crate::store::Store;
+use crate::store::{Resident, Store};
 use crate::vhost::{QueueCell, Services};
 
 /// How many messages one page takes at most when an old file of the log is to be emptied.
@@ -64,7 +64,8 @@ impl Disk {
     /// Has the store know the queue.
     pub(super) fn register(&self, key: Option<QueueKey>, queue: &Arc<QueueCell>) {
         if let Some(key) = key {
-            self.store.register(key, queue);
+            let resident: Weak<dyn Resident> = Arc::<QueueCell>::downgrade(queue);
+            self.store.register(key, resident);
         }
     }
 

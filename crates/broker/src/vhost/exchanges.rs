@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, ValueRef};
+use leveret_queue_store::QueueKey;
 
 use super::arguments::equivalent;
 use super::delayed::Delayed;
@@ -66,7 +67,7 @@ impl VirtualHost {
         })?;
         self.check_recordable(declare.durable)?;
         if declare.durable && matches!(exchange.capture(), Some(Capture::Delay(_))) {
-            exchange.key = Some(self.services.metadata.new_queue_key());
+            self.keep_delayed(&mut exchange, self.services.metadata.new_queue_key());
         }
         topology.add_exchange(exchange);
         Ok(self.topology_changed(topology))
@@ -95,6 +96,12 @@ impl VirtualHost {
         exchange.arguments = Arguments::new(declare.arguments);
         exchange.alternate = alternate;
         Ok(exchange)
+    }
+
+    /// Has what waits in a new delayed exchange kept under this key, with what is there already.
+    pub(super) fn keep_delayed(&self, exchange: &mut Exchange, key: QueueKey) {
+        let delayed = Delayed::durable(Arc::clone(&exchange.name), self, key);
+        exchange.keep_under(key, Capture::Delay(delayed));
     }
 
     /// Whether an exchange exists, whatever its properties.

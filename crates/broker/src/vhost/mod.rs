@@ -246,7 +246,7 @@ impl VirtualHost {
         self.generation.fetch_add(1, Ordering::Release);
         let removed = topology.take_removed();
         drop(topology);
-        drop(removed);
+        removed.iter().for_each(Exchange::deleted);
         ticket
     }
 

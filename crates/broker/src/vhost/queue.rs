@@ -22,6 +22,7 @@ use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::memory::MemoryGauge;
 use crate::outbox::{ConsumerKey, Outbox, Outgoing};
+use crate::store::Resident;
 use crate::timers::{Due, TimerId};
 
 /// What a queue was declared with.
@@ -422,13 +423,6 @@ impl QueueCell {
         }
     }
 
-    /// Copies to pages what only an old file of the log has, so that the file can go.
-    pub(crate) fn move_to_pages(&self, below: NonZeroU64) {
-        if let Some(disk) = &self.disk {
-            disk.move_to_pages(&mut self.state.lock().queue, below);
-        }
-    }
-
     /// When a message was delivered that is not settled yet.
     pub(crate) fn delivered_at(&self, id: DeliveryId) -> Option<Time> {
         self.state.lock().queue.delivered_at(id)
@@ -598,6 +592,18 @@ impl Drop for QueueCell {
         if self.state.get_mut().timer_at.is_some() {
             self.services.timers.cancel(self.timer);
         }
+    }
+}
+
+impl Resident for QueueCell {
+    fn move_to_pages(&self, below: NonZeroU64) {
+        if let Some(disk) = &self.disk {
+            disk.move_to_pages(&mut self.state.lock().queue, below);
+        }
+    }
+
+    fn begin(self: Arc<Self>, now: Time) {
+        self.poll(now);
     }
 }
 

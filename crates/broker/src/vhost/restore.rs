@@ -86,7 +86,9 @@ impl VirtualHost {
             arguments: record.arguments.table(),
         })
         .map(|mut exchange| {
-            exchange.key = record.key;
+            if let Some(key) = record.key {
+                self.keep_delayed(&mut exchange, key);
+            }
             exchange
         })
     }

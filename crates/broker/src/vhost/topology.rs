@@ -74,6 +74,19 @@ impl Exchange {
         self.capture.as_ref()
     }
 
+    /// What its type does with messages survives a restart, under this key.
+    pub(crate) fn keep_under(&mut self, key: QueueKey, capture: Capture) {
+        self.key = Some(key);
+        self.capture = Some(capture);
+    }
+
+    /// It has been deleted, and what it holds with it. Called without a lock.
+    pub(crate) fn deleted(&self) {
+        if let Some(Capture::Delay(delayed)) = &self.capture {
+            delayed.delete();
+        }
+    }
+
     /// Whether a binding leads from it to anything.
     pub(crate) fn is_in_use(&self) -> bool {
         self.outgoing > 0

@@ -9,6 +9,8 @@
     reason = "every test file is a crate of its own and uses a part of this"
 )]
 
+#[cfg(feature = "journal")]
+pub(crate) mod data_dir;
 mod greeting;
 mod heard;
 #[cfg(feature = "stomp")]

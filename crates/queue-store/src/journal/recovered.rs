@@ -89,6 +89,14 @@ impl RecoveredQueue {
         self.len() == 0
     }
 
+    /// What it held, for whoever keeps messages in an order of its own: those that are in no page, in ascending order of
+    /// numbers, and the pages, which have not been read.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<PagedMessage>, Vec<PageId>) {
+        let messages = self.loose.into_messages().filter_map(loose_item);
+        (messages.collect(), self.pages)
+    }
+
     /// What it held, in ascending order of numbers, if its highest priority is `max_priority`.
     ///
     /// A page whose messages lie among others of their level, or at several, is taken apart; so is
