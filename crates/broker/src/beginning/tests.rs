@@ -1,5 +1,7 @@
 //! A broker whose disk is full, or breaks.
 
+mod messages;
+
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
