@@ -8,6 +8,8 @@ use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
+use crate::store::StoreCommand;
+use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
 
 /// Follows the options in `--help`.
@@ -28,9 +30,15 @@ configuration file, and that before the default.
                 are of the memory, 0 watches nothing. Default: 50MB
   --consumer-timeout
                 A channel that keeps a delivery for longer is closed. Default: off
-  --data-dir    Holds virtual hosts, durable exchanges, queues and bindings, but no
-                messages in this version: queues are empty after a restart. Created if
-                missing, and locked while the server runs. Default: none, nothing is kept
+  --data-dir    Holds virtual hosts, durable exchanges, queues and bindings, and persistent
+                messages in durable queues. Created if missing, and locked while the server
+                runs. Default: none, nothing is kept
+  --sync        When a publisher is told that a message is safe. A server that ends, however,
+                loses nothing of that; a power cut loses nothing with every-confirm, what was
+                confirmed in the last MS milliseconds with interval:MS, and with os what the
+                system has not written yet. Default: every-confirm
+  --durable-memory
+                What is more waits in the data directory. Default: 16MiB
   --log-level   off, error, warn, info, debug, trace, or for example
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
@@ -115,7 +123,7 @@ pub(crate) struct Args {
     )]
     pub(crate) consumer_timeout: Option<TimeSpan>,
 
-    /// Directory for durable definitions; see below
+    /// Directory for what is durable; see below
     #[arg(
         long,
         value_name = "DIR",
@@ -123,6 +131,24 @@ pub(crate) struct Args {
         hide_env_values = true
     )]
     pub(crate) data_dir: Option<PathBuf>,
+
+    /// When messages are safe: every-confirm, interval:MS, os
+    #[arg(
+        long,
+        value_name = "WHEN",
+        env = "LEVERET_SYNC",
+        hide_env_values = true
+    )]
+    pub(crate) sync: Option<SyncChoice>,
+
+    /// Memory for durable queues: bytes, 64MiB, 1GB or 5%
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "LEVERET_DURABLE_MEMORY",
+        hide_env_values = true
+    )]
+    pub(crate) durable_memory: Option<MemorySize>,
 
     /// TOML file with the same settings
     #[arg(
@@ -158,6 +184,9 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Puts load on a broker, this one or another, and checks every message
     Perf(Box<leveret_perf::Args>),
+    /// Checks or repairs the messages in a data directory
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 #[cfg(test)]
@@ -188,6 +217,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 10);
+        assert_eq!(options, 12);
     }
 }

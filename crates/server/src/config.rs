@@ -16,6 +16,7 @@ use crate::disk_size::DiskSize;
 use crate::error::Error;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
+use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
 
 /// What a configuration file says; keys are named as the flags are. What it does not mention is `None`.
@@ -41,6 +42,10 @@ pub(crate) struct ConfigFile {
     pub(crate) consumer_timeout: Option<TimeSpan>,
     /// A relative path counts from the directory in which the server was started.
     pub(crate) data_dir: Option<PathBuf>,
+    /// When messages there count as safe.
+    pub(crate) sync: Option<SyncChoice>,
+    /// How much of durable queues stays in memory; a whole number of bytes, or a text as on the command line.
+    pub(crate) durable_memory: Option<MemorySize>,
     /// What is logged.
     pub(crate) log_level: Option<LogFilter>,
     /// How log lines look.
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn every_key_can_be_set() {
         let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndisk-free-limit = '1GB'\n\
-            consumer-timeout = '30min'\ndata-dir = '/var/lib/leveret'\n\
+            consumer-timeout = '30min'\ndata-dir = '/var/lib/leveret'\nsync = 'interval:100'\ndurable-memory = '64MiB'\n\
             log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n\
             loopback-users = []\n";
         let want = ConfigFile {
@@ -215,6 +220,8 @@ mod tests {
             disk_free_limit: Some(DiskSize::Bytes(1_000_000_000)),
             consumer_timeout: Some(TimeSpan(Some(Duration::from_secs(1800)))),
             data_dir: Some("/var/lib/leveret".into()),
+            sync: Some("interval:100".parse().unwrap()),
+            durable_memory: Some(MemorySize::Bytes(64 << 20)),
             log_level: Some("warn,leveret_broker=debug".parse().unwrap()),
             log_format: Some(LogFormat::Json),
             loopback_users: Some(Vec::new()),
@@ -277,6 +284,8 @@ mod tests {
             "test.toml:2:14: unknown variant `xml`",
         );
         check_refused("data-dir = 7", "test.toml:1:12: invalid type");
+        check_refused("sync = 'never'", "test.toml:1:8: 'never' is none of");
+        check_refused("durable-memory = 0", "test.toml:1:18: a size of zero");
     }
 
     #[test]
@@ -318,6 +327,8 @@ mod tests {
             disk_free_limit,
             consumer_timeout,
             data_dir,
+            sync,
+            durable_memory,
             log_level,
             log_format,
             loopback_users,
@@ -335,6 +346,8 @@ mod tests {
         assert!(stomp.is_some_and(|addresses| addresses.len() == 2));
         assert!(stomp_ws.is_some_and(|addresses| addresses.len() == 2));
         assert!(data_dir.is_some());
+        assert_eq!(sync, Some(SyncChoice::default()));
+        assert_eq!(durable_memory, Some(MemorySize::Bytes(16 << 20)));
         assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));
         assert_eq!((vhost.len(), user.len()), (1, 2));
         assert_eq!((permission.len(), topic_permission.len()), (2, 1));

@@ -18,6 +18,8 @@ mod serve;
 mod settings;
 mod signals;
 mod size;
+mod store;
+mod sync;
 mod time_span;
 
 use std::process::ExitCode;
@@ -35,8 +37,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut args = Args::parse();
-    if let Some(Command::Perf(load)) = args.command.take() {
-        return leveret_perf::run(&load);
+    match args.command.take() {
+        Some(Command::Perf(load)) => return leveret_perf::run(&load),
+        Some(Command::Store(command)) => return store::run(&command),
+        None => {}
     }
     match run(args) {
         Ok(exit_code) => exit_code,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use leveret_broker::{Broker, Builder};
 
-use crate::accounts::AccountSettings;
 use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::passwords::Passwords;
@@ -33,7 +32,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, &settings.accounts));
+    let outcome = runtime.block_on(serve(builder, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
@@ -46,10 +45,6 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
         memory_limit,
         "starting"
     );
-    if let Some(data_dir) = &settings.data_dir {
-        let data_dir = data_dir.display();
-        tracing::warn!(%data_dir, "this version keeps messages in memory: after a restart durable queues are there and empty");
-    }
     let accounts = &settings.accounts;
     let mut builder = Broker::builder()
         .accounts(accounts.accounts()?)
@@ -58,7 +53,10 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
     if let Some(data_dir) = &settings.data_dir {
-        builder = builder.data_dir(data_dir);
+        builder = builder.data_dir(data_dir).sync_policy(settings.sync.0);
+    }
+    if let Some(bytes) = settings.durable_memory() {
+        builder = builder.durable_memory(bytes);
     }
     if let Some(timeout) = settings.consumer_timeout.0 {
         builder = builder.consumer_timeout(timeout);
@@ -87,10 +85,10 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     Ok(builder)
 }
 
-async fn serve(builder: Builder, accounts: &AccountSettings) -> Result<ExitCode, Error> {
+async fn serve(builder: Builder, settings: &Settings) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
     let broker = builder.start().await.map_err(Error::Broker)?;
-    if let Err(error) = announce(&broker, accounts) {
+    if let Err(error) = announce(&broker, settings) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
     }
 
@@ -108,9 +106,9 @@ async fn serve(builder: Builder, accounts: &AccountSettings) -> Result<ExitCode,
     }
 }
 
-/// Says on stdout where clients are served, a line for each address, and who may log in. Programs that start the server
+/// Says on stdout where clients are served, a line for each address, who may log in, and what is kept. Programs that start the server
 /// may wait for these lines: connections are accepted from now on.
-fn announce(broker: &Broker, accounts: &AccountSettings) -> io::Result<()> {
+fn announce(broker: &Broker, settings: &Settings) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     for address in broker.amqp_addresses() {
         writeln!(stdout, "leveret: listening for AMQP on {address}")?;
@@ -121,6 +119,17 @@ fn announce(broker: &Broker, accounts: &AccountSettings) -> io::Result<()> {
     for address in broker.websocket_addresses() {
         writeln!(stdout, "leveret: listening for WebSockets on {address}")?;
     }
-    writeln!(stdout, "leveret: {}", accounts.hint())?;
+    writeln!(stdout, "leveret: {}", settings.accounts.hint())?;
+    match &settings.data_dir {
+        Some(dir) => writeln!(
+            stdout,
+            "leveret: keeping what is durable in {}",
+            dir.display()
+        )?,
+        None => writeln!(
+            stdout,
+            "leveret: keeping nothing after the end; --data-dir DIR keeps what is durable"
+        )?,
+    }
     stdout.flush()
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::logging::{LogFilter, LogFormat};
 use crate::memory;
 use crate::size::MemorySize;
+use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
 
 /// The port that IANA has assigned to AMQP.
@@ -42,8 +43,12 @@ pub(crate) struct Settings {
     pub(crate) disk_free_limit: Option<DiskSize>,
     /// How long clients may keep a delivery.
     pub(crate) consumer_timeout: TimeSpan,
-    /// The directory to lock; without one no directory is touched.
+    /// The directory that keeps what is durable; without one no directory is touched.
     pub(crate) data_dir: Option<PathBuf>,
+    /// When messages in it count as safe.
+    pub(crate) sync: SyncChoice,
+    /// How much of what is in durable queues stays in memory; `None` for the broker's default.
+    pub(crate) durable_memory: Option<MemorySize>,
     /// What is logged.
     pub(crate) log_level: LogFilter,
     /// How log lines look.
@@ -76,6 +81,8 @@ impl Settings {
                 .or(file.consumer_timeout)
                 .unwrap_or_default(),
             data_dir: args.data_dir.or(file.data_dir),
+            sync: args.sync.or(file.sync).unwrap_or_default(),
+            durable_memory: args.durable_memory.or(file.durable_memory),
             log_level: args.log_level.or(file.log_level).unwrap_or_default(),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         }
@@ -101,10 +108,13 @@ impl Settings {
 
     /// How many bytes messages may take. Asks the system how much memory there is, when a share of it is meant.
     pub(crate) fn memory_limit(&self) -> usize {
-        let size = self.memory.unwrap_or(MemorySize::DEFAULT);
-        let machine_bytes = memory_of_machine(matches!(size, MemorySize::Percent(_)));
-        // More than can be addressed is no limit.
-        usize::try_from(size.of_machine(machine_bytes)).unwrap_or(usize::MAX)
+        in_bytes(self.memory.unwrap_or(MemorySize::DEFAULT))
+    }
+
+    /// How many bytes of durable queues stay in memory, if that was said. Asks the system as
+    /// [`memory_limit`](Self::memory_limit) does.
+    pub(crate) fn durable_memory(&self) -> Option<usize> {
+        self.durable_memory.map(in_bytes)
     }
 
     /// How many bytes of disk have to be free. Asks the system how much memory there is, when a share of it is meant.
@@ -115,6 +125,12 @@ impl Settings {
             DiskSize::PercentOfMemory(_)
         )))
     }
+}
+
+fn in_bytes(size: MemorySize) -> usize {
+    let machine_bytes = memory_of_machine(matches!(size, MemorySize::Percent(_)));
+    // More than can be addressed is no limit.
+    usize::try_from(size.of_machine(machine_bytes)).unwrap_or(usize::MAX)
 }
 
 /// The memory of this machine in bytes, or an assumption, of which the log tells if it `matters`.
@@ -183,7 +199,7 @@ mod tests {
     use super::*;
 
     const FILE: &str = "amqp = ['127.0.0.1:1', '127.0.0.1:2']\nmemory = '10%'\ndisk-free-limit = '1GB'\n\
-        consumer-timeout = '1h'\ndata-dir = 'from-file'\n\
+        consumer-timeout = '1h'\ndata-dir = 'from-file'\nsync = 'os'\ndurable-memory = '1MB'\n\
         log-level = 'warn'\nlog-format = 'json'\n";
 
     fn merge(flags: &[&str], file: &str) -> Settings {
@@ -213,6 +229,8 @@ mod tests {
         assert_eq!(settings.disk_free_limit(), 1_000_000_000);
         assert_eq!(settings.consumer_timeout, "1h".parse().unwrap());
         assert_eq!(settings.data_dir, Some("from-file".into()));
+        assert_eq!(settings.sync, "os".parse().unwrap());
+        assert_eq!(settings.durable_memory(), Some(1_000_000));
         assert_eq!(settings.log_level, "warn".parse().unwrap());
         assert_eq!(settings.log_format, LogFormat::Json);
     }
@@ -228,6 +246,8 @@ mod tests {
             &[
                 "--data-dir",
                 "flag",
+                "--sync=interval:50",
+                "--durable-memory=2MB",
                 "--log-level",
                 "debug",
                 "--log-format",
@@ -237,6 +257,8 @@ mod tests {
         );
         assert_eq!(settings.memory, Some(MemorySize::Percent(10)));
         assert_eq!(settings.data_dir, Some("flag".into()));
+        assert_eq!(settings.sync, "interval:50".parse().unwrap());
+        assert_eq!(settings.durable_memory(), Some(2_000_000));
         assert_eq!(settings.log_level, "debug".parse().unwrap());
         assert_eq!(settings.log_format, LogFormat::Text);
     }

@@ -27,7 +27,7 @@ pub(crate) enum SizeError {
     #[error("unknown unit '{0}': use B, kB, MB, GB, TB, KiB, MiB, GiB, TiB or %")]
     UnknownUnit(String),
     /// Nothing at all.
-    #[error("a size of zero would block every publisher")]
+    #[error("a size of zero leaves room for no message")]
     Zero,
     /// A share of more than the whole.
     #[error("a share of the machine's memory is at most 100%")]

@@ -30,6 +30,10 @@ fn a_ready_server_speaks_amqp_and_ends_well_on_sigterm() {
         server.next_stdout_line(),
         "leveret: log in as guest with password guest, from this machine only"
     );
+    assert_eq!(
+        server.next_stdout_line(),
+        "leveret: keeping nothing after the end; --data-dir DIR keeps what is durable"
+    );
     Client::connect(address).expect(START);
 
     server.signal("TERM");
@@ -131,6 +135,7 @@ fn bad_flags_are_errors_that_name_the_flag() {
         ("--memory", "5XB", "unknown unit 'XB'"),
         ("--amqp", "localhost", "HOST:PORT"),
         ("--log-level", "loud", "'loud' is not a level"),
+        ("--sync", "never", "'never' is none of"),
         ("--log-format", "xml", "text, json"),
         ("--colour", "red", "unexpected argument"),
     ] {
@@ -148,7 +153,7 @@ fn help_and_version_are_printed_on_stdout() {
     assert_eq!((outcome.code, outcome.stderr.len()), (Some(0), 0));
     let help = outcome.stdout.join("\n");
     assert!(
-        help.contains("LEVERET_AMQP") && help.contains("queues are empty after a restart"),
+        help.contains("LEVERET_AMQP") && help.contains("a power cut loses nothing"),
         "{help}"
     );
 
@@ -280,6 +285,8 @@ fn a_data_directory_is_created_and_serves_one_process_at_a_time() {
     files.sort_by_key(|file| file.file_name());
     let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
     assert_eq!(names, ["lock", "messages", "metadata.redb"]);
+    let messages = fs::read_dir(dir.join("messages")).unwrap();
+    files.extend(messages.map(|entry| entry.unwrap()));
     for file in files {
         let metadata = file.metadata().unwrap();
         let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };

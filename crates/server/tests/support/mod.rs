@@ -18,10 +18,12 @@ use std::time::Duration;
 /// that a server waits for its clients.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 8] = [
     "LEVERET_AMQP",
     "LEVERET_MEMORY",
     "LEVERET_DATA_DIR",
+    "LEVERET_SYNC",
+    "LEVERET_DURABLE_MEMORY",
     "LEVERET_CONFIG",
     "LEVERET_LOG_LEVEL",
     "LEVERET_LOG_FORMAT",
