@@ -150,8 +150,8 @@ impl Builder {
     }
 
     /// Keeps what is durable in this directory: virtual hosts, durable exchanges and queues, the bindings between them,
-    /// and persistent messages in durable queues are there again after a restart, whatever ended the last run. Without
-    /// this nothing is kept.
+    /// persistent messages in durable queues, and all messages that wait in durable exchanges of type
+    /// `x-delayed-message` are there again after a restart, whatever ended the last run. Without this nothing is kept.
     ///
     /// The directory is made if there is none, for its owner alone, and locked while the broker runs. Declarations of
     /// durable things, and their deletions, are answered once they are on the disk; those that come together share a
@@ -165,8 +165,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes of the messages in durable queues stay in memory, persistent or not; what is more waits in the data
-    /// directory and is read again when its turn comes. 16 MiB unless set. The first 512 messages of each queue stay, and
+    /// How many bytes of the messages in durable queues and delayed exchanges stay in memory, persistent or not; what is
+    /// more waits in the data directory and is read again when its turn comes. 16 MiB unless set. The first 512 messages of each queue stay, and
     /// the last ones, fewer than 512. Without a data directory it has no meaning.
     #[cfg(feature = "journal")]
     pub fn durable_memory(mut self, bytes: usize) -> Self {

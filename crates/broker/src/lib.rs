@@ -43,10 +43,10 @@
 //! has to make room, or the queue goes. The order in which one publisher sends is the order of each queue, and what
 //! comes back to a queue comes back to its old place.
 //!
-//! Messages are kept in memory in this version: persistent ones are what they are to a client, but a broker that stops
-//! forgets them. With a data directory (feature `journal`, `Builder::data_dir`) virtual hosts, durable exchanges and
-//! queues, and the bindings between them are there again after a restart; a call that changes one of them returns, and
-//! an AMQP client is answered, once the change is on the disk. A broker without one forgets them too.
+//! With a data directory (feature `journal`, `Builder::data_dir`) virtual hosts, durable exchanges and queues, the
+//! bindings between them, persistent messages in durable queues, and what waits in durable delayed exchanges are there
+//! again after a restart or a crash; a call that changes a definition returns, a publish is confirmed, and an AMQP client
+//! is answered once that is on the disk. A broker without one keeps everything in memory, and forgets it when it stops.
 //!
 //! # At the edges
 //!
