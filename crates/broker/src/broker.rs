@@ -61,7 +61,8 @@ impl Builder {
     }
 
     /// Listens for WebSockets on this address, as [`Builder::amqp`] does for AMQP; [`Broker::websocket_addresses`] tells
-    /// where. Within them STOMP is spoken (subprotocols `v10.stomp` to `v12.stomp`, or none) or AMQP 0-9-1 (`amqp`).
+    /// where. Within them STOMP is spoken (subprotocols `v10.stomp` to `v12.stomp`) or AMQP 0-9-1 (`amqp`); of clients
+    /// that ask for neither, the first bytes tell.
     #[cfg(feature = "stomp")]
     pub fn websocket(mut self, address: impl Into<SocketAddr>) -> Self {
         self.config.websocket_listeners.push(address.into());

@@ -297,6 +297,25 @@ async fn amqp_is_spoken_by_who_asks_for_it() {
 }
 
 #[tokio::test]
+async fn of_who_asks_for_nothing_the_first_bytes_tell() {
+    let broker = broker().await;
+    let (mut socket, head) = WebSocket::request(&broker, "/ws", "").await;
+    assert!(!head.to_ascii_lowercase().contains("protocol:"), "{head}");
+    let (start, end) = ProtocolHeader::AMQP_0_9_1.split_at(2);
+    socket.send(BINARY, start).await;
+    socket.send(BINARY, end).await;
+    let (opcode, start) = socket.next().await.unwrap();
+    assert_eq!((opcode, &start[7..11]), (BINARY, &[0, 10, 0, 10][..]));
+    assert_eq!(broker.connection_count(), 1);
+
+    let (mut socket, _) = WebSocket::request(&broker, "/ws", "").await;
+    socket.send(TEXT, "A").await;
+    socket.send(TEXT, "CK\n\n\0").await;
+    socket.expect_text("ERROR\nmessage:Illegal command\n").await;
+    socket.connect().await;
+}
+
+#[tokio::test]
 async fn a_stream_of_the_application_is_served_as_the_user_it_names() {
     let broker = start(Broker::builder().authenticator(UserTable::new())).await;
     let (near, far) = tokio::io::duplex(1024);

@@ -38,12 +38,12 @@ use leveret_stomp_codec::{Command, DecodeError, Decoder, Escaping, Frame, HeartB
 
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
-use crate::connection::{Endpoints, Registration};
+use crate::connection::{Endpoints, Kind, Registration};
 use crate::error::Refusal;
 use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
-use crate::session::{Output, Protocol};
+use crate::session::{Output, Protocol, amqp};
 use crate::shared::Shared;
 use crate::vhost::{QueueCell, VirtualHost};
 use connect::Connecting;
@@ -229,6 +229,25 @@ impl Session {
             input_was_broken: false,
             text: String::new(),
         }
+    }
+
+    /// A session of AMQP in the place of this one, which has heard nothing yet. None when the broker is shutting down.
+    pub(crate) fn to_amqp(&self, now: Time) -> Option<amqp::Session> {
+        let Core {
+            shared,
+            outbox,
+            endpoints,
+            ..
+        } = &self.core;
+        let registration = shared.registry.register(outbox, Kind::Socket, *endpoints)?;
+        let (shared, outbox) = (Arc::clone(shared), Arc::clone(outbox));
+        Some(amqp::Session::new(
+            shared,
+            registration,
+            outbox,
+            *endpoints,
+            now,
+        ))
     }
 
     /// Takes frames off the input until it is incomplete or must wait.

@@ -176,15 +176,17 @@ impl Waiting {
         let frame_size_max = shared.config.stomp_frame_size_max;
         let binary = shared.config.websocket.binary;
         let inner = match speaks {
-            Speaks::Stomp => Inner::Stomp(Box::new(stomp::Session::start(stomp::Start {
-                shared,
-                registration,
-                outbox,
-                endpoints,
-                now,
-                transport: Transport::WebSocket { binary },
-                user,
-            }))),
+            Speaks::Stomp | Speaks::Either => {
+                Inner::Stomp(Box::new(stomp::Session::start(stomp::Start {
+                    shared,
+                    registration,
+                    outbox,
+                    endpoints,
+                    now,
+                    transport: Transport::WebSocket { binary },
+                    user,
+                })))
+            }
             Speaks::Amqp => Inner::Amqp(Box::new(amqp::Session::new(
                 shared,
                 registration,
@@ -193,7 +195,8 @@ impl Waiting {
                 now,
             ))),
         };
-        Box::new(Open::new(inner, frame_size_max))
+        let is_undecided = speaks == Speaks::Either;
+        Box::new(Open::new(inner, is_undecided, frame_size_max))
     }
 }
 

@@ -29,6 +29,8 @@ const BINARY: u8 = 2;
 pub(super) struct Open {
     context: WebSocketContext,
     inner: Inner,
+    /// The first bytes will tell whether it is AMQP after all.
+    is_undecided: bool,
     /// What came in messages and the session has not consumed.
     unread: BytesMut,
     /// Once the client has logged in.
@@ -56,7 +58,7 @@ impl std::fmt::Debug for Open {
 
 impl Open {
     /// Messages may be as large as a STOMP frame, which they seldom are for AMQP.
-    pub(super) fn new(inner: Inner, message_size_max: usize) -> Self {
+    pub(super) fn new(inner: Inner, is_undecided: bool, message_size_max: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_SIZE)
             // What the library writes is there at once.
@@ -66,6 +68,7 @@ impl Open {
         Self {
             context: WebSocketContext::new(Role::Server, Some(config)),
             inner,
+            is_undecided,
             unread: BytesMut::new(),
             message_size_max: message_size_max.max(STRANGERS_MESSAGE_SIZE_MAX),
         }
@@ -95,6 +98,9 @@ impl Open {
         out: &mut Output,
     ) -> Heard {
         let outcome = self.read_messages(input, out);
+        if self.is_undecided {
+            self.decide(now);
+        }
         // What came before the end counts.
         self.with_session(now, out, |_, _| {});
         match outcome {
@@ -104,6 +110,23 @@ impl Open {
                 tracing::info!(%error, "closing a WebSocket");
                 self.fail(&error, out);
                 Heard::Nonsense
+            }
+        }
+    }
+
+    /// Replaces a session that has heard nothing yet, if the first bytes are the protocol header of AMQP. No frame of STOMP
+    /// begins with them.
+    fn decide(&mut self, now: Time) {
+        const HEADER: &[u8] = b"AMQP";
+        let size = self.unread.len().min(HEADER.len());
+        if self.unread[..size] != HEADER[..size] {
+            self.is_undecided = false;
+        } else if size == HEADER.len() {
+            self.is_undecided = false;
+            if let Inner::Stomp(session) = &self.inner
+                && let Some(session) = session.to_amqp(now)
+            {
+                self.inner = Inner::Amqp(Box::new(session));
             }
         }
     }

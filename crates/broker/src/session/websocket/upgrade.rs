@@ -45,6 +45,8 @@ pub(super) struct Accepted {
 pub(super) enum Speaks {
     Stomp,
     Amqp,
+    /// STOMP, unless the first bytes are those of AMQP.
+    Either,
 }
 
 /// Reads a request and answers it.
@@ -80,17 +82,17 @@ pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
     Upgrade::Accepted(Accepted {
         size,
         response: bytes,
-        speaks: if chosen == Some(AMQP) {
-            Speaks::Amqp
-        } else {
-            Speaks::Stomp
+        speaks: match chosen {
+            Some(AMQP) => Speaks::Amqp,
+            Some(_) => Speaks::Stomp,
+            None => Speaks::Either,
         },
         credentials: credentials.flatten(),
     })
 }
 
 /// The one of the offered subprotocols that is spoken, if any. What is offered first decides between AMQP and STOMP;
-/// among those of STOMP the highest is chosen, as in RabbitMQ. A client that offers none is taken to speak STOMP.
+/// among those of STOMP the highest is chosen, as in RabbitMQ. Of a client that offers none, the first bytes tell.
 fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
     let offers = || {
         let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
@@ -222,7 +224,7 @@ mod tests {
                 Speaks::Stomp,
             ),
             ("chat, v10.stomp", Some("v10.stomp"), Speaks::Stomp),
-            ("chat", None, Speaks::Stomp),
+            ("chat", None, Speaks::Either),
             ("amqp", Some("amqp"), Speaks::Amqp),
             ("amqp, v12.stomp", Some("amqp"), Speaks::Amqp),
             ("v12.stomp, amqp", Some("v12.stomp"), Speaks::Stomp),
