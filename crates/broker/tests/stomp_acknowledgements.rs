@@ -3,9 +3,11 @@
 
 mod support;
 
-use leveret_broker::{Broker, Client, Publish};
+use std::time::Duration;
+
+use leveret_broker::{Broker, Client, Publish, VirtualClock};
 use leveret_stomp_codec::{Command, Frame};
-use support::{Stomp, broker};
+use support::{Stomp, broker, pass, start};
 
 /// A session with these many unsettled messages, named by their numbers.
 async fn holding(
@@ -210,5 +212,22 @@ async fn a_transaction_that_grows_too_large_cannot_be_committed_in_part() {
         .send(Command::Commit, &[("transaction", "t")], b"")
         .await;
     stomp.expect_error("Bad transaction").await;
+    assert_eq!(client.queue_info("q").await.unwrap().ready, 1);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_kept_for_too_long_ends_the_session() {
+    let clock = VirtualClock::new();
+    let builder = Broker::builder()
+        .virtual_clock(clock.clone())
+        .consumer_timeout(Duration::from_secs(60));
+    let broker = start(builder).await;
+    let (mut stomp, client, _) = holding(&broker, "q", "client", 1).await;
+    pass(&broker, &clock, 59_999).await;
+    stomp.quiet().await;
+    pass(&broker, &clock, 1).await;
+    let body = stomp.expect_error("precondition_failed").await;
+    assert!(body.contains("Timeout value used: 60000 ms"), "{body}");
+    stomp.expect_end().await;
     assert_eq!(client.queue_info("q").await.unwrap().ready, 1);
 }

@@ -44,12 +44,25 @@ impl Session {
     pub(super) fn disconnect(&mut self, now: Time, frame: &Frame, out: &mut Output) {
         self.release_everything(now, out);
         // On a WebSocket RabbitMQ answers with the end of the WebSocket alone.
-        if let Some(receipt) = frame.header("receipt")
-            && !self.writer.is_websocket()
+        let receipt = frame
+            .header("receipt")
+            .filter(|_| !self.writer.is_websocket());
+        self.phase = Phase::Leaving {
+            receipt: receipt.map(Into::into),
+        };
+        self.leave_if_settled(out);
+    }
+
+    /// Ends a session that the client wants to end, once it has no receipt to wait for.
+    pub(super) fn leave_if_settled(&mut self, out: &mut Output) {
+        if let Phase::Leaving { receipt } = &self.phase
+            && self.publisher.awaited().is_none()
         {
-            self.write_receipt(receipt, out);
+            if let Some(receipt) = receipt {
+                self.write_receipt(receipt, out);
+            }
+            self.phase = Phase::Closed;
         }
-        self.phase = Phase::Closed;
     }
 
     /// The broker or its operator wants the session closed.

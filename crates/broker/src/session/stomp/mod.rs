@@ -3,9 +3,11 @@
 //! ```text
 //!            CONNECT, STOMP             login checked
 //!  ──────► Connect ──────────► Login ──────────────────► Running
-//!             │                  │                          │  DISCONNECT, a fatal error, the broker's end
-//!             │ took too long    │ refused                  ▼
-//!             └──────────► Closed ◄──── after a while ── Dropping
+//!             │                  │                          │ DISCONNECT
+//!             │                  │ refused                  ▼
+//!             │                  ▼                       Leaving
+//!             │ too late      Dropping                      │ all receipts given
+//!             └──────────► Closed ◄── after a while ────────┴── also after a fatal error, or the broker's end
 //! ```
 //!
 //! What stands in place of AMQP's channel is the session itself: deliveries are numbered and acknowledged across all of
@@ -13,6 +15,7 @@
 
 mod closing;
 mod connect;
+mod consumer_timeout;
 mod deliveries;
 mod destination;
 mod headers;
@@ -110,6 +113,8 @@ struct Core {
     blocked: bool,
     received_at: Time,
     sent_at: Time,
+    /// When to look next for deliveries that are not acknowledged; never, without a timeout.
+    consumer_timeout_at: Time,
 }
 
 /// What a session is made of.
@@ -156,6 +161,10 @@ enum Phase {
     /// Waits for [`Protocol::handle_login`].
     Login(Box<Connecting>),
     Running,
+    /// The client has said DISCONNECT and wants this receipt. Others, for messages on their way to the disk, come first.
+    Leaving {
+        receipt: Option<Box<str>>,
+    },
     /// All is said. What still comes is thrown away until that time, or until the client closes the socket.
     Dropping {
         until: Time,
@@ -195,6 +204,10 @@ impl Session {
             user,
         } = start;
         let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
+        let consumer_timeout_at = match shared.config.consumer_timeout_ms() {
+            Some(timeout_ms) => now.saturating_add(timeout_ms),
+            None => Time::MAX,
+        };
         let caller = Caller::nobody(registration.id());
         Self {
             decoder: Decoder::new(Limits::BEFORE_LOGIN).with_escaping(Escaping::RabbitMq),
@@ -218,6 +231,7 @@ impl Session {
                 blocked: false,
                 received_at: now,
                 sent_at: now,
+                consumer_timeout_at,
             },
             phase: Phase::Connect { deadline },
             subscriptions: Subscriptions::default(),
@@ -374,7 +388,11 @@ impl Protocol for Session {
     }
 
     fn takes_input(&self) -> bool {
-        !self.core.blocked && !matches!(self.phase, Phase::Login { .. } | Phase::Closed)
+        let waits = matches!(
+            self.phase,
+            Phase::Login { .. } | Phase::Leaving { .. } | Phase::Closed
+        );
+        !self.core.blocked && !waits
     }
 
     fn is_finished(&self) -> bool {
@@ -424,10 +442,12 @@ impl Protocol for Session {
 
     fn handle_safe(&mut self, _now: Time, safe: Lsn, out: &mut Output) {
         self.publisher.handle_safe(safe, &self.writer, out);
+        self.leave_if_settled(out);
     }
 
     fn handle_journal_failure(&mut self, _now: Time, out: &mut Output) {
         self.publisher.handle_journal_failure(&self.writer, out);
+        self.leave_if_settled(out);
     }
 
     fn handle_written(&mut self, now: Time) {
@@ -443,8 +463,14 @@ impl Protocol for Session {
             Phase::Connect { deadline } => Some(*deadline),
             Phase::Login(connecting) => Some(connecting.deadline),
             Phase::Dropping { until } => Some(*until),
-            Phase::Running => self.core.heart_beat_deadline(),
-            Phase::Closed => None,
+            Phase::Running => {
+                let deadlines = [
+                    self.core.heart_beat_deadline(),
+                    self.core.consumer_deadline(),
+                ];
+                deadlines.into_iter().flatten().min()
+            }
+            Phase::Leaving { .. } | Phase::Closed => None,
         }
     }
 
@@ -453,8 +479,17 @@ impl Protocol for Session {
             return;
         }
         match &self.phase {
-            Phase::Running => self.handle_heart_beat(now, out),
-            Phase::Dropping { .. } | Phase::Closed => self.phase = Phase::Closed,
+            Phase::Running => {
+                if self.core.heart_beat_deadline().is_some_and(|at| at <= now) {
+                    self.handle_heart_beat(now, out);
+                }
+                if self.core.consumer_timeout_at <= now {
+                    self.handle_consumer_timeout(now, out);
+                }
+            }
+            Phase::Dropping { .. } | Phase::Leaving { .. } | Phase::Closed => {
+                self.phase = Phase::Closed;
+            }
             Phase::Connect { .. } | Phase::Login { .. } => {
                 tracing::info!(connection = %self.core.connection(), "login took too long");
                 self.phase = Phase::Closed;

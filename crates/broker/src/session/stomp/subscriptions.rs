@@ -231,6 +231,13 @@ impl Subscriptions {
         *self = Self::default();
     }
 
+    /// When the oldest delivery went out that is not settled.
+    pub(super) fn oldest_delivery(&self) -> Option<Time> {
+        let oldest = self.unacked.iter().next()?;
+        let subscription = self.slots.get(oldest.source.0 as usize)?;
+        subscription.queue.delivered_at(oldest.id)
+    }
+
     /// Has every queue look again whether it can deliver.
     pub(super) fn poll_queues(&self, now: Time) {
         for (_, subscription) in &self.slots {
