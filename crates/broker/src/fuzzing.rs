@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use leveret_amqp_codec::{Frame, Limits, ProtocolHeader};
+#[cfg(feature = "stomp")]
+use leveret_stomp_codec as stomp;
 
 use crate::sans_io::{Peer, handshake};
 
@@ -87,5 +89,138 @@ impl Cuts {
 
     fn is_time_for_a_tick(&self) -> bool {
         self.state >> 20 & 3 == 3
+    }
+}
+
+/// The same for a client of STOMP. The first byte says whether a CONNECT goes before all else (1), whether it agrees upon
+/// heart-beats (2), and whether all of it happens within a WebSocket (4), whose frames the pieces are (8) or are wrapped
+/// in.
+///
+/// # Panics
+///
+/// When the broker says something that is not STOMP, or keeps something of a client that is gone.
+#[cfg(feature = "stomp")]
+pub fn stomp_session(data: &[u8]) {
+    let [how, cuts, said @ ..] = data else { return };
+    let is_websocket = how & 4 == 4;
+    let mut peer = if is_websocket {
+        Peer::websocket(MEMORY_LIMIT)
+    } else {
+        Peer::stomp(MEMORY_LIMIT)
+    };
+    let mut ear = Ear::default();
+    if is_websocket {
+        peer.hear(UPGRADE);
+        assert!(peer.said().starts_with(b"HTTP/1.1 101 "));
+        peer.forget_said();
+    }
+    let wrap = |piece: &[u8], raw: bool| match (is_websocket, raw) {
+        (true, false) => masked(piece),
+        _ => piece.to_vec(),
+    };
+    if how & 1 == 1 {
+        let heart_beat = if how & 2 == 2 { "4000,4000" } else { "0,0" };
+        let connect = format!("CONNECT\naccept-version:1.2\nheart-beat:{heart_beat}\n\n\0");
+        peer.hear(&wrap(connect.as_bytes(), false));
+        ear.listen(&mut peer, is_websocket);
+    }
+    let mut cut = Cuts::new(*cuts);
+    let mut rest = said;
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(cut.next_size().min(rest.len()));
+        peer.hear(&wrap(piece, how & 8 == 8));
+        if cut.is_time_for_a_tick() {
+            peer.tick(TICK);
+        }
+        ear.listen(&mut peer, is_websocket);
+        rest = behind;
+    }
+    peer.leave();
+}
+
+#[cfg(feature = "stomp")]
+const UPGRADE: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Protocol: v12.stomp\r\n\r\n";
+
+/// A binary message in one frame, whose mask is all zeros.
+#[cfg(feature = "stomp")]
+fn masked(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x82, 0x80 | 127];
+    frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Understands what a broker says in STOMP.
+#[cfg(feature = "stomp")]
+struct Ear {
+    decoder: stomp::Decoder,
+    heard: bytes::BytesMut,
+}
+
+#[cfg(feature = "stomp")]
+impl Default for Ear {
+    fn default() -> Self {
+        let decoder = stomp::Decoder::new(stomp::Limits::default());
+        Self {
+            decoder: decoder.with_escaping(stomp::Escaping::RabbitMq),
+            heard: bytes::BytesMut::new(),
+        }
+    }
+}
+
+#[cfg(feature = "stomp")]
+impl Ear {
+    fn listen(&mut self, peer: &mut Peer, is_websocket: bool) {
+        if is_websocket {
+            self.unwrap(peer.said());
+        } else {
+            self.heard.extend_from_slice(peer.said());
+        }
+        peer.forget_said();
+        while let Some(frame) = self
+            .decoder
+            .decode(&mut self.heard)
+            .expect("the broker says nothing but frames")
+        {
+            assert!(
+                matches!(
+                    frame.command,
+                    stomp::Command::Connected
+                        | stomp::Command::Message
+                        | stomp::Command::Receipt
+                        | stomp::Command::Error
+                ),
+                "{frame:?} is not for servers to say"
+            );
+        }
+        assert!(self.heard.is_empty(), "frames are written whole");
+    }
+
+    /// Takes the payloads out of whole, unmasked frames. Control frames say nothing.
+    fn unwrap(&mut self, mut said: &[u8]) {
+        while let [first, second, rest @ ..] = said {
+            let (len, rest) = match second {
+                126 => {
+                    let (len, rest) = rest.split_first_chunk().expect("a length");
+                    (usize::from(u16::from_be_bytes(*len)), rest)
+                }
+                127 => {
+                    let (len, rest) = rest.split_first_chunk().expect("a length");
+                    (u64::from_be_bytes(*len) as usize, rest)
+                }
+                len => (usize::from(*len), rest),
+            };
+            let (payload, behind) = rest.split_at(len);
+            match first {
+                0x81 | 0x82 => self.heard.extend_from_slice(payload),
+                0x88 | 0x8a => {}
+                other => panic!("a server does not say {other:x}"),
+            }
+            said = behind;
+        }
     }
 }

@@ -14,16 +14,18 @@ use leveret_amqp_codec::method::{channel, connection};
 use leveret_amqp_codec::{
     ChannelId, ProtocolHeader, RawProperties, RawTable, ShortStr, Table, Value, write_method,
 };
+use leveret_queue_store::Time;
 
 use crate::access::Caller;
 use crate::auth::UserTable;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
-use crate::connection::{ConnectionId, Kind};
+use crate::connection::{ConnectionId, Endpoints, Kind, Registration};
 use crate::metadata::Metadata;
 use crate::outbox::Outbox;
-use crate::session::Output;
-use crate::session::amqp::Session;
+use crate::session::{Output, Protocol, amqp};
+#[cfg(feature = "stomp")]
+use crate::session::{stomp, websocket};
 use crate::shared::Shared;
 use crate::vhost::{RouteCache, VirtualHost};
 
@@ -63,7 +65,7 @@ pub struct Peer {
     shared: Arc<Shared>,
     clock: VirtualClock,
     outbox: Arc<Outbox>,
-    session: Session,
+    session: Box<dyn Protocol>,
     /// What the session has not consumed.
     unread: BytesMut,
     output: Output,
@@ -71,9 +73,69 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A client that has not said anything, with a broker that may hold `memory_limit` bytes of messages.
+    /// A client of AMQP that has not said anything, with a broker that may hold `memory_limit` bytes of messages.
     #[must_use]
     pub fn new(memory_limit: usize) -> Self {
+        Self::start(
+            memory_limit,
+            |shared, registration, outbox, endpoints, now| {
+                Box::new(amqp::Session::new(
+                    shared,
+                    registration,
+                    outbox,
+                    endpoints,
+                    now,
+                ))
+            },
+        )
+    }
+
+    /// The same for STOMP.
+    #[cfg(feature = "stomp")]
+    #[must_use]
+    pub fn stomp(memory_limit: usize) -> Self {
+        Self::start(
+            memory_limit,
+            |shared, registration, outbox, endpoints, now| {
+                Box::new(stomp::Session::new(
+                    shared,
+                    registration,
+                    outbox,
+                    endpoints,
+                    now,
+                ))
+            },
+        )
+    }
+
+    /// The same for a client that has yet to ask for a WebSocket.
+    #[cfg(feature = "stomp")]
+    #[must_use]
+    pub fn websocket(memory_limit: usize) -> Self {
+        Self::start(
+            memory_limit,
+            |shared, registration, outbox, endpoints, now| {
+                Box::new(websocket::WebSocket::new(
+                    shared,
+                    registration,
+                    outbox,
+                    endpoints,
+                    now,
+                ))
+            },
+        )
+    }
+
+    fn start(
+        memory_limit: usize,
+        session: impl FnOnce(
+            Arc<Shared>,
+            Registration,
+            Arc<Outbox>,
+            Option<Endpoints>,
+            Time,
+        ) -> Box<dyn Protocol>,
+    ) -> Self {
         let clock = VirtualClock::new();
         let config = Config {
             memory_limit,
@@ -90,7 +152,7 @@ impl Peer {
             .registry
             .register(&outbox, Kind::Socket, None)
             .expect("nobody shuts this broker down");
-        let session = Session::new(
+        let session = session(
             Arc::clone(&shared),
             registration,
             Arc::clone(&outbox),

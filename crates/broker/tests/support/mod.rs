@@ -13,6 +13,7 @@
 pub(crate) mod data_dir;
 mod greeting;
 mod heard;
+pub(crate) mod seeds;
 #[cfg(feature = "stomp")]
 mod stomp;
 #[cfg(feature = "stomp")]
