@@ -229,6 +229,8 @@ impl Store {
     pub(crate) fn hold_up_if_congested(&self) {
         if self.journal.is_congested() {
             self.alarms.hold_up();
+            // Should the thread have caught up just now, it would rest and let nobody go.
+            self.journal.wake_worker();
         }
     }
 

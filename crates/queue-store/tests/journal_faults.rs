@@ -417,3 +417,22 @@ fn a_page_that_is_damaged_or_not_there_is_an_error() {
         ("pages-00000001", 16)
     );
 }
+
+#[test]
+fn a_journal_is_congested_until_what_waited_is_written() {
+    let options = JournalOptions {
+        pending_max: 1000,
+        ..options()
+    };
+    let opened = Journal::open(MemoryStorage::new().shared(), options);
+    let (journal, _) = opened.unwrap();
+    let queue = journal.queue(QUEUE);
+    for at in 1..=100 {
+        journal
+            .append()
+            .store(queue, number(at), Time::MAX, &message(at));
+    }
+    assert!(journal.is_congested());
+    while journal.work(NOW).more {}
+    assert!(!journal.is_congested(), "though nothing was appended since");
+}

@@ -176,11 +176,17 @@ impl Journal {
 
     pub(super) fn appended(&self, state: &mut State) {
         state.discard_if_failed();
-        self.pending_bytes
-            .store(state.pending_len(), Ordering::Relaxed);
+        self.note_pending(state);
         if state.worker_waits && self.has_work(state) {
             self.work.notify_all();
         }
+    }
+
+    /// To be called whenever the records that wait have become more or fewer, since [`is_congested`](Self::is_congested)
+    /// asks without the lock.
+    pub(super) fn note_pending(&self, state: &State) {
+        self.pending_bytes
+            .store(state.pending_len(), Ordering::Relaxed);
     }
 
     /// An id for a page that is about to be written. Give it back with

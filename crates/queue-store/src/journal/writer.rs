@@ -321,6 +321,7 @@ impl Journal {
         let Some(block) = state.take_block(spare_buffer) else {
             return;
         };
+        self.note_pending(&state);
         let end = writer.log.end + block.len() as u64;
         writer.unwritten.push_back(Job::Block(block, number));
         if end < self.options.log_file_size.clamp(4 << 10, 1 << 30) {

@@ -138,9 +138,13 @@ impl StorageFile for SlowFile {
 
 /// A broker with messages on `disk` and a durable queue, and a client of it.
 async fn broker_on(disk: &SlowDisk) -> (Broker, Client) {
+    broker_with(disk, JournalOptions::default()).await
+}
+
+async fn broker_with(disk: &SlowDisk, options: JournalOptions) -> (Broker, Client) {
     let definitions = Box::new(FaultyStorage::default());
     let messages = Arc::new(disk.clone());
-    let beginning = Beginning::on(definitions, messages, JournalOptions::default(), None).unwrap();
+    let beginning = Beginning::on(definitions, messages, options, None).unwrap();
     let builder = Broker::builder().amqp(([127, 0, 0, 1], 0));
     #[cfg(feature = "stomp")]
     let builder = builder.stomp(([127, 0, 0, 1], 0));
@@ -397,4 +401,26 @@ async fn acknowledgements_are_synced_though_nobody_waits_for_them() {
     while disk.disk.syncs() == syncs {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn publishers_that_are_held_up_go_on_when_the_journal_has_written() {
+    let disk = SlowDisk::new();
+    let options = JournalOptions {
+        pending_max: 300,
+        ..JournalOptions::default()
+    };
+    let (broker, client) = broker_with(&disk, options).await;
+    let mut confirming = Wire::confirming(&broker).await;
+    for number in 0..20 {
+        // Each is enough to hold up the next.
+        confirming.publish(&format!("{number:0>1000}")).await;
+    }
+    // Nothing else is told to the journal meanwhile.
+    while !confirming
+        .expect("BasicAck")
+        .await
+        .contains("delivery_tag: 20,")
+    {}
+    publish(&client, "in process").await.unwrap();
 }
