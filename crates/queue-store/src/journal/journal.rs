@@ -444,7 +444,7 @@ impl Journal {
     /// When it cannot, for want of room or because the journal has failed.
     pub fn sync(&self, now: Time) -> Result<(), NotSafe> {
         loop {
-            let more = self.turn(now, true).more;
+            let more = self.turn(now, true, || Ok(())).more;
             match self.state() {
                 JournalState::Ready if more => {}
                 JournalState::Ready => return self.mark_end(),

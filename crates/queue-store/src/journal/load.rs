@@ -173,6 +173,14 @@ impl Loader<'_> {
         let mut files: Vec<LogFile> = Vec::new();
         let mut broken = None;
         for number in numbers.into_iter().rev() {
+            // Left behind by a start that a crash ended before the file was part of the log; another
+            // start went on without it.
+            if files
+                .last()
+                .is_some_and(|next| next.head.previous_end.file < number)
+            {
+                continue;
+            }
             let name = FileName::Log(number);
             let failed = io_error(name);
             let reader = LogFileReader::open(self.storage, number).map_err(failed)?;

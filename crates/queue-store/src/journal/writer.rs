@@ -203,6 +203,11 @@ impl LogEnd {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 result => result.map_err(failed)?,
             }
+            // Not under its old name may a power cut leave what will be written: it was a part of
+            // the log, perhaps of one that is still read.
+            storage
+                .sync_directory()
+                .map_err(|error| WriteError::Failed(format!("{name}: {error}")))?;
         }
         let file = storage.open(&name, OpenMode::Create).map_err(failed)?;
         let head = LogHead {
@@ -218,10 +223,14 @@ impl LogEnd {
         for block in &mut new.blocks {
             log.write(block, previous_end)?;
         }
-        // The head comes last: without it the file is as good as not there.
+        // The head comes last, and by itself: without it the file is as good as not there, and with
+        // it what the file begins with has to be whole. A power cut that left the head and tore the
+        // first block would look like damage.
+        let unsafe_now = |error: io::Error| WriteError::Failed(format!("{name}: {error}"));
+        log.file.sync_data().map_err(unsafe_now)?;
         log.file.write_all_at(&head.to_bytes(), 0).map_err(failed)?;
         let synced = log.file.sync_data().and_then(|()| storage.sync_directory());
-        synced.map_err(|error| WriteError::Failed(format!("{name}: {error}")))?;
+        synced.map_err(unsafe_now)?;
         Ok(log)
     }
 
@@ -250,10 +259,24 @@ impl Journal {
     /// A call that finds nothing to write syncs what has been written, so with a timeout of a tenth
     /// of a second acknowledgements are safe that much later at most.
     pub fn work(&self, now: Time) -> Worked {
-        self.turn(now, false)
+        self.work_after(now, || Ok(()))
     }
 
-    pub(super) fn turn(&self, now: Time, everything: bool) -> Worked {
+    /// As [`work`](Self::work), and calls `prepare` once it is settled what will be written, before
+    /// any of it is: what it brings to the disk is there before the journal says anything that
+    /// needs it. It may append, which then waits for the next call.
+    ///
+    /// An error of it is treated as one of the disk: nothing becomes safe any more.
+    pub fn work_after(&self, now: Time, prepare: impl FnOnce() -> Result<(), String>) -> Worked {
+        self.turn(now, false, prepare)
+    }
+
+    pub(super) fn turn(
+        &self,
+        now: Time,
+        everything: bool,
+        prepare: impl FnOnce() -> Result<(), String>,
+    ) -> Worked {
         let mut writer = self.writer.lock();
         let nothing = Worked {
             more: false,
@@ -262,7 +285,7 @@ impl Journal {
         if self.has_failed() {
             return nothing;
         }
-        let outcome = self.try_turn(&mut writer, now, everything);
+        let outcome = self.try_turn(&mut writer, now, everything, prepare);
         self.unwritten_bytes
             .store(writer.unwritten_bytes(), Ordering::Relaxed);
         match outcome {
@@ -290,11 +313,20 @@ impl Journal {
         }
     }
 
-    fn try_turn(&self, writer: &mut Writer, now: Time, everything: bool) -> Result<(), WriteError> {
+    fn try_turn(
+        &self,
+        writer: &mut Writer,
+        now: Time,
+        everything: bool,
+        prepare: impl FnOnce() -> Result<(), String>,
+    ) -> Result<(), WriteError> {
         let was_written = writer.written;
         let mut outcome = writer.write_jobs(self.storage.as_ref());
         if outcome.is_ok() {
             self.gather(writer);
+            if !writer.unwritten.is_empty() {
+                prepare().map_err(WriteError::Failed)?;
+            }
             outcome = writer.write_jobs(self.storage.as_ref());
         }
         if matches!(outcome, Err(WriteError::Failed(_))) {

@@ -53,6 +53,8 @@ struct Disk {
     room_bytes: Option<u64>,
     failing_syncs: u32,
     failing_writes: u32,
+    /// How many more changes succeed before the power goes.
+    changes_left: Option<u64>,
     writes: u64,
     syncs: u64,
 }
@@ -96,6 +98,7 @@ impl FaultyStorage {
                 room_bytes: None,
                 failing_syncs: 0,
                 failing_writes: 0,
+                changes_left: None,
                 writes: 0,
                 syncs: 0,
             })),
@@ -124,6 +127,13 @@ impl FaultyStorage {
     /// Ends the process that uses the files, but not the system: everything written is kept.
     pub fn kill(&self) {
         self.disk.lock().start_anew();
+    }
+
+    /// Has `changes` more writes, syncs and changes of names succeed, and then nothing that would
+    /// change anything, until [`crash`](Self::crash): the power goes in the middle of what
+    /// somebody does.
+    pub fn cut_power_after(&self, changes: u64) {
+        self.disk.lock().changes_left = Some(changes);
     }
 
     /// Makes the next `count` syncs fail, of files and of the directory. What they should have made
@@ -210,6 +220,7 @@ impl Storage for FaultyStorage {
             (Some(id), _) => *id,
             (None, OpenMode::Existing) => return Err(io::Error::from(io::ErrorKind::NotFound)),
             (None, OpenMode::Create) => {
+                disk.spend_power()?;
                 let id = disk.files.len();
                 disk.files.push(Contents::default());
                 disk.change_name(NameChange::Set(name.to_owned(), id));
@@ -224,6 +235,7 @@ impl Storage for FaultyStorage {
         if !disk.names.contains_key(name) {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
+        disk.spend_power()?;
         disk.change_name(NameChange::Removed(name.to_owned()));
         Ok(())
     }
@@ -233,6 +245,7 @@ impl Storage for FaultyStorage {
         if !disk.names.contains_key(from) {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
+        disk.spend_power()?;
         disk.change_name(NameChange::Renamed(from.to_owned(), to.to_owned()));
         Ok(())
     }
@@ -240,6 +253,7 @@ impl Storage for FaultyStorage {
     fn sync_directory(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let disk = &mut *disk;
+        disk.spend_power()?;
         disk.take_sync_failure()?;
         disk.name_changes.clear();
         disk.safe_names.clone_from(&disk.names);
@@ -254,6 +268,18 @@ impl Disk {
         self.room_bytes = None;
         self.failing_syncs = 0;
         self.failing_writes = 0;
+        self.changes_left = None;
+    }
+
+    fn spend_power(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the power is off")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
     }
 
     fn change_name(&mut self, change: NameChange) {
@@ -406,6 +432,7 @@ impl StorageFile for FaultyFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.with(|disk| {
+            disk.spend_power()?;
             if disk.failing_writes > 0 {
                 disk.failing_writes -= 1;
                 return Err(io::Error::other(
@@ -432,6 +459,7 @@ impl StorageFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|disk| {
+            disk.spend_power()?;
             let failure = disk.take_sync_failure();
             let file = contents(&mut disk.files, self.id)?;
             match failure {
@@ -454,6 +482,7 @@ impl StorageFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|disk| {
+            disk.spend_power()?;
             let room = disk.room();
             let file = contents(&mut disk.files, self.id)?;
             let len = position(len)?;
