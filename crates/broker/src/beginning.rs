@@ -39,10 +39,11 @@ pub(crate) struct Stored {
 /// What keeps a running broker's definitions. Dropping it brings everything to the disk, then lets the directory go.
 #[derive(Debug, Default)]
 pub(crate) struct Keeper {
-    #[cfg(feature = "journal")]
-    _messages: Option<RunningStore>,
+    /// Goes first: no message is written before its queue is defined.
     #[cfg(feature = "journal")]
     _writer: Option<Writer>,
+    #[cfg(feature = "journal")]
+    _messages: Option<RunningStore>,
     #[cfg(feature = "journal")]
     _dir: Option<DataDir>,
 }
@@ -78,6 +79,22 @@ impl Beginning {
             messages: Journal::open(messages, options).map_err(OpenError::Journal)?,
             dir,
         })))
+    }
+
+    /// As [`Beginning::start`], without threads: whoever calls this writes, when it likes. None for a fresh beginning.
+    ///
+    /// # Errors
+    /// When something that was stored cannot be made or read.
+    #[cfg(all(test, feature = "journal"))]
+    pub(crate) fn start_by_hand(
+        self,
+        make: impl FnOnce(Arc<Metadata>, Option<(Journal, Recovered)>) -> Arc<Shared>,
+    ) -> Result<Option<(Arc<Shared>, Store)>, Error> {
+        let Self::Stored(stored) = self else {
+            return Ok(None);
+        };
+        let (shared, definitions, _) = stored.restore(make)?;
+        Ok(Some((shared, definitions)))
     }
 
     /// Whether a virtual host of this name will be there, those that are configured aside.
@@ -118,6 +135,26 @@ impl Stored {
         self,
         make: impl FnOnce(Arc<Metadata>, Option<(Journal, Recovered)>) -> Arc<Shared>,
     ) -> Result<(Arc<Shared>, Keeper), Error> {
+        let (shared, definitions, dir) = self.restore(make)?;
+        let messages = RunningStore::start(&shared)?;
+        let metadata = &shared.services.metadata;
+        let keeper = Keeper {
+            _messages: messages,
+            _writer: Some(Writer::start(metadata, definitions).map_err(Error::thread)?),
+            _dir: dir,
+        };
+        Ok((shared, keeper))
+    }
+
+    /// Makes everything that was stored. What changes from then on has to be written by somebody: the definitions to the
+    /// store that is returned, the messages by the broker's own [`Store`](crate::store::Store).
+    ///
+    /// # Errors
+    /// When something that was stored cannot be made or read.
+    fn restore(
+        self,
+        make: impl FnOnce(Arc<Metadata>, Option<(Journal, Recovered)>) -> Arc<Shared>,
+    ) -> Result<(Arc<Shared>, Store, Option<DataDir>), Error> {
         let Opened {
             store,
             definitions,
@@ -131,13 +168,12 @@ impl Stored {
                 store: self.store_name,
                 what,
             })?;
-        let messages = RunningStore::start(&shared)?;
-        let keeper = Keeper {
-            _messages: messages,
-            _writer: Some(Writer::start(&metadata, store).map_err(Error::thread)?),
-            _dir: self.dir,
-        };
-        Ok((shared, keeper))
+        if let Some(messages) = &shared.services.store {
+            messages
+                .finish_recovery(shared.now())
+                .map_err(OpenError::Messages)?;
+        }
+        Ok((shared, store, self.dir))
     }
 }
 
@@ -148,17 +184,14 @@ struct RunningStore(Arc<Shared>);
 
 #[cfg(feature = "journal")]
 impl RunningStore {
-    /// Gives the queues what is theirs; everything that is defined must be there. None where there is no store.
+    /// None where there is no store.
     ///
     /// # Errors
-    /// When messages cannot be read, or the system has no thread to give.
+    /// When the system has no thread to give.
     fn start(shared: &Arc<Shared>) -> Result<Option<Self>, Error> {
         let Some(store) = &shared.services.store else {
             return Ok(None);
         };
-        store
-            .finish_recovery(shared.now())
-            .map_err(OpenError::Messages)?;
         store.start(shared.clock.clone()).map_err(Error::thread)?;
         Ok(Some(Self(Arc::clone(shared))))
     }

@@ -165,6 +165,8 @@ mod random;
 pub mod sans_io;
 mod session;
 mod shared;
+#[cfg(all(test, feature = "journal"))]
+mod simulation;
 #[cfg_attr(
     not(feature = "journal"),
     expect(dead_code, reason = "without a data directory nobody makes a store")

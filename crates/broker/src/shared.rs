@@ -67,8 +67,10 @@ impl Shared {
         messages: Option<(Journal, Recovered)>,
     ) -> Arc<Self> {
         let alarms = Arc::new(Alarms::default());
-        let store = messages
-            .map(|messages| Store::new(messages, config.durable_memory, Arc::clone(&alarms)));
+        let store = messages.map(|messages| {
+            let (alarms, metadata) = (Arc::clone(&alarms), Arc::clone(&metadata));
+            Store::new(messages, config.durable_memory, alarms, metadata)
+        });
         let services = Arc::new(Services {
             timers: Timers::default(),
             memory: MemoryGauge::new(config.memory_limit, Arc::clone(&alarms)),

@@ -11,12 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use leveret_queue_store::{
-    Journal, JournalState, Lsn, QueueKey, ReadError, Recovered, RecoveredQueue, Time,
+    Journal, JournalState, Lsn, QueueKey, ReadError, Recovered, RecoveredQueue, Time, Worked,
 };
 use parking_lot::Mutex;
 
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::Clock;
+use crate::metadata::{Metadata, Ticket};
 
 /// How many bytes of durable queues' messages stay in memory, unless set. Enough for what is on its way through busy
 /// queues; a backlog is better off on disk, from where it comes back in large reads.
@@ -44,6 +45,7 @@ type Hasher = foldhash::fast::RandomState;
 #[derive(Debug)]
 pub(crate) struct Store {
     journal: Journal,
+    metadata: Arc<Metadata>,
     alarms: Arc<Alarms>,
     /// Bytes of durable queues' messages in memory.
     resident: AtomicUsize,
@@ -82,6 +84,7 @@ impl Store {
         (journal, recovered): (Journal, Recovered),
         resident_max: usize,
         alarms: Arc<Alarms>,
+        metadata: Arc<Metadata>,
     ) -> Arc<Self> {
         for note in &recovered.notes {
             tracing::warn!("journal: {note}");
@@ -89,6 +92,7 @@ impl Store {
         let queues = recovered.queues.into_iter();
         Arc::new(Self {
             journal,
+            metadata,
             alarms,
             resident: AtomicUsize::new(0),
             resident_max,
@@ -205,9 +209,7 @@ impl Store {
         // A turn without anything to do syncs what was written; one such is enough until there is work again.
         let mut idle = false;
         while !self.stopping.load(Ordering::Acquire) {
-            let worked = self.journal.work(clock.now());
-            self.watch();
-            self.move_to_pages();
+            let worked = self.turn(clock.now(), |ticket| self.metadata.wait_committed(ticket));
             if worked.more {
                 idle = false;
                 continue;
@@ -223,6 +225,25 @@ impl Store {
             };
             idle = !self.journal.wait_for_work(rest);
         }
+    }
+
+    /// Writes and syncs what there is, once. For the store's thread, or for whoever drives it without one.
+    ///
+    /// Messages are not written before the definitions of their queues are, for which `commit` is called: a message whose
+    /// queue is not known after a crash would be lost, whoever was told that it is safe, and a dead letter with it that
+    /// is gone from where it died. It is called after what will be written has been taken, so that it sees the queues of
+    /// all of that.
+    pub(crate) fn turn(
+        &self,
+        now: Time,
+        commit: impl FnOnce(Ticket) -> Result<(), String>,
+    ) -> Worked {
+        let worked = self
+            .journal
+            .work_after(now, || commit(self.metadata.newest_holder()));
+        self.watch();
+        self.move_to_pages();
+        worked
     }
 
     /// Publishers wait from now on if the journal has enough to write.

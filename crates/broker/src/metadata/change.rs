@@ -23,6 +23,12 @@ pub(super) enum Action {
 }
 
 impl Change {
+    /// It defines something that can hold messages: a queue or an exchange, which may be a delayed one.
+    pub(super) fn defines_holder(&self) -> bool {
+        matches!(self.table, Table::Queues | Table::Exchanges)
+            && matches!(self.action, Action::Put(_))
+    }
+
     pub(crate) fn add_vhost(name: &str, vhost: VhostKey) -> Self {
         Self::put(
             Table::Vhosts,

@@ -23,6 +23,8 @@ mod error;
 #[cfg(all(test, feature = "journal"))]
 pub(crate) mod faulty;
 mod format;
+#[cfg(all(test, feature = "journal"))]
+mod on_files;
 mod records;
 #[cfg(feature = "journal")]
 mod storage;
@@ -59,6 +61,8 @@ pub(crate) use storage::{FileStorage, Storage};
 pub(crate) use store::{Opened, Store};
 #[cfg(feature = "journal")]
 pub(crate) use writer::Writer;
+#[cfg(all(test, feature = "journal"))]
+pub(crate) use {on_files::OnFiles, writer::turn as write_turn};
 
 /// Names a virtual host on disk. Never used twice, also not after a restart: what a deleted virtual host might have left
 /// behind is never taken for a part of another one.
@@ -89,7 +93,11 @@ pub(crate) struct Metadata {
     state: Mutex<State>,
     /// Tells the writer of the first change and of the end.
     writer_wakes: Condvar,
+    /// Tells threads of commits and of the failure.
+    commits: Condvar,
     recorded: AtomicU64,
+    /// The ticket of the latest definition of something that can hold messages.
+    newest_holder: AtomicU64,
     committed: AtomicU64,
     failed: AtomicBool,
     next_key: AtomicU64,
@@ -127,7 +135,9 @@ impl Metadata {
             enabled,
             state: Mutex::default(),
             writer_wakes: Condvar::new(),
+            commits: Condvar::new(),
             recorded: AtomicU64::new(0),
+            newest_holder: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             next_key: AtomicU64::new(next_key),
@@ -178,6 +188,9 @@ impl Metadata {
         state.pending.extend(changes);
         let added = (state.pending.len() - before) as u64;
         let ticket = Ticket(self.recorded.load(Ordering::Relaxed) + added);
+        if state.pending[before..].iter().any(Change::defines_holder) {
+            self.newest_holder.store(ticket.0, Ordering::Release);
+        }
         self.recorded.store(ticket.0, Ordering::Release);
         if state.failure.is_some() {
             // Nobody takes them any more, and whoever waits for them is told.
@@ -204,6 +217,31 @@ impl Metadata {
     /// Everything up to this ticket is in the store.
     pub(crate) fn committed(&self) -> Ticket {
         Ticket(self.committed.load(Ordering::Acquire))
+    }
+
+    /// When this ticket is committed, so is every queue and exchange that anybody can have found until now.
+    pub(crate) fn newest_holder(&self) -> Ticket {
+        Ticket(self.newest_holder.load(Ordering::Acquire))
+    }
+
+    /// Has the calling thread wait until a ticket is committed.
+    ///
+    /// # Errors
+    /// With the reason, when it never will be.
+    pub(crate) fn wait_committed(&self, ticket: Ticket) -> Result<(), String> {
+        if self.committed() >= ticket {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        loop {
+            if self.committed() >= ticket {
+                return Ok(());
+            }
+            if let Some(reason) = &state.failure {
+                return Err(format!("the queues of messages are not stored: {reason}"));
+            }
+            self.commits.wait(&mut state);
+        }
     }
 
     /// How many changes are not committed yet.
@@ -243,17 +281,27 @@ impl Metadata {
     fn take(&self) -> Option<Batch> {
         let mut state = self.state.lock();
         loop {
-            if !state.pending.is_empty() {
-                return Some(Batch {
-                    changes: std::mem::take(&mut state.pending),
-                    last: Ticket(self.recorded.load(Ordering::Relaxed)),
-                });
+            if let Some(batch) = self.take_from(&mut state) {
+                return Some(batch);
             }
             if state.closed {
                 return None;
             }
             self.writer_wakes.wait(&mut state);
         }
+    }
+
+    /// What there is to write at the moment.
+    #[cfg(test)]
+    fn try_take(&self) -> Option<Batch> {
+        self.take_from(&mut self.state.lock())
+    }
+
+    fn take_from(&self, state: &mut State) -> Option<Batch> {
+        (!state.pending.is_empty()).then(|| Batch {
+            changes: std::mem::take(&mut state.pending),
+            last: Ticket(self.recorded.load(Ordering::Relaxed)),
+        })
     }
 
     /// Waits before another try; false when the broker is stopping and there will be none.
@@ -269,6 +317,7 @@ impl Metadata {
         let wakers: Vec<Waker> = {
             let mut state = self.state.lock();
             self.committed.store(ticket.0, Ordering::Release);
+            self.commits.notify_all();
             let later = state.waiters.split_off(&(Ticket(ticket.0 + 1), 0));
             let now = std::mem::replace(&mut state.waiters, later);
             now.into_values().collect()
@@ -284,6 +333,7 @@ impl Metadata {
             state.failure = Some(Arc::from(reason));
             state.pending.clear();
             self.failed.store(true, Ordering::Release);
+            self.commits.notify_all();
             std::mem::take(&mut state.waiters)
         };
         waiters.into_values().for_each(Waker::wake);

@@ -1,10 +1,11 @@
 //! What a store lies on: a file, or whatever a test puts in its place.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError};
+use redb::{Builder, Database, DatabaseError, StorageError};
 
 /// Opens the database of a store. After an error of the disk the database is closed and opened anew, so this may be
 /// called several times, but never while a database of it is open.
@@ -14,11 +15,14 @@ pub(crate) trait Storage: fmt::Debug + fmt::Display + Send {
     /// Opens the database, which is made if there is none.
     ///
     /// # Errors
-    /// As [`redb::Builder::create_with_backend`].
-    fn open(&self, builder: &redb::Builder) -> Result<Database, DatabaseError>;
+    /// As [`Builder::create_with_backend`].
+    fn open(&self, builder: &Builder) -> Result<Database, DatabaseError>;
 }
 
 /// A file, readable by its owner alone if it has to be made.
+///
+/// It is made under another name and renamed: a database that was cut off while it was being made is none, and could never
+/// be opened again.
 #[derive(Debug)]
 pub(crate) struct FileStorage {
     path: PathBuf,
@@ -37,12 +41,40 @@ impl fmt::Display for FileStorage {
 }
 
 impl Storage for FileStorage {
-    fn open(&self, builder: &redb::Builder) -> Result<Database, DatabaseError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&self.path).map_err(redb::StorageError::Io)?;
-        builder.create_file(file)
+    fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
+        if !self.path.try_exists().map_err(StorageError::Io)? {
+            let unfinished = self.path.with_extension("new");
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StorageError::Io(error).into());
+                }
+                _ => {}
+            }
+            drop(open_file(&unfinished, builder)?);
+            fs::rename(&unfinished, &self.path)
+                .and_then(|()| sync_parent(&self.path))
+                .map_err(StorageError::Io)?;
+        }
+        open_file(&self.path, builder)
+    }
+}
+
+fn open_file(path: &Path, builder: &Builder) -> Result<Database, DatabaseError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(StorageError::Io)?;
+    builder.create_file(file)
+}
+
+/// Makes the name of a file safe from a power cut. Other systems than Unix do that by themselves, as far as they can.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if cfg!(unix) && !parent.as_os_str().is_empty() => {
+            File::open(parent)?.sync_all()
+        }
+        Some(_) if cfg!(unix) => File::open(".")?.sync_all(),
+        _ => Ok(()),
     }
 }

@@ -53,17 +53,37 @@ impl Drop for Writer {
 pub(super) fn run(metadata: &Metadata, mut store: Store) {
     let panics = FailOnPanic(metadata);
     while let Some(batch) = metadata.take() {
-        if let Err(reason) = write(metadata, &mut store, &batch) {
+        if !commit(metadata, &mut store, &batch) {
+            break;
+        }
+    }
+    drop(panics);
+}
+
+/// Writes what has gathered, for whoever drives a store without a thread. False when nothing more will be written.
+#[cfg(test)]
+pub(crate) fn turn(metadata: &Metadata, store: &mut Store) -> bool {
+    metadata
+        .try_take()
+        .is_none_or(|batch| commit(metadata, store, &batch))
+}
+
+/// Writes what was taken and tells everybody. False when nothing more will be written.
+fn commit(metadata: &Metadata, store: &mut Store, batch: &Batch) -> bool {
+    match write(metadata, store, batch) {
+        Ok(()) => {
+            metadata.set_committed(batch.last);
+            true
+        }
+        Err(reason) => {
             tracing::error!(
                 %reason,
                 "durable definitions cannot be stored any more: declarations of durable exchanges and queues are refused"
             );
             metadata.fail(&reason);
-            break;
+            false
         }
-        metadata.set_committed(batch.last);
     }
-    drop(panics);
 }
 
 /// Tries until there is room, or the broker stops.

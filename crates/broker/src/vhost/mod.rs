@@ -239,6 +239,12 @@ impl VirtualHost {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// What died in a queue and waits for a place to go, as it was there.
+    #[cfg(all(test, feature = "journal"))]
+    pub(crate) fn undelivered_of(&self, queue: &str) -> Vec<Message> {
+        self.undelivered.of(queue)
+    }
+
     /// Ends a change to the topology: it is recorded, routes that were remembered are forgotten, and what was removed is
     /// dropped once the lock is. The ticket is that of the change; [`Ticket::NONE`] when nothing durable was concerned.
     fn topology_changed(&self, mut topology: RwLockWriteGuard<'_, Topology>) -> Ticket {

@@ -61,6 +61,17 @@ impl Undelivered {
         }
     }
 
+    /// The dead of one queue, as they were there.
+    #[cfg(all(test, feature = "journal"))]
+    pub(super) fn of(&self, queue: &str) -> Vec<leveret_queue_store::Message> {
+        let state = self.state.lock();
+        let letters = state.letters.iter();
+        letters
+            .filter(|letter| **letter.queue.name() == *queue)
+            .map(|letter| letter.message.clone())
+            .collect()
+    }
+
     /// Forgets everything: the virtual host is being deleted, and nobody will try again.
     pub(super) fn forget(&self, memory: &MemoryGauge) {
         let letters = std::mem::take(&mut self.state.lock().letters);

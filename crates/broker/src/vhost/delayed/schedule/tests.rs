@@ -18,7 +18,12 @@ fn open(storage: &MemoryStorage, resident_max: usize) -> Arc<Store> {
         ..JournalOptions::default()
     };
     let opened = Journal::open(shared, options).unwrap();
-    Store::new(opened, resident_max, Arc::new(Alarms::default()))
+    Store::new(
+        opened,
+        resident_max,
+        Arc::new(Alarms::default()),
+        Arc::new(crate::metadata::Metadata::off()),
+    )
 }
 
 fn message(number: u64) -> Message {

@@ -1,0 +1,199 @@
+//! A broker without threads on a disk that can be cut off.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use leveret_amqp_codec::{Properties, RawProperties, Value};
+use leveret_queue_store::{FaultyStorage, JournalOptions, JournalState, Message, Time};
+
+use super::plan::{Key, QUEUES};
+use crate::access::Caller;
+use crate::auth::UserTable;
+use crate::beginning::Beginning;
+use crate::client::Client;
+use crate::clock::{Clock, VirtualClock};
+use crate::config::Config;
+use crate::connection::ConnectionId;
+use crate::metadata::{OnFiles, Store, write_turn};
+use crate::shared::Shared;
+use crate::vhost::QueueCell;
+
+/// What a queue holds, as its users could find out.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// In the order of delivery, with whether they were delivered before.
+    pub(super) ready: Vec<(Key, bool)>,
+    pub(super) unacked: Vec<Key>,
+    /// Died here, and waits for a place to go.
+    pub(super) undelivered: Vec<Key>,
+}
+
+/// One run of a broker, from its start to its end or the disk's.
+pub(super) struct World {
+    shared: Arc<Shared>,
+    definitions: Store,
+    pub(super) client: Client,
+}
+
+impl World {
+    /// Starts a broker on what the disk has.
+    ///
+    /// # Errors
+    /// With the text for the operator, when it does not start.
+    pub(super) fn start(
+        disk: &FaultyStorage,
+        clock: &VirtualClock,
+        durable_memory: usize,
+    ) -> Result<Self, String> {
+        // Files as small as the journal makes them: a few dozen messages fill one.
+        let options = JournalOptions {
+            log_file_size: 4096,
+            page_file_size: 4096,
+            log_files_max: 2,
+            ..JournalOptions::default()
+        };
+        let config = Config {
+            name_seed: Some(1),
+            durable_memory,
+            ..Config::default()
+        };
+        let files = Arc::new(disk.clone());
+        let definitions = Box::new(OnFiles(files.clone()));
+        let beginning = Beginning::on(definitions, files, options, None);
+        let beginning = beginning.map_err(|error| error.to_string())?;
+        let started = beginning.start_by_hand(|metadata, messages| {
+            Shared::new(
+                config,
+                Clock::Virtual(clock.clone()),
+                Arc::new(UserTable::guest()),
+                None,
+                None,
+                metadata,
+                messages,
+            )
+        });
+        let (shared, definitions) = started
+            .map_err(|error| error.to_string())?
+            .expect("there is a store");
+        let vhost = shared.vhost("/").ok_or("there is no virtual host")?;
+        let client = Client::new(Arc::clone(&shared), vhost).ok_or("the broker is closed")?;
+        Ok(Self {
+            shared,
+            definitions,
+            client,
+        })
+    }
+
+    pub(super) fn write_messages(&mut self) {
+        let services = &self.shared.services;
+        if let Some(store) = &services.store {
+            store.turn(self.shared.now(), |ticket| {
+                write_turn(&services.metadata, &mut self.definitions);
+                services.metadata.wait_committed(ticket)
+            });
+        }
+    }
+
+    pub(super) fn write_definitions(&mut self) {
+        write_turn(&self.shared.services.metadata, &mut self.definitions);
+    }
+
+    pub(super) fn run_timers(&self) {
+        self.shared.run_timers();
+    }
+
+    /// Whether the disk has failed the broker.
+    pub(super) fn has_failed(&self) -> bool {
+        let services = &self.shared.services;
+        let store = services.store.as_ref();
+        services.metadata.check().is_err()
+            || store.is_none_or(|store| matches!(store.journal().state(), JournalState::Failed(_)))
+    }
+
+    /// Ends in peace: everything is on the disk afterwards.
+    pub(super) fn stop(mut self) {
+        self.write_definitions();
+        if let Some(store) = &self.shared.services.store {
+            store.stop(self.shared.now());
+        }
+    }
+
+    /// What is in a queue; none when there is no such queue.
+    pub(super) fn contents(&self, queue: usize) -> Option<Contents> {
+        let cell = self.cell(QUEUES[queue].name)?;
+        let mut contents = Contents::default();
+        cell.browse(|message, redelivered| {
+            contents.ready.push((key_of(message), redelivered));
+            true
+        });
+        let unacked = cell.unacked();
+        contents.unacked = unacked.iter().map(|held| key_of(&held.message)).collect();
+        let undelivered = self.shared.vhost("/")?.undelivered_of(QUEUES[queue].name);
+        contents.undelivered = undelivered.iter().map(key_of).collect();
+        Some(contents)
+    }
+
+    fn cell(&self, name: &str) -> Option<Arc<QueueCell>> {
+        let nobody = Caller::trusted(ConnectionId(0));
+        self.shared.vhost("/")?.readable_queue(&nobody, name).ok()
+    }
+
+    /// Whether messages with this key get from an exchange to a queue; false when there is no such exchange.
+    pub(super) fn is_bound(&self, exchange: &str, key: &str, queue: usize) -> bool {
+        let properties = Properties::default();
+        let explained = self.client.explain(exchange, key, &properties);
+        let Poll::Ready(Ok(explained)) = once(explained) else {
+            return false;
+        };
+        explained
+            .queues
+            .iter()
+            .any(|name| **name == *QUEUES[queue].name)
+    }
+
+    pub(super) fn has_exchange(&self, exchange: &str) -> bool {
+        matches!(
+            once(self.client.explain(exchange, "", &Properties::default())),
+            Poll::Ready(Ok(_))
+        )
+    }
+}
+
+/// Which message this is: its number stands in its body, and where it has died first in its headers.
+pub(super) fn key_of(message: &Message) -> Key {
+    let number = message
+        .body()
+        .first_chunk()
+        .map(|bytes| u64::from_be_bytes(*bytes));
+    let properties = Properties::from(RawProperties::from_validated_bytes(message.properties()));
+    let headers = properties.headers.unwrap_or_default();
+    let died_in = match headers.get("x-first-death-queue") {
+        Some(Value::LongString(name)) => QUEUES
+            .iter()
+            .position(|queue| queue.name.as_bytes() == &name[..]),
+        _ => None,
+    };
+    Key {
+        number: number.expect("every message begins with its number"),
+        died_in,
+    }
+}
+
+/// Polls a future once.
+pub(super) fn once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls a future that is kept.
+pub(super) fn poll<T>(future: &mut Pin<Box<dyn Future<Output = T>>>) -> Poll<T> {
+    future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The deadline of a message that arrives now and may wait so long.
+pub(super) fn deadline(now: Time, ttl_ms: Option<u64>) -> Time {
+    ttl_ms.map_or(Time::MAX, |ttl| now.saturating_add(ttl))
+}
