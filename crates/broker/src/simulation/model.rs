@@ -225,7 +225,8 @@ impl Model {
         let expired = live.copies.iter().filter(|(key, copy)| {
             copy.gone.is_none() && !seen.contains(*key) && copy.deadline <= now
         });
-        let held = (found.ready.len() + expired.count()) as u64;
+        // What was pushed out by something that came back was so before others were delivered, which made room.
+        let held = (found.ready.len() + found.unacked.len() + expired.count()) as u64;
         let full = plan.max_length.is_some_and(|max| held >= max) && !plan.is_quorum();
         for (key, copy) in &mut live.copies {
             if copy.gone.is_none() && !seen.contains(key) {
