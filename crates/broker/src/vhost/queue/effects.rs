@@ -1,0 +1,212 @@
+//! What a queue's effects lead to: under its lock, and once that is released.
+
+use std::cell::Cell;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use leveret_queue_store::{ConsumerId, DeathReason, Effect, Lsn, Message, Stored, Time};
+use smallvec::SmallVec;
+
+use super::{DeadLetter, QueueCell, State};
+use crate::memory::MemoryGauge;
+use crate::outbox::Outgoing;
+use crate::timers::Due;
+
+/// What remains to be done once the lock is released.
+#[derive(Debug, Default)]
+pub(in crate::vhost) struct Afterwards {
+    pub(super) wakers: SmallVec<[Waker; 4]>,
+    /// Up to where the journal must be safe before the messages that were stored are.
+    pub(super) safe_at: Option<Lsn>,
+    dead: Vec<(Message, DeathReason, Option<Stored>)>,
+    lease_ran_out: bool,
+    timer: Option<Time>,
+    memory: (usize, usize),
+}
+
+thread_local! {
+    /// Lent to whichever queue is at work on this thread, so that idle queues hold no buffer.
+    static EFFECTS: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
+}
+
+impl QueueCell {
+    /// Runs `work` under the lock, then carries out the effects it had.
+    pub(super) fn with<R>(
+        self: &Arc<Self>,
+        now: Time,
+        work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R,
+    ) -> R {
+        let (result, afterwards) = self.with_locked(now, work);
+        self.follow_up(now, afterwards);
+        result
+    }
+
+    pub(super) fn with_locked<R>(
+        &self,
+        now: Time,
+        work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R,
+    ) -> (R, Afterwards) {
+        let mut effects = EFFECTS.take();
+        let mut afterwards = Afterwards::default();
+        let result = {
+            let mut state = self.state.lock();
+            if state.has_pages() {
+                // What is overdue must not stand before what is asked for.
+                state.queue.expire(now, &mut effects);
+                self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+            }
+            let result = work(&mut state, now, &mut effects);
+            self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+            let held = state.accounted;
+            let holds = match &self.disk {
+                Some(disk) => disk.page_out(&mut state.queue, held, self.services.memory.excess()),
+                None => MemoryGauge::of(&state.queue),
+            };
+            state.settle_up(holds, &mut afterwards);
+            result
+        };
+        EFFECTS.set(effects);
+        (result, afterwards)
+    }
+
+    /// Does what has to be done under the lock, in this order: the journal learns of it, consumers are given theirs, and
+    /// what is wanted of what is on disk comes back into memory, whereupon more may be handed out.
+    pub(super) fn carry_out(
+        &self,
+        state: &mut State,
+        now: Time,
+        effects: &mut Vec<Effect>,
+        afterwards: &mut Afterwards,
+    ) {
+        let Some(disk) = &self.disk else {
+            return state.hand_out(effects, afterwards);
+        };
+        let dies_silently = self.definition.dead_letter.is_none();
+        loop {
+            // That a queue was deleted says all about its messages.
+            if !(state.deleted && disk.is_durable()) {
+                let safe_at = disk.record(effects, dies_silently);
+                afterwards.safe_at = afterwards.safe_at.max(safe_at);
+            }
+            state.hand_out(effects, afterwards);
+            let Some(page) = state.queue.wanted_page() else {
+                return;
+            };
+            if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
+                return;
+            }
+        }
+    }
+
+    /// What must not be done under a lock.
+    pub(in crate::vhost) fn follow_up(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
+        afterwards.wakers.into_iter().for_each(Waker::wake);
+        let (before, after) = afterwards.memory;
+        if before != after {
+            self.services.memory.account(before, after);
+        }
+        if let Some(at) = afterwards.timer {
+            let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
+            self.services.timers.schedule(self.timer, at, due);
+        }
+        if afterwards.dead.is_empty() && !afterwards.lease_ran_out {
+            return;
+        }
+        let Some(vhost) = self.vhost.upgrade() else {
+            return;
+        };
+        if afterwards.lease_ran_out {
+            vhost.remove_queue_if(self, now, |_| true);
+        }
+        if !afterwards.dead.is_empty() && self.definition.dead_letter.is_some() {
+            let dead = afterwards
+                .dead
+                .into_iter()
+                .map(|(message, reason, stored)| DeadLetter {
+                    queue: Arc::clone(self),
+                    message,
+                    reason,
+                    stored,
+                });
+            vhost.dead_letter(now, dead);
+        }
+    }
+}
+
+impl State {
+    /// Puts deliveries, and nothing else is to be among the effects, into the outbox of the consumer that gets them.
+    fn push(
+        &self,
+        consumer: ConsumerId,
+        deliveries: impl Iterator<Item = Effect>,
+    ) -> Option<Waker> {
+        let link = self.links.get(consumer.index()).and_then(Option::as_ref);
+        let Some((_, link)) = link else {
+            debug_assert!(false, "deliveries for a consumer that is not there");
+            deliveries.for_each(drop);
+            return None;
+        };
+        link.outbox.push(deliveries.map(|effect| match effect {
+            Effect::Deliver { delivery, .. } => Outgoing::Deliver {
+                channel: link.channel,
+                consumer: link.key,
+                delivery,
+            },
+            other => unreachable!("{other:?} is no delivery"),
+        }))
+    }
+
+    /// Consumers are given theirs; the rest is for afterwards.
+    fn hand_out(&self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
+        let mut pending = effects.drain(..);
+        loop {
+            // All that one consumer gets in a row goes under one lock of its outbox.
+            let (to, run) = deliveries_in_a_row(pending.as_slice());
+            if let Some(consumer) = to {
+                let deliveries = pending.by_ref().take(run);
+                afterwards.wakers.extend(self.push(consumer, deliveries));
+                continue;
+            }
+            match pending.next() {
+                None => break,
+                Some(Effect::Dead {
+                    message,
+                    reason,
+                    stored,
+                    ..
+                }) => afterwards.dead.push((message, reason, stored)),
+                Some(Effect::Expired) => afterwards.lease_ran_out = true,
+                // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whether some of its messages are out of memory.
+    fn has_pages(&self) -> bool {
+        self.queue.resident_len() < self.queue.ready_len() + self.queue.unacked_len()
+    }
+
+    /// Notes what the queue holds in memory now, and when it has something to do.
+    fn settle_up(&mut self, holds: usize, afterwards: &mut Afterwards) {
+        afterwards.memory = (self.accounted, holds);
+        self.accounted = holds;
+        if let Some(deadline) = self.queue.next_deadline()
+            && !self.deleted
+            && self.timer_at.is_none_or(|at| deadline < at)
+        {
+            self.timer_at = Some(deadline);
+            afterwards.timer = Some(deadline);
+        }
+    }
+}
+
+/// Who gets the first effect, if it is a delivery, and how many deliveries to the same consumer stand there in a row.
+fn deliveries_in_a_row(effects: &[Effect]) -> (Option<ConsumerId>, usize) {
+    let Some(Effect::Deliver { consumer, .. }) = effects.first() else {
+        return (None, 0);
+    };
+    let is_same =
+        |effect: &&Effect| matches!(effect, Effect::Deliver { consumer: to, .. } if to == consumer);
+    (Some(*consumer), effects.iter().take_while(is_same).count())
+}
