@@ -145,6 +145,7 @@ mod arguments;
 mod auth;
 mod beginning;
 mod broker;
+mod builder;
 mod busy;
 mod client;
 mod clock;
@@ -181,7 +182,8 @@ pub use access::{
 };
 pub use alarms::Alarm;
 pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
-pub use broker::{Broker, Builder};
+pub use broker::Broker;
+pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
     Publish, QueueInfo, QueueOptions, QueueType,
