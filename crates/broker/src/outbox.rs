@@ -1,5 +1,7 @@
 //! What the broker has for one connection: filled by queues, emptied by the connection's own task.
 
+mod pace;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -7,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 use leveret_amqp_codec::{ChannelId, ReplyCode};
 use leveret_queue_store::{Delivery, Gate};
 use parking_lot::Mutex;
+
+pub(crate) use pace::{Pace, Round};
 
 use crate::busy::BusyCount;
 
@@ -50,6 +54,7 @@ pub(crate) enum Outgoing {
 pub(crate) struct Outbox {
     state: Mutex<State>,
     window: Arc<Gate>,
+    pace: Pace,
     busy: BusyCount,
 }
 
@@ -78,6 +83,7 @@ impl Outbox {
         Arc::new(Self {
             state: Mutex::default(),
             window: Arc::new(Gate::new(WINDOW_BYTES)),
+            pace: Pace::default(),
             busy,
         })
     }
@@ -85,6 +91,17 @@ impl Outbox {
     /// Bounds the bytes of messages that wait here.
     pub(crate) fn window(&self) -> &Arc<Gate> {
         &self.window
+    }
+
+    /// Lets publishers wait for a connection that is behind.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Messages of so many bytes have been written, and queues have filled their room again. To be called without a lock.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.pace
+            .wrote(bytes, || self.window.used() < WINDOW_BYTES / 2);
     }
 
     /// Adds items; the waker, if any, is to be woken once no lock is held.
@@ -104,9 +121,13 @@ impl Outbox {
         state.waker.take()
     }
 
-    /// Moves everything into `into`, which must be empty and lends its capacity to the outbox.
+    /// Moves everything into `into`, which must be empty and lends its capacity to the outbox. Whoever took something
+    /// [rests](Outbox::rest) when it has dealt with it.
     pub(crate) fn take(&self, into: &mut VecDeque<Outgoing>) {
         self.move_out(&mut self.state.lock(), into);
+        if !into.is_empty() {
+            self.pace.begin();
+        }
     }
 
     /// [`Outbox::take`] if [`Outbox::poll_ready`], under one lock.
@@ -125,12 +146,14 @@ impl Outbox {
         }
     }
 
-    /// Gives the memory of an empty outbox back, for a connection that goes to sleep.
-    pub(crate) fn release_memory(&self) {
+    /// The connection goes to sleep: an empty outbox gives its memory back, and nobody waits for it to catch up.
+    pub(crate) fn rest(&self) {
         let mut state = self.state.lock();
         if state.items.is_empty() {
             state.items = VecDeque::new();
         }
+        drop(state);
+        self.pace.rest();
     }
 
     /// Ready when there is something to take; else the task is woken by the next item.
@@ -146,7 +169,10 @@ impl Outbox {
         if !state.items.is_empty() {
             self.busy.leave();
         }
-        std::mem::take(&mut state.items)
+        let items = std::mem::take(&mut state.items);
+        drop(state);
+        self.pace.rest();
+        items
     }
 }
 

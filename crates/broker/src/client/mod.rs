@@ -351,10 +351,10 @@ impl Client {
         let mut refused = Vec::new();
         for queue in others {
             let message = std::iter::once((message.clone(), 0));
-            safe_at = safe_at.max(queue.publish(now, message, &mut refused));
+            safe_at = safe_at.max(queue.publish(now, message, &mut refused).safe_at);
         }
         let message = std::iter::once((message, 0));
-        safe_at = safe_at.max(last.publish(now, message, &mut refused));
+        safe_at = safe_at.max(last.publish(now, message, &mut refused).safe_at);
         if refused.is_empty() {
             Ok(safe_at)
         } else {

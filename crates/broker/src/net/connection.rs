@@ -18,7 +18,7 @@ use crate::busy::BusyCount;
 use crate::clock::Sleep;
 use crate::connection::{Endpoints, Kind, Registration};
 use crate::metadata::{self, Commit};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Round};
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
 use crate::store::JournalFailed;
@@ -63,6 +63,8 @@ pub(super) struct Connection<S, P: Protocol> {
     login: Option<LoginCheck>,
     /// Up to where the journal has to be safe before this task is woken.
     asked: Option<Asked>,
+    /// Whom this connection lets catch up before it reads on.
+    behind: Option<Behind>,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -117,6 +119,7 @@ impl<S, P: Protocol> Connection<S, P> {
             commit: None,
             login: None,
             asked: None,
+            behind: None,
             sleep: None,
             alarm: None,
         })
@@ -165,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
                 Poll::Ready(Step::Done) => {}
                 Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(Ended::ByPeer)),
                 Poll::Pending => {
-                    self.outbox.release_memory();
+                    self.outbox.rest();
                     return Poll::Pending;
                 }
             }
@@ -209,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
         if self.session.takes_input()
             && self.has_room()
+            && self.poll_caught_up(cx).is_ready()
             && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
         {
             return Ok(Poll::Ready(step));
@@ -249,10 +253,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
         self.session.handle_input(now, input, output);
         self.keep_unread(input);
+        self.behind = self.behind();
         self.start_login();
         self.deliver(cx, now, output)?;
         self.flush(cx, now, output)?;
         Ok(Poll::Ready(Step::Done))
+    }
+
+    /// Who has more of what was just published than it can take. Not this connection itself, which writes before it reads.
+    fn behind(&mut self) -> Option<Behind> {
+        let outbox = self.session.take_behind()?;
+        if Arc::ptr_eq(&outbox, &self.outbox) {
+            return None;
+        }
+        let round = outbox.pace().round()?;
+        Some(Behind { outbox, round })
+    }
+
+    /// Ready when this connection need not wait for another one that consumes what it publishes.
+    fn poll_caught_up(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if let Some(Behind { outbox, round }) = &self.behind
+            && outbox.pace().poll_round(cx, *round).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.behind = None;
+        Poll::Ready(())
     }
 
     /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
@@ -396,6 +422,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             self.sleep = Some(self.shared.clock.sleep_until(deadline));
         }
     }
+}
+
+/// A connection that is behind, and the round of its pace that is waited for.
+struct Behind {
+    outbox: Arc<Outbox>,
+    round: Round,
 }
 
 /// What has been asked of the journal. Until the client has been told, something is under way.

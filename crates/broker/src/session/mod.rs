@@ -11,12 +11,14 @@ mod unacked;
 pub(crate) mod websocket;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
+use crate::outbox::Outbox;
 
 pub(crate) use output::Output;
 
@@ -66,6 +68,9 @@ pub(crate) trait Protocol: fmt::Debug {
 
     /// Everything that was put out has been written; queues may fill the window again.
     fn handle_written(&mut self, now: Time);
+
+    /// A connection that is behind with what this one has published, since this was last asked.
+    fn take_behind(&mut self) -> Option<Arc<Outbox>>;
 
     /// When [`Protocol::handle_timeout`] must be called.
     fn next_timeout(&self) -> Option<Time>;

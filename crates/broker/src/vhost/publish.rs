@@ -13,6 +13,7 @@ use super::topology::{Addressing, Capture, Route, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind};
+use crate::outbox::Outbox;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -85,6 +86,8 @@ pub(crate) struct PublishBatch {
     places: HashMap<usize, u32, Hasher>,
     latest: Option<Arc<Route>>,
     latest_places: Vec<u32>,
+    /// A connection that is behind with what it was given.
+    behind: Option<Arc<Outbox>>,
 }
 
 #[derive(Debug)]
@@ -150,15 +153,24 @@ impl PublishBatch {
         }
         let mut safe_at = None;
         for bucket in &mut self.buckets[..self.used] {
-            let stored = bucket
+            let accepted = bucket
                 .queue
                 .publish(now, bucket.messages.drain(..), refused);
-            safe_at = safe_at.max(stored);
+            safe_at = safe_at.max(accepted.safe_at);
+            if accepted.behind.is_some() {
+                self.behind = accepted.behind;
+            }
         }
         self.used = 0;
         self.places.clear();
         self.latest = None;
         safe_at
+    }
+
+    /// The connection of a consumer that could not be given all that was flushed, because it has enough to write. Who
+    /// publishes more than it can take may [wait](crate::outbox::Pace) for it.
+    pub(crate) fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.behind.take()
     }
 }
 

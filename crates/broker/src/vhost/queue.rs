@@ -93,6 +93,15 @@ pub struct Unacked {
     pub(crate) holder: Option<ConnectionId>,
 }
 
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// Up to where the journal must be safe before the messages are, if any of them has to be.
+    pub(crate) safe_at: Option<Lsn>,
+    /// The connection of a consumer that has as much as its window holds, while more is ready.
+    pub(crate) behind: Option<Arc<Outbox>>,
+}
+
 /// Which publish of a batch a message came from, so that its refusal can be told; `u32::MAX` when nobody wants to know.
 pub(crate) type Ticket = u32;
 
@@ -244,8 +253,7 @@ impl QueueCell {
         state.counts()
     }
 
-    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`. Tells up to where
-    /// the journal must be safe before the messages are, if any of them has to be.
+    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`.
     ///
     /// A queue that has been deleted swallows them: RabbitMQ confirms what was on its way to a queue that went away.
     pub(crate) fn publish(
@@ -253,10 +261,10 @@ impl QueueCell {
         now: Time,
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
-    ) -> Option<Lsn> {
-        let ((), mut afterwards) = self.with_locked(now, |state, now, effects| {
+    ) -> Accepted {
+        let (behind, mut afterwards) = self.with_locked(now, |state, now, effects| {
             if state.deleted {
-                return;
+                return None;
             }
             for (message, ticket) in messages {
                 match state.queue.publish(now, message, effects) {
@@ -264,10 +272,11 @@ impl QueueCell {
                     _ => refused.push(ticket),
                 }
             }
+            state.behind()
         });
         let safe_at = afterwards.safe_at.take();
         self.follow_up(now, afterwards);
-        safe_at
+        Accepted { safe_at, behind }
     }
 
     /// Takes the next message, as basic.get does, and tells how many remain.
@@ -496,6 +505,16 @@ impl Due for QueueCell {
 }
 
 impl State {
+    fn behind(&self) -> Option<Arc<Outbox>> {
+        let held = self.queue.held_consumer()?;
+        match self.links.get(held.index())? {
+            Some((id, link)) if *id == held && self.queue.ready_len() > 0 => {
+                Some(Arc::clone(&link.outbox))
+            }
+            _ => None,
+        }
+    }
+
     fn counts(&self) -> Counts {
         Counts {
             ready: self.queue.ready_len() as u64,

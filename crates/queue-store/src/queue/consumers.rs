@@ -291,6 +291,11 @@ impl Consumers {
         }
     }
 
+    /// Whom a gate refused first of all that still wait for it.
+    pub(super) fn held(&self) -> Option<ConsumerId> {
+        self.held.first().map(|slot| self.id(slot))
+    }
+
     /// Puts everybody whom a gate refused back in line, to try again.
     pub(super) fn release_held(&mut self) {
         while let Some(slot) = self.held.first() {

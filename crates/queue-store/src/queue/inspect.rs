@@ -64,6 +64,13 @@ impl Queue {
         self.ready.len()
     }
 
+    /// A consumer that a gate has refused and that could go on if the gate let it: what is ready
+    /// waits for it.
+    #[must_use]
+    pub fn held_consumer(&self) -> Option<ConsumerId> {
+        self.consumers.held()
+    }
+
     /// The body bytes that are ready.
     #[must_use]
     pub fn ready_bytes(&self) -> u64 {

@@ -435,11 +435,20 @@ impl Session {
     pub(crate) fn handle_written(&mut self, now: Time) {
         self.core.sent_at = now;
         let written = std::mem::take(&mut self.core.unwritten);
-        if written > 0 && self.core.outbox.window().leave(written) {
+        if written == 0 {
+            return;
+        }
+        if self.core.outbox.window().leave(written) {
             for channel in self.channels.values() {
                 channel.poll_queues(now);
             }
         }
+        self.core.outbox.wrote(written);
+    }
+
+    /// See [`PublishBatch::take_behind`].
+    pub(crate) fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.core.publisher.batch.take_behind()
     }
 }
 

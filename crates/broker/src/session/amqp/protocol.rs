@@ -1,5 +1,7 @@
 //! The session as `net` sees it.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
@@ -8,6 +10,7 @@ use super::Phase;
 use super::Session;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
+use crate::outbox::Outbox;
 use crate::session::{Output, Protocol};
 
 impl Protocol for Session {
@@ -69,6 +72,10 @@ impl Protocol for Session {
 
     fn handle_written(&mut self, now: Time) {
         self.handle_written(now);
+    }
+
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.take_behind()
     }
 
     fn next_timeout(&self) -> Option<Time> {

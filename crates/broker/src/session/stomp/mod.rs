@@ -453,9 +453,17 @@ impl Protocol for Session {
     fn handle_written(&mut self, now: Time) {
         self.core.sent_at = now;
         let written = std::mem::take(&mut self.core.unwritten);
-        if written > 0 && self.core.outbox.window().leave(written) {
+        if written == 0 {
+            return;
+        }
+        if self.core.outbox.window().leave(written) {
             self.subscriptions.poll_queues(now);
         }
+        self.core.outbox.wrote(written);
+    }
+
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.publisher.take_behind()
     }
 
     fn next_timeout(&self) -> Option<Time> {

@@ -1,11 +1,13 @@
 //! The sending side of a session: batches for the queues, and the receipts that follow them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use leveret_queue_store::{Lsn, Time};
 use leveret_stomp_codec::{Command, Version};
 
 use super::writer::Writer;
+use crate::outbox::Outbox;
 use crate::session::Output;
 use crate::vhost::{PublishBatch, RouteCache};
 
@@ -90,6 +92,11 @@ impl Publisher {
                 self.owed.push_back((safe_at, receipts));
             }
         }
+    }
+
+    /// See [`PublishBatch::take_behind`].
+    pub(super) fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.batch.take_behind()
     }
 
     /// Up to where the journal must be safe before the next receipt can be given.

@@ -302,6 +302,13 @@ impl Protocol for WebSocket {
         }
     }
 
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        match &mut self.phase {
+            Phase::Open(open) => open.session_mut().take_behind(),
+            _ => None,
+        }
+    }
+
     fn next_timeout(&self) -> Option<Time> {
         match &self.phase {
             Phase::Upgrade(waiting) => Some(waiting.deadline),
