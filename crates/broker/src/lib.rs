@@ -56,7 +56,7 @@
 //! | A queue is full | As its [`Overflow`] says: the oldest make room, or the new one is refused. Without a length limit a queue is never full. |
 //! | The [memory limit](Builder::memory_limit) is reached | Publishers wait until a tenth of it is free: in this process in the [`Confirm`], with a socket because it is no longer read from. Consumers go on. |
 //! | The disk is [nearly full](Builder::disk_free_limit) | The same, until it is not. Only for a broker that was given a [`DiskSpace`]. |
-//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. |
+//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. What waits for it waits, is dropped from its oldest end, or ends it, [as it wants](ConsumeOptions::when_slow). |
 //! | A [`Delivery`] is dropped | It goes back to its old place and is marked as redelivered, so a worker that panics loses nothing. |
 //! | A [`Consumer`] is dropped | What it was given and has not taken goes back. What was taken remains to be settled. |
 //! | A future is dropped | [`Consumer::recv`] has taken nothing; a message handed to [`Client::publish`] is published nonetheless. |
@@ -168,6 +168,7 @@ mod session;
 mod shared;
 #[cfg(all(test, feature = "journal"))]
 mod simulation;
+mod slow;
 #[cfg_attr(
     not(feature = "journal"),
     expect(dead_code, reason = "without a data directory nobody makes a store")
@@ -186,7 +187,7 @@ pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
-    Publish, QueueInfo, QueueOptions, QueueType,
+    Publish, QueueInfo, QueueOptions, QueueType, SlowLimit, WhenSlow,
 };
 pub use clock::VirtualClock;
 pub use disk::DiskSpace;

@@ -4,6 +4,7 @@ mod confirm;
 mod consumer;
 mod delivery;
 mod options;
+mod when_slow;
 
 use std::sync::{Arc, Weak};
 
@@ -17,6 +18,7 @@ use crate::error::{Error, Refusal};
 use crate::metadata::Ticket;
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
+use crate::slow;
 use crate::vhost::{
     BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, Explanation, QueueCell,
     QueueDeclare, QueueDelete, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
@@ -31,6 +33,7 @@ pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
     QueueType,
 };
+pub use when_slow::{SlowLimit, WhenSlow};
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
 /// channel does, under the same rules.
@@ -390,7 +393,12 @@ impl Client {
             prefetch: options.prefetch,
             window: Some(Arc::clone(outbox.window())),
             channel_prefetch: None,
+            slow: options.when_slow.to_consumer(),
         };
+        if matches!(options.when_slow, WhenSlow::DropOldest(_)) {
+            // Nobody has been refused yet.
+            let _ = outbox.window().set_limit(slow::OWN_WINDOW_BYTES);
+        }
         let id = cell
             .consume(self.inner.shared.now(), consumer_options, link)
             .map_err(|problem| match problem {
@@ -418,7 +426,7 @@ impl Client {
         let queue = self.queue(queue)?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
         let source = Arc::new(self.source(queue));
-        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery)))
+        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery, 0)))
     }
 
     /// Looks at the first `limit` messages that are ready, in the order in which they will be delivered, and leaves them

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leveret_amqp_codec::{Properties, Table, Value};
 
+use super::WhenSlow;
 use crate::exchange::ExchangeKind;
 use crate::vhost::Counts;
 
@@ -270,4 +271,6 @@ pub struct ConsumeOptions {
     pub exclusive: bool,
     /// Consumers with a higher priority get everything that they can take.
     pub priority: i64,
+    /// What happens when more waits for it than it can take.
+    pub when_slow: WhenSlow,
 }
