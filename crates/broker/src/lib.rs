@@ -65,6 +65,12 @@
 //! | [`Broker::shutdown`] | Nobody is let in any more; consumers see the end of their streams; AMQP clients are asked to close, and are waited for; STOMP clients get an ERROR and are closed. |
 //! | The [`Broker`] is dropped | The same, without the wait. |
 //!
+//! # Who is there
+//!
+//! An exchange of type [`Presence`](ExchangeType::Presence) knows who is subscribed to which key, over whichever protocol.
+//! [`Client::present`] lists them, [`Client::presence`] is a stream of who comes, goes, and is lost because its connection
+//! broke. A member with several devices is one.
+//!
 //! # Time in tests
 //!
 //! On a [`VirtualClock`] every TTL, lease and heartbeat waits until the test moves the clock, and
@@ -187,7 +193,8 @@ pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
-    Publish, QueueInfo, QueueOptions, QueueType, SlowLimit, WhenSlow,
+    Presence, PresenceEvent, PresenceKind, PresentMember, Publish, QueueInfo, QueueOptions,
+    QueueType, SlowLimit, WhenSlow,
 };
 pub use clock::VirtualClock;
 pub use disk::DiskSpace;

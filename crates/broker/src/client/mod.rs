@@ -4,6 +4,7 @@ mod confirm;
 mod consumer;
 mod delivery;
 mod options;
+mod presence;
 mod when_slow;
 
 use std::sync::{Arc, Weak};
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use crate::access::Caller;
 use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
+use crate::exchange::presence::End;
 use crate::metadata::Ticket;
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
@@ -33,6 +35,7 @@ pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
     QueueType,
 };
+pub use presence::{Presence, PresenceEvent, PresenceKind, PresentMember};
 pub use when_slow::{SlowLimit, WhenSlow};
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
@@ -68,8 +71,14 @@ struct Publisher {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let exclusive = std::mem::take(&mut *self.exclusive.lock());
-        self.vhost.connection_closed(self.shared.now(), exclusive);
+        let (now, exclusive) = (
+            self.shared.now(),
+            std::mem::take(&mut *self.exclusive.lock()),
+        );
+        let connection = self.caller.connection();
+        self.vhost
+            .leave_with_connection(now, connection, End::InOrder);
+        self.vhost.connection_closed(now, exclusive);
     }
 }
 
@@ -237,7 +246,11 @@ impl Client {
         routing_key: &str,
     ) -> Result<(), Error> {
         let request = request(queue, exchange, routing_key, &[]);
-        let ticket = self.inner.vhost.unbind_queue(self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let ticket = self
+            .inner
+            .vhost
+            .unbind_queue(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -269,7 +282,8 @@ impl Client {
     ) -> Result<(), Error> {
         let request = request(destination, source, routing_key, &[]);
         let vhost = &self.inner.vhost;
-        let ticket = vhost.unbind_exchange(self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let ticket = vhost.unbind_exchange(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 

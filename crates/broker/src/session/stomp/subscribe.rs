@@ -14,6 +14,7 @@ use super::send::{destination_of, not_for};
 use super::subscriptions::{AckMode, Started};
 use super::{Session, headers};
 use crate::error::Refusal;
+use crate::exchange::presence;
 use crate::session::Output;
 use crate::slow;
 use crate::vhost::{BindingRequest, CannotConsume, ConsumerLink, QueueCell, QueueDelete};
@@ -61,6 +62,9 @@ impl Session {
             Destination::Topic(_) | Destination::Exchange { .. } => {
                 let source = destination.address().unwrap_or_default();
                 vhost.declare_exchange_passively(source.0)?;
+                if !presence_arguments(frame).is_empty() {
+                    vhost.require_presence(source.0)?;
+                }
                 let queue = self.declare_subscription_queue(now, source, frame)?;
                 // RabbitMQ consumes before it binds.
                 vhost.readable_queue(&self.core.caller, queue.name())?;
@@ -77,11 +81,12 @@ impl Session {
             ));
         }
         if let Some((exchange, key)) = source {
+            let arguments = presence_arguments(frame).to_bytes();
             let request = BindingRequest {
                 destination: queue.name(),
                 source: exchange,
                 routing_key: key,
-                arguments: RawTable::EMPTY,
+                arguments: RawTable::from_validated_bytes(&arguments),
             };
             match vhost.bind_queue(now, &self.core.caller, &request) {
                 Ok(ticket) => self.core.unstored = self.core.unstored.max(ticket),
@@ -195,13 +200,22 @@ impl Session {
         let Some(key) = self.subscriptions.find(&tag) else {
             return Err(not_subscribed(frame));
         };
-        let destination = self.subscriptions.get(key).map(|it| it.destination.clone());
+        let subscription = self.subscriptions.get(key);
+        let destination = subscription.map(|it| it.destination.clone());
+        let queue = subscription.map(|it| Arc::clone(&it.queue));
         self.subscriptions.begin_to_end(now, key);
         // What came without acknowledgement is still sent, and nothing after; word that the queue is gone, or that the
         // broker ends, may come first.
         self.send_deliveries(now, usize::MAX, out);
         if self.subscriptions.find(&tag) == Some(key) {
             self.subscriptions.forget(now, key);
+        }
+        if let Some(queue) = queue
+            && !queue.definition().auto_delete
+        {
+            // With any other the binding goes.
+            let connection = self.core.registration.id();
+            self.vhost()?.leave_with_queue(now, connection, &queue);
         }
         if is_durable(frame)?
             && let Some(destination) = destination
@@ -282,6 +296,17 @@ fn slow_consumer(frame: &Frame) -> Result<Option<Box<SlowConsumer>>, Problem> {
     let destination = frame.header("destination").unwrap_or_default();
     let slow = slow::from_arguments(arguments, &format!("destination '{destination}'"))?;
     Ok(slow)
+}
+
+/// The arguments of the binding to a presence exchange.
+fn presence_arguments(frame: &Frame) -> Table {
+    let mut arguments = Table::default();
+    for name in [presence::MODE, presence::MEMBER] {
+        if let Some(text) = frame.header(name) {
+            arguments.append(name, text);
+        }
+    }
+    arguments
 }
 
 fn not_subscribed(frame: &Frame) -> Problem {
