@@ -108,6 +108,8 @@ pub fn stomp_session(data: &[u8]) {
     } else {
         Peer::stomp(MEMORY_LIMIT)
     };
+    // STOMP has no word for making one.
+    peer.declare("rooms", "x-presence");
     let mut ear = Ear::default();
     if is_websocket {
         peer.hear(UPGRADE);

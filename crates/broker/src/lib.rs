@@ -56,7 +56,7 @@
 //! | A queue is full | As its [`Overflow`] says: the oldest make room, or the new one is refused. Without a length limit a queue is never full. |
 //! | The [memory limit](Builder::memory_limit) is reached | Publishers wait until a tenth of it is free: in this process in the [`Confirm`], with a socket because it is no longer read from. Consumers go on. |
 //! | The disk is [nearly full](Builder::disk_free_limit) | The same, until it is not. Only for a broker that was given a [`DiskSpace`]. |
-//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. |
+//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. What waits for it waits, is dropped from its oldest end, or ends it, [as it wants](ConsumeOptions::when_slow). |
 //! | A [`Delivery`] is dropped | It goes back to its old place and is marked as redelivered, so a worker that panics loses nothing. |
 //! | A [`Consumer`] is dropped | What it was given and has not taken goes back. What was taken remains to be settled. |
 //! | A future is dropped | [`Consumer::recv`] has taken nothing; a message handed to [`Client::publish`] is published nonetheless. |
@@ -64,6 +64,12 @@
 //! | A queue is deleted | Its consumers see the end of their streams. |
 //! | [`Broker::shutdown`] | Nobody is let in any more; consumers see the end of their streams; AMQP clients are asked to close, and are waited for; STOMP clients get an ERROR and are closed. |
 //! | The [`Broker`] is dropped | The same, without the wait. |
+//!
+//! # Who is there
+//!
+//! An exchange of type [`Presence`](ExchangeType::Presence) knows who is subscribed to which key, over whichever protocol.
+//! [`Client::present`] lists them, [`Client::presence`] is a stream of who comes, goes, and is lost because its connection
+//! broke. A member with several devices is one.
 //!
 //! # Time in tests
 //!
@@ -168,6 +174,7 @@ mod session;
 mod shared;
 #[cfg(all(test, feature = "journal"))]
 mod simulation;
+mod slow;
 #[cfg_attr(
     not(feature = "journal"),
     expect(dead_code, reason = "without a data directory nobody makes a store")
@@ -186,7 +193,8 @@ pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
-    Publish, QueueInfo, QueueOptions, QueueType,
+    Presence, PresenceEvent, PresenceKind, PresentMember, Publish, QueueInfo, QueueOptions,
+    QueueType, SlowLimit, WhenSlow,
 };
 pub use clock::VirtualClock;
 pub use disk::DiskSpace;

@@ -31,8 +31,19 @@ pub(crate) enum Outgoing {
         consumer: ConsumerKey,
         delivery: Delivery,
     },
+    /// The same, and messages before it were left out because the consumer was slow.
+    DeliverAfterGap {
+        channel: ChannelId,
+        consumer: ConsumerKey,
+        after_gap: Box<AfterGap>,
+    },
     /// The consumer's queue is gone.
     ConsumerCancelled {
+        channel: ChannelId,
+        consumer: ConsumerKey,
+    },
+    /// The consumer was too slow for its own taste, and is one no more.
+    ConsumerTooSlow {
         channel: ChannelId,
         consumer: ConsumerKey,
     },
@@ -40,6 +51,14 @@ pub(crate) enum Outgoing {
     Unblocked,
     /// The broker wants the connection closed.
     Close { code: ReplyCode, text: String },
+}
+
+/// A delivery with a gap before it.
+#[derive(Debug)]
+pub(crate) struct AfterGap {
+    pub(crate) delivery: Delivery,
+    /// How many messages were left out.
+    pub(crate) left_out: u64,
 }
 
 /// The place where queues leave what they have for one connection.

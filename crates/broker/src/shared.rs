@@ -194,7 +194,8 @@ impl Shared {
         outbox: &Arc<Outbox>,
     ) -> Result<Caller, Refusal> {
         let Some(access) = &self.access else {
-            return Ok(Caller::trusted(connection));
+            let user = Arc::clone(identity.username());
+            return Ok(Caller::unrestricted(connection, user));
         };
         let user = identity.username();
         let grants = access.enter(user, vhost.name(), outbox).ok_or_else(|| {

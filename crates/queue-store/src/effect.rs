@@ -77,6 +77,21 @@ pub enum Effect {
         /// Whose gate it is. It may have been cancelled since.
         consumer: ConsumerId,
     },
+    /// So many messages died of the maximum length since something was last delivered for the first
+    /// time to a consumer that [drops the oldest](crate::SlowAction::DropOldest): they would have
+    /// come just before its [`Deliver`](Self::Deliver), which is the next effect.
+    LeftOut {
+        /// Who missed them.
+        consumer: ConsumerId,
+        /// How many.
+        count: u64,
+    },
+    /// Too much waited for a consumer that wants to be [closed](crate::SlowAction::Close) then. It
+    /// has been cancelled; what it has not settled can still be settled.
+    TooSlow {
+        /// Who was too slow.
+        consumer: ConsumerId,
+    },
     /// The queue was unused for [`QueueOptions::expires_ms`](crate::QueueOptions::expires_ms):
     /// delete it with what it holds. Said once, until the queue is used again.
     Expired,

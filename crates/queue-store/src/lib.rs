@@ -86,7 +86,10 @@ pub use journal::{
     StoreReport, SyncPolicy, ToMove, Worked, check, repair,
 };
 pub use message::{Message, MessageParts};
-pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
+pub use options::{
+    ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, SlowConsumer,
+    TakeMode,
+};
 pub use queue::{Browsed, BrowsedItem, ConsumerId, Queue, Rebuilt, UnackedDelivery};
 pub use storage::{
     DirectoryLock, FaultyStorage, FileStorage, MemoryStorage, OpenMode, Storage, StorageFile,

@@ -1,5 +1,7 @@
 //! Who asks a virtual host for something.
 
+use std::sync::Arc;
+
 use super::grants::{Grants, Resource, Right};
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
@@ -15,8 +17,10 @@ pub(crate) struct Caller {
 
 #[derive(Debug)]
 enum Authority {
-    /// The embedding program itself, or somebody who was let in by a broker without accounts.
-    Everything,
+    /// The embedding program itself, or the user who was let in by a broker without accounts.
+    Everything {
+        user: Option<Arc<str>>,
+    },
     /// Nobody has logged in yet, or no virtual host is open.
     Nothing,
     Granted(Grants),
@@ -27,7 +31,15 @@ impl Caller {
     pub(crate) fn trusted(connection: ConnectionId) -> Self {
         Self {
             connection,
-            authority: Authority::Everything,
+            authority: Authority::Everything { user: None },
+        }
+    }
+
+    /// A user who may do the same.
+    pub(crate) fn unrestricted(connection: ConnectionId, user: Arc<str>) -> Self {
+        Self {
+            connection,
+            authority: Authority::Everything { user: Some(user) },
         }
     }
 
@@ -52,11 +64,20 @@ impl Caller {
         self.connection
     }
 
+    /// The user who has logged in. None for the embedding program.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        match &self.authority {
+            Authority::Everything { user } => user.as_ref(),
+            Authority::Nothing => None,
+            Authority::Granted(grants) => Some(grants.user()),
+        }
+    }
+
     /// # Errors
     /// 403 when the caller does not have this right.
     pub(crate) fn require(&self, right: Right, resource: Resource<'_>) -> Result<(), Refusal> {
         match &self.authority {
-            Authority::Everything => Ok(()),
+            Authority::Everything { .. } => Ok(()),
             Authority::Nothing => Err(Refusal::access_refused("no virtual host is open")),
             Authority::Granted(grants) => grants.require(right, resource),
         }
@@ -73,7 +94,7 @@ impl Caller {
         routing_key: &str,
     ) -> Result<(), Refusal> {
         match &self.authority {
-            Authority::Everything => Ok(()),
+            Authority::Everything { .. } => Ok(()),
             Authority::Nothing => Err(Refusal::access_refused("no virtual host is open")),
             Authority::Granted(grants) => grants.require_key(right, exchange, routing_key),
         }
@@ -82,7 +103,7 @@ impl Caller {
     /// Whether the caller may publish messages whose `user-id` is another's.
     pub(crate) fn is_impersonator(&self) -> bool {
         match &self.authority {
-            Authority::Everything | Authority::Nothing => false,
+            Authority::Everything { .. } | Authority::Nothing => false,
             Authority::Granted(grants) => grants.is_impersonator(),
         }
     }

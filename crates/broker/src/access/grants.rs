@@ -120,6 +120,11 @@ impl Grants {
         }
     }
 
+    /// Whose rights they are.
+    pub(super) fn user(&self) -> &Arc<str> {
+        &self.user
+    }
+
     /// # Errors
     /// 403 when the user does not have the right.
     pub(super) fn require(&self, right: Right, resource: Resource<'_>) -> Result<(), Refusal> {

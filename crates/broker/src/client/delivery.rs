@@ -18,6 +18,7 @@ pub struct Delivery {
     unsettled: Option<(Arc<Source>, DeliveryId)>,
     message: Message,
     redelivered: bool,
+    left_out: u64,
 }
 
 /// Where deliveries come from and go back to.
@@ -28,11 +29,16 @@ pub(super) struct Source {
 }
 
 impl Delivery {
-    pub(super) fn new(source: &Arc<Source>, delivery: leveret_queue_store::Delivery) -> Self {
+    pub(super) fn new(
+        source: &Arc<Source>,
+        delivery: leveret_queue_store::Delivery,
+        left_out: u64,
+    ) -> Self {
         Self {
             unsettled: delivery.id.map(|id| (Arc::clone(source), id)),
             message: delivery.message,
             redelivered: delivery.redelivered,
+            left_out,
         }
     }
 
@@ -66,6 +72,13 @@ impl Delivery {
     #[must_use]
     pub fn redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// How many messages were dropped just before this one because its consumer was slow, and wants the
+    /// [oldest dropped](crate::WhenSlow::DropOldest) then.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.left_out
     }
 
     /// The message with everything it came with, to be kept or passed on.

@@ -4,6 +4,8 @@ mod confirm;
 mod consumer;
 mod delivery;
 mod options;
+mod presence;
+mod when_slow;
 
 use std::sync::{Arc, Weak};
 
@@ -14,9 +16,11 @@ use parking_lot::Mutex;
 use crate::access::Caller;
 use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
+use crate::exchange::presence::End;
 use crate::metadata::Ticket;
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
+use crate::slow;
 use crate::vhost::{
     BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, Explanation, QueueCell,
     QueueDeclare, QueueDelete, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
@@ -31,6 +35,8 @@ pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
     QueueType,
 };
+pub use presence::{Presence, PresenceEvent, PresenceKind, PresentMember};
+pub use when_slow::{SlowLimit, WhenSlow};
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
 /// channel does, under the same rules.
@@ -65,8 +71,14 @@ struct Publisher {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let exclusive = std::mem::take(&mut *self.exclusive.lock());
-        self.vhost.connection_closed(self.shared.now(), exclusive);
+        let (now, exclusive) = (
+            self.shared.now(),
+            std::mem::take(&mut *self.exclusive.lock()),
+        );
+        let connection = self.caller.connection();
+        self.vhost
+            .leave_with_connection(now, connection, End::InOrder);
+        self.vhost.connection_closed(now, exclusive);
     }
 }
 
@@ -234,7 +246,11 @@ impl Client {
         routing_key: &str,
     ) -> Result<(), Error> {
         let request = request(queue, exchange, routing_key, &[]);
-        let ticket = self.inner.vhost.unbind_queue(self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let ticket = self
+            .inner
+            .vhost
+            .unbind_queue(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -266,7 +282,8 @@ impl Client {
     ) -> Result<(), Error> {
         let request = request(destination, source, routing_key, &[]);
         let vhost = &self.inner.vhost;
-        let ticket = vhost.unbind_exchange(self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let ticket = vhost.unbind_exchange(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -390,7 +407,12 @@ impl Client {
             prefetch: options.prefetch,
             window: Some(Arc::clone(outbox.window())),
             channel_prefetch: None,
+            slow: options.when_slow.to_consumer(),
         };
+        if matches!(options.when_slow, WhenSlow::DropOldest(_)) {
+            // Nobody has been refused yet.
+            let _ = outbox.window().set_limit(slow::OWN_WINDOW_BYTES);
+        }
         let id = cell
             .consume(self.inner.shared.now(), consumer_options, link)
             .map_err(|problem| match problem {
@@ -418,7 +440,7 @@ impl Client {
         let queue = self.queue(queue)?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
         let source = Arc::new(self.source(queue));
-        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery)))
+        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery, 0)))
     }
 
     /// Looks at the first `limit` messages that are ready, in the order in which they will be delivered, and leaves them

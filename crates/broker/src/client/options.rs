@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leveret_amqp_codec::{Properties, Table, Value};
 
+use super::WhenSlow;
 use crate::exchange::ExchangeKind;
 use crate::vhost::Counts;
 
@@ -32,6 +33,8 @@ pub enum ExchangeType {
     /// As the [`delayed_type`](ExchangeOptions::delayed_type) says, after as many milliseconds as the message's header
     /// `x-delay` says.
     Delayed,
+    /// As [`Topic`](Self::Topic), and it knows who is subscribed: [`Client::presence`](crate::Client::presence).
+    Presence,
 }
 
 impl ExchangeType {
@@ -51,6 +54,7 @@ impl ExchangeType {
             Self::Random => ExchangeKind::Random,
             Self::RecentHistory => ExchangeKind::RecentHistory,
             Self::Delayed => ExchangeKind::Delayed,
+            Self::Presence => ExchangeKind::Presence,
         }
     }
 }
@@ -68,6 +72,12 @@ pub struct ExchangeOptions {
     pub alternate_exchange: Option<String>,
     /// How a [`Delayed`](ExchangeType::Delayed) exchange routes when the time has come; it cannot be declared without.
     pub delayed_type: Option<ExchangeType>,
+    /// How long a member of a [`Presence`](ExchangeType::Presence) exchange whose connection broke may be away before it
+    /// is lost, in whole milliseconds, a day at most; ten seconds unless set.
+    pub presence_grace: Option<Duration>,
+    /// How many members at keys a [`Presence`](ExchangeType::Presence) exchange knows, a million at most; 10,000 unless
+    /// set. Beyond that nobody else can become present.
+    pub presence_max: Option<u64>,
 }
 
 impl ExchangeOptions {
@@ -78,6 +88,15 @@ impl ExchangeOptions {
         }
         if let Some(kind) = self.delayed_type {
             arguments.insert("x-delayed-type", kind.name());
+        }
+        let numbers = [
+            ("x-presence-grace", self.presence_grace.map(to_ms)),
+            ("x-presence-max", self.presence_max.map(to_i64)),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                arguments.insert(name, Value::I64(number));
+            }
         }
         arguments
     }
@@ -270,4 +289,6 @@ pub struct ConsumeOptions {
     pub exclusive: bool,
     /// Consumers with a higher priority get everything that they can take.
     pub priority: i64,
+    /// What happens when more waits for it than it can take.
+    pub when_slow: WhenSlow,
 }

@@ -9,6 +9,7 @@ use super::arguments::equivalent;
 use super::delayed::Delayed;
 use super::history::History;
 use super::mismatch::describe_mismatch;
+use super::presence::Announcer;
 use super::topology::{Capture, Exchange};
 use super::{VirtualHost, without_line_breaks};
 use crate::access::{Caller, Resource, Right};
@@ -89,7 +90,10 @@ impl VirtualHost {
             )?))),
             _ => None,
         };
+        let announcer =
+            (kind == ExchangeKind::Presence).then(|| Announcer::new(Arc::clone(&name), self));
         let mut exchange = Exchange::new(name, kind, router, capture);
+        exchange.announcer = announcer;
         exchange.durable = declare.durable;
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;

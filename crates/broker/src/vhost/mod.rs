@@ -9,6 +9,7 @@ mod exchanges;
 mod explain;
 mod history;
 mod mismatch;
+mod presence;
 mod publish;
 mod queue;
 mod queues;

@@ -12,7 +12,7 @@ use super::queue::{QueueCell, Ticket};
 use super::topology::{Addressing, Capture, Route, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
-use crate::exchange::{ExchangeId, ExchangeKind};
+use crate::exchange::ExchangeId;
 use crate::outbox::Outbox;
 
 type Hasher = foldhash::fast::RandomState;
@@ -204,7 +204,7 @@ impl VirtualHost {
         if has_further_keys {
             keys.extend(further_keys(headers)?);
         }
-        if topology.exchange(id).kind == ExchangeKind::Topic {
+        if topology.exchange(id).kind.has_topics() {
             // RabbitMQ 4 looks at the further keys too; without that, a header would be a way around.
             for key in &keys {
                 caller.require_key(Right::Write, exchange, key)?;

@@ -23,6 +23,7 @@ use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::outbox::{ConsumerKey, Outbox, Outgoing};
+use crate::slow;
 use crate::store::Resident;
 use crate::timers::{Due, TimerId};
 
@@ -232,19 +233,31 @@ impl QueueCell {
 
     /// The properties a delivery goes out with when they are not the message's own: a quorum queue adds the header
     /// `x-delivery-count` (behaviour reference, section 9), to what is got always, to what is consumed from the second
-    /// delivery on.
-    pub(crate) fn stamped_properties(&self, delivery: &Delivery, got: bool) -> Option<Vec<u8>> {
-        if !self.is_quorum() || !(got || delivery.delivery_count > 0) {
+    /// delivery on. A delivery before which messages were left out says how many.
+    pub(crate) fn stamped_properties(
+        &self,
+        delivery: &Delivery,
+        got: bool,
+        left_out: u64,
+    ) -> Option<Vec<u8>> {
+        let has_count = self.is_quorum() && (got || delivery.delivery_count > 0);
+        if !has_count && left_out == 0 {
             return None;
         }
         let mut properties = Properties::from(RawProperties::from_validated_bytes(
             delivery.message.properties(),
         ));
         let headers = properties.headers.get_or_insert_default();
-        headers.insert(
-            "x-delivery-count",
-            Value::I64(i64::from(delivery.delivery_count)),
-        );
+        if has_count {
+            headers.insert(
+                "x-delivery-count",
+                Value::I64(i64::from(delivery.delivery_count)),
+            );
+        }
+        if left_out > 0 {
+            let count = i64::try_from(left_out).unwrap_or(i64::MAX);
+            headers.insert(slow::DROPPED, Value::I64(count));
+        }
         Some(properties.to_bytes())
     }
 
@@ -357,8 +370,9 @@ impl QueueCell {
                 Settlement::Requeue
             };
             state.queue.settle_many(now, unseen, how, effects);
+            // One that was too slow is there no more, and somebody else may have its place.
             if let Some(link) = state.links.get_mut(consumer.index()) {
-                *link = None;
+                link.take_if(|(id, _)| *id == consumer);
             }
         });
         if unused

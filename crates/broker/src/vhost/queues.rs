@@ -230,12 +230,14 @@ impl VirtualHost {
         now: Time,
         condition: impl FnOnce(Counts) -> bool,
     ) -> Option<QueueDeleted> {
-        let (deleted, ticket) = {
+        let (deleted, announcements, ticket) = {
             let mut topology = self.topology.write();
             let deleted = queue.delete(now, condition)?;
             topology.remove_queue(queue.id());
-            (deleted, self.topology_changed(topology))
+            let announcements = topology.take_announcements();
+            (deleted, announcements, self.topology_changed(topology))
         };
+        announcements.make(self, now);
         queue.follow_up(now, deleted.afterwards);
         Some(QueueDeleted {
             ready: deleted.ready,

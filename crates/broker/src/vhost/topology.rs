@@ -10,9 +10,11 @@ use smallvec::SmallVec;
 
 use super::delayed::{Delayed, delay_ms};
 use super::history::History;
+use super::presence::Announcer;
 use super::queue::QueueCell;
 use super::recorder::Recorder;
 use crate::arguments::Arguments;
+use crate::exchange::presence::PresenceRouter;
 use crate::exchange::{
     BindingArguments, Destination, ExchangeId, ExchangeKind, QueueId, Router, Subject,
 };
@@ -35,6 +37,8 @@ pub(crate) struct Exchange {
     capture: Option<Capture>,
     /// Under which the messages that wait in a durable one are kept.
     pub(crate) key: Option<QueueKey>,
+    /// Tells those who watch what happens, where its type knows that.
+    pub(crate) announcer: Option<Arc<Announcer>>,
     /// How many bindings have it as their source.
     outgoing: usize,
 }
@@ -66,6 +70,7 @@ impl Exchange {
             router,
             capture,
             key: None,
+            announcer: None,
             outgoing: 0,
         }
     }
@@ -94,6 +99,12 @@ impl Exchange {
 
     pub(crate) fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Who is where, and who tells of it, if its type knows that.
+    pub(super) fn presence_mut(&mut self) -> Option<(&mut PresenceRouter, &Arc<Announcer>)> {
+        let presence = self.router.as_presence_mut()?;
+        Some((presence, self.announcer.as_ref()?))
     }
 }
 
@@ -140,6 +151,10 @@ pub(crate) struct Topology {
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
     recorder: Recorder,
+    /// The exchanges that know who is subscribed.
+    pub(super) presences: Vec<ExchangeId>,
+    /// Those of them in which something has changed under this lock, perhaps several times.
+    pub(super) to_announce: Vec<ExchangeId>,
 }
 
 impl Topology {
@@ -171,6 +186,8 @@ impl Topology {
         self.closed = true;
         self.exchange_names.clear();
         self.incoming.clear();
+        self.presences.clear();
+        self.to_announce.clear();
         let exchanges = std::mem::take(&mut self.exchanges);
         self.removed
             .extend(exchanges.into_iter().map(|(_, exchange)| exchange));
@@ -188,6 +205,16 @@ impl Topology {
         &self.exchanges[id.0 as usize]
     }
 
+    /// The exchange of this id, if it is still there, to be changed in what it knows beside its bindings.
+    pub(super) fn exchange_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(id.0 as usize)
+    }
+
+    /// The queue of this id, if it is still there.
+    pub(super) fn queue_by_id(&self, id: QueueId) -> Option<&Arc<QueueCell>> {
+        self.queues.get(id.0 as usize)
+    }
+
     pub(crate) fn exchange_by_name(&self, name: &str) -> Option<&Exchange> {
         self.exchange_id(name).map(|id| self.exchange(id))
     }
@@ -202,7 +229,11 @@ impl Topology {
     pub(crate) fn add_exchange(&mut self, exchange: Exchange) {
         self.recorder.exchange_added(&exchange);
         let name = Arc::clone(&exchange.name);
+        let knows_presence = exchange.announcer.is_some();
         let id = ExchangeId(to_id(self.exchanges.insert(exchange)));
+        if knows_presence {
+            self.presences.push(id);
+        }
         self.exchange_names.insert(name, id);
     }
 
@@ -231,6 +262,9 @@ impl Topology {
             .router
             .insert(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing += 1;
+        if source.announcer.is_some() {
+            self.to_announce.push(binding.source);
+        }
         bindings.insert(binding);
         if let Some(record) = record {
             self.recorder.binding_added(&record);
@@ -306,6 +340,9 @@ impl Topology {
             }
         }
         let exchange = self.exchanges.remove(id.0 as usize);
+        if exchange.announcer.is_some() {
+            self.presences.retain(|other| *other != id);
+        }
         self.exchange_names.remove(&exchange.name);
         self.recorder.exchange_removed(&exchange);
         self.removed.push(exchange);
@@ -338,6 +375,9 @@ impl Topology {
             .router
             .remove(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing -= 1;
+        if source.announcer.is_some() {
+            self.to_announce.push(binding.source);
+        }
         (source.auto_delete && source.outgoing == 0).then_some(binding.source)
     }
 

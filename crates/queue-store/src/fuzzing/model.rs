@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::num::NonZeroU64;
 
-use crate::{DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, Time};
+use crate::{
+    DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, Time,
+};
 
 /// What a twin does, in terms that both can be translated to: consumers and deliveries are named by
 /// their number.
@@ -21,7 +23,30 @@ pub(super) enum Done {
     GateOpened {
         consumer: usize,
     },
+    LeftOut {
+        consumer: usize,
+        count: u64,
+    },
+    TooSlow {
+        consumer: usize,
+    },
     Expired,
+}
+
+/// What a consumer wants when it is slow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slow {
+    pub(super) action: SlowAction,
+    pub(super) limit: u64,
+    pub(super) limit_bytes: u64,
+    /// Which of the windows it enters beside its own.
+    pub(super) own_window: Option<usize>,
+}
+
+impl Slow {
+    fn is_exceeded(&self, messages: usize, bytes: u64) -> bool {
+        messages as u64 > self.limit || messages > 1 && bytes > self.limit_bytes
+    }
 }
 
 /// A delivery, named by its number among those that have to be settled.
@@ -61,6 +86,7 @@ pub(super) struct Consumer {
     pub(super) prefetch: u32,
     pub(super) window: Option<usize>,
     pub(super) channel: Option<usize>,
+    pub(super) slow: Option<Slow>,
     pub(super) cancelled: bool,
     /// Whether a gate refused it since it was last in line.
     pub(super) held: bool,
@@ -117,6 +143,7 @@ pub(super) struct Model {
     next_place: u64,
     next_ticket: u64,
     next_number: NonZeroU64,
+    left_out: u64,
 }
 
 impl Model {
@@ -142,6 +169,7 @@ impl Model {
             next_place: 0,
             next_ticket: 0,
             next_number: NonZeroU64::MIN,
+            left_out: 0,
         }
     }
 
@@ -186,6 +214,7 @@ impl Model {
                 self.ready.push(item);
                 self.drop_excess();
                 self.expire();
+                self.relieve();
             }
         }
         true
@@ -220,6 +249,7 @@ impl Model {
         }
         self.drop_excess();
         self.dispatch();
+        self.relieve();
         settled
     }
 
@@ -280,11 +310,20 @@ impl Model {
         }
         self.touch();
         self.dispatch();
+        self.relieve();
         Some(number)
     }
 
     pub(super) fn cancel(&mut self, number: usize) -> bool {
         self.expire();
+        let found = self.take_out(number);
+        if found {
+            self.relieve();
+        }
+        found
+    }
+
+    fn take_out(&mut self, number: usize) -> bool {
         if std::mem::replace(&mut self.consumers[number].cancelled, true) {
             return false;
         }
@@ -308,6 +347,7 @@ impl Model {
         self.drop_excess();
         self.release_held();
         self.dispatch();
+        self.relieve();
         if self
             .lease_deadline()
             .is_some_and(|deadline| deadline <= self.now)
@@ -385,6 +425,7 @@ impl Model {
         self.unacked.clear();
         self.consumers.clear();
         (self.active, self.delivered) = (None, 0);
+        self.left_out = 0;
         self.touch();
     }
 
@@ -437,8 +478,64 @@ impl Model {
             && let Some(item) = self.pop()
         {
             self.bury(item, DeathReason::MaxLength);
+            self.count_left_out();
             self.expire();
         }
+    }
+
+    /// What is done about consumers that are slow.
+    fn relieve(&mut self) {
+        while let Some(number) = self.too_slow() {
+            // Not told before it has happened: what others get by it comes afterwards.
+            self.done.push(Done::TooSlow { consumer: number });
+            self.take_out(number);
+        }
+        while self.all_want_less()
+            && let Some(item) = self.pop()
+        {
+            self.bury(item, DeathReason::MaxLength);
+            self.count_left_out();
+            self.expire();
+        }
+    }
+
+    fn too_slow(&self) -> Option<usize> {
+        let (len, bytes) = (self.ready.len(), self.ready_bytes());
+        self.consumers.iter().position(|consumer| {
+            !consumer.cancelled
+                && (consumer.full || consumer.held)
+                && consumer.slow.is_some_and(|slow| {
+                    slow.action == SlowAction::Close && slow.is_exceeded(len, bytes)
+                })
+        })
+    }
+
+    fn droppers(&self) -> impl Iterator<Item = Slow> {
+        let consuming = self.consumers.iter().filter(|consumer| !consumer.cancelled);
+        let slow = consuming.filter_map(|consumer| consumer.slow);
+        slow.filter(|slow| slow.action == SlowAction::DropOldest)
+    }
+
+    fn all_want_less(&self) -> bool {
+        let consuming = self.consumers.iter().filter(|consumer| !consumer.cancelled);
+        let limit = self.droppers().map(|slow| slow.limit).max();
+        let limit_bytes = self.droppers().map(|slow| slow.limit_bytes).max();
+        let (Some(limit), Some(limit_bytes)) = (limit, limit_bytes) else {
+            return false;
+        };
+        let together = Slow {
+            action: SlowAction::DropOldest,
+            limit,
+            limit_bytes,
+            own_window: None,
+        };
+        consuming.count() == self.droppers().count()
+            && together.is_exceeded(self.ready.len(), self.ready_bytes())
+    }
+
+    fn count_left_out(&mut self) {
+        let counts = self.droppers().next().is_some();
+        self.left_out += u64::from(counts);
     }
 
     fn is_over_limit(&self, length: u64, bytes: u64) -> bool {
@@ -498,6 +595,20 @@ impl Model {
     }
 
     fn try_enter(&mut self, number: usize, size: usize) -> bool {
+        let own = self.consumers[number].slow.and_then(|slow| slow.own_window);
+        if own.is_some_and(|own| !self.windows[own].try_enter(size)) {
+            return false;
+        }
+        let entered = self.try_enter_shared(number, size);
+        if let Some(own) = own
+            && !entered
+        {
+            self.windows[own].leave(size);
+        }
+        entered
+    }
+
+    fn try_enter_shared(&mut self, number: usize, size: usize) -> bool {
         let Consumer {
             no_ack,
             window,
@@ -524,6 +635,13 @@ impl Model {
 
     fn deliver(&mut self, consumer: usize, item: Item) {
         let to_settle = !self.consumers[consumer].no_ack;
+        if item.delivery_count == 0 {
+            let count = std::mem::take(&mut self.left_out);
+            let slow = self.consumers[consumer].slow;
+            if count > 0 && slow.is_some_and(|slow| slow.action == SlowAction::DropOldest) {
+                self.done.push(Done::LeftOut { consumer, count });
+            }
+        }
         let delivery = self.hand_over(Some(consumer), to_settle, item);
         self.done.push(Done::Deliver { consumer, delivery });
         self.take_ticket(consumer);

@@ -1,6 +1,7 @@
 //! Operations, read from bytes.
 
-use crate::{Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
+use super::model::Slow;
+use crate::{Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, TakeMode};
 
 /// How many windows, and how many channels, the consumers share.
 pub(super) const GATES: usize = 2;
@@ -95,6 +96,7 @@ pub(super) enum Operation {
         prefetch: u32,
         window: Option<usize>,
         channel: Option<usize>,
+        slow: Option<Slow>,
     },
     Cancel {
         consumer: u8,
@@ -172,6 +174,7 @@ impl Operation {
                 prefetch: u32::from(source.below(4)),
                 window: gate(source),
                 channel: gate(source),
+                slow: slow(source),
             },
             15 => Self::Cancel {
                 consumer: source.byte()?,
@@ -224,6 +227,21 @@ fn settlement(source: &mut Source<'_>) -> Settlement {
 
 fn gate_index(source: &mut Source<'_>) -> usize {
     usize::from(source.byte().unwrap_or(0)) % GATES
+}
+
+/// What a consumer wants when it is slow, as often nothing, with limits of a few messages.
+fn slow(source: &mut Source<'_>) -> Option<Slow> {
+    let action = match source.below(6) {
+        0 => SlowAction::Close,
+        1 | 2 => SlowAction::DropOldest,
+        _ => return None,
+    };
+    Some(Slow {
+        action,
+        limit: u64::from(source.below(6)),
+        limit_bytes: u64::from(source.below(60)),
+        own_window: gate(source),
+    })
 }
 
 /// One of the gates, as often none.

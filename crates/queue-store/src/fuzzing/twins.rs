@@ -5,12 +5,12 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::model::{Consumer, Done, Given, Model};
+use super::model::{Consumer, Done, Given, Model, Slow};
 use super::operation::{GATES, Operation, Source};
 use crate::{
     BrowsedItem, ConsumerId, ConsumerOptions, Delivery, DeliveryId, Effect, Gate, Message,
-    MessageParts, PagedMessage, Published, Queue, Rebuilt, RequeueOrder, Settlement, TakeMode,
-    Time,
+    MessageParts, PagedMessage, Published, Queue, Rebuilt, RequeueOrder, Settlement, SlowConsumer,
+    TakeMode, Time,
 };
 
 /// Both, and what translates between them.
@@ -115,6 +115,7 @@ impl Twins {
                 prefetch,
                 window,
                 channel,
+                slow,
             } => {
                 let options = ConsumerOptions {
                     no_ack,
@@ -123,6 +124,7 @@ impl Twins {
                     prefetch,
                     window: window.map(|window| Arc::clone(&self.windows[window])),
                     channel_prefetch: channel.map(|channel| Arc::clone(&self.channels[channel])),
+                    slow: slow.map(|slow| Box::new(self.slow_consumer(slow))),
                 };
                 let id = self.queue.consume(now, options, &mut self.effects);
                 self.consumers.extend(id);
@@ -134,6 +136,7 @@ impl Twins {
                     prefetch,
                     window,
                     channel,
+                    slow,
                     cancelled,
                     held,
                     full,
@@ -420,6 +423,15 @@ impl Twins {
         }
     }
 
+    fn slow_consumer(&self, slow: Slow) -> SlowConsumer {
+        SlowConsumer {
+            action: slow.action,
+            limit: slow.limit,
+            limit_bytes: slow.limit_bytes,
+            own_window: slow.own_window.map(|own| Arc::clone(&self.windows[own])),
+        }
+    }
+
     fn number(&self, id: ConsumerId) -> usize {
         self.consumers
             .iter()
@@ -432,7 +444,9 @@ impl Twins {
         let done = match effect {
             Effect::Deliver { consumer, delivery } => {
                 let consumer = self.number(consumer);
-                if let Some(window) = self.model.consumers[consumer].window {
+                let Consumer { window, slow, .. } = self.model.consumers[consumer];
+                let own = slow.and_then(|slow| slow.own_window);
+                for window in window.into_iter().chain(own) {
                     self.unwritten[window].push_back(delivery.message.size_bytes());
                 }
                 Done::Deliver {
@@ -451,6 +465,13 @@ impl Twins {
                 delivery_count,
             },
             Effect::GateOpened { consumer } => Done::GateOpened {
+                consumer: self.number(consumer),
+            },
+            Effect::LeftOut { consumer, count } => Done::LeftOut {
+                consumer: self.number(consumer),
+                count,
+            },
+            Effect::TooSlow { consumer } => Done::TooSlow {
                 consumer: self.number(consumer),
             },
             Effect::Expired => Done::Expired,

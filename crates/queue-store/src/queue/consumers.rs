@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::ring::{Links, Ring};
-use crate::{ConsumeError, ConsumerOptions, Effect, Message};
+use crate::{ConsumeError, ConsumerOptions, Effect, Gate, Message, SlowAction, SlowConsumer};
 
 /// Names one consumer of one queue. Ids are not used again before four thousand million further
 /// consumers came.
@@ -133,6 +133,35 @@ impl Consumers {
     /// Whether deliveries to a slot have to be settled.
     pub(super) fn settles(&self, slot: u32) -> bool {
         !self.slots[slot as usize].options.no_ack
+    }
+
+    /// What a consumer wants when it is slow, if it wants anything.
+    pub(super) fn slow(&self, id: ConsumerId) -> Option<&SlowConsumer> {
+        self.find(id)?.options.slow.as_deref()
+    }
+
+    /// Whether whoever is in a slot has the oldest dropped.
+    pub(super) fn drops_oldest(&self, slot: u32) -> bool {
+        let slow = self.slots[slot as usize].options.slow.as_ref();
+        slow.is_some_and(|slow| slow.action == SlowAction::DropOldest)
+    }
+
+    /// The oldest of those that could not take what waits, and want to be closed when `is_too_much`
+    /// holds for their limits.
+    pub(super) fn too_slow(
+        &self,
+        is_too_much: impl Fn(&SlowConsumer) -> bool,
+    ) -> Option<ConsumerId> {
+        let slow = self.slots.iter().filter(|(_, consumer)| {
+            matches!(consumer.standing, Standing::Full | Standing::Held)
+                && consumer
+                    .options
+                    .slow
+                    .as_ref()
+                    .is_some_and(|slow| slow.action == SlowAction::Close && is_too_much(slow))
+        });
+        let (slot, _) = slow.min_by_key(|(_, consumer)| consumer.registered)?;
+        Some(self.id(u32::try_from(slot).expect("it fitted when it was inserted")))
     }
 
     /// Adds a consumer.
@@ -376,8 +405,34 @@ enum Admission {
 }
 
 impl ConsumerOptions {
-    /// Passes both gates, or none.
+    /// Passes all gates, or none.
     fn try_enter(&self, message: &Message) -> Admission {
+        if let Some(slow) = &self.slow
+            && let Some(own) = &slow.own_window
+        {
+            return self.try_enter_with(own, message);
+        }
+        self.try_enter_shared(message)
+    }
+
+    /// Out of the way of those that have no window of their own.
+    #[inline(never)]
+    fn try_enter_with(&self, own: &Gate, message: &Message) -> Admission {
+        let size = message.size_bytes();
+        if !own.try_enter(size) {
+            return Admission::Refused {
+                opened_another: false,
+            };
+        }
+        let admission = self.try_enter_shared(message);
+        if let Admission::Refused { .. } = admission {
+            // Nobody else waits for room in there, and this one is polled for the other gate.
+            let _ = own.leave(size);
+        }
+        admission
+    }
+
+    fn try_enter_shared(&self, message: &Message) -> Admission {
         let size = match &self.window {
             None => 0,
             Some(window) => {

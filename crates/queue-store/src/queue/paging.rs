@@ -66,6 +66,7 @@ impl Queue {
             self.drop_excess(now, effects);
             self.expire(now, effects);
             self.dispatch(now, effects);
+            self.relieve(now, effects);
         }
         true
     }

@@ -74,6 +74,7 @@ impl Queue {
                 return;
             };
             effects.push(taken.into_dead(DeathReason::MaxLength));
+            self.count_left_out();
             self.expire(now, effects);
         }
     }

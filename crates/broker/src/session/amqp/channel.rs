@@ -59,6 +59,8 @@ pub(super) struct Consumer {
     pub(super) tag: Arc<str>,
     pub(super) source: SourceKey,
     pub(super) id: ConsumerId,
+    /// Room for this consumer alone, where it has any.
+    pub(super) own_window: Option<Arc<Gate>>,
 }
 
 /// A queue that this channel consumes or gets from.

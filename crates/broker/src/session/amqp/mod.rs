@@ -41,6 +41,7 @@ use crate::error::Refusal;
 use crate::outbox::{Outbox, Outgoing};
 use crate::session::Output;
 use crate::shared::Shared;
+use crate::slow::OwnWindows;
 use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
 use channel::{Channel, Mode};
 use closing::{Failure, undecodable};
@@ -85,6 +86,8 @@ struct Core {
     promises: Promises,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
+    /// The same for consumers with a window of their own, from the first on.
+    own_windows: Option<Box<OwnWindows>>,
     /// Reading has stopped at a publish because of an alarm.
     blocked: Option<Blocked>,
     received_at: Time,
@@ -198,6 +201,7 @@ impl Session {
                 publisher: Publisher::default(),
                 promises: Promises::default(),
                 unwritten: 0,
+                own_windows: None,
                 blocked: None,
                 received_at: now,
                 sent_at: now,
@@ -435,10 +439,11 @@ impl Session {
     pub(crate) fn handle_written(&mut self, now: Time) {
         self.core.sent_at = now;
         let written = std::mem::take(&mut self.core.unwritten);
-        if written == 0 {
-            return;
+        let has_room = written > 0 && self.core.outbox.window().leave(written);
+        if let Some(own_windows) = &mut self.core.own_windows {
+            own_windows.leave(now);
         }
-        if self.core.outbox.window().leave(written) {
+        if has_room {
             for channel in self.channels.values() {
                 channel.poll_queues(now);
             }

@@ -11,8 +11,9 @@ use super::destination::write_published_to;
 use super::headers::write_properties;
 use super::problem::Problem;
 use super::subscriptions::AckMode;
-use crate::outbox::{ConsumerKey, Outgoing};
+use crate::outbox::{AfterGap, ConsumerKey, Outgoing};
 use crate::session::Output;
+use crate::slow;
 
 /// Stands between the parts of a message id: the subscription's tag, the session, and the delivery's number.
 pub(super) const ID_SEPARATOR: &str = "@@";
@@ -45,9 +46,20 @@ impl Session {
         match item {
             Outgoing::Deliver {
                 consumer, delivery, ..
-            } => self.deliver(consumer, delivery, out),
+            } => self.deliver(consumer, delivery, 0, out),
+            Outgoing::DeliverAfterGap {
+                consumer,
+                after_gap,
+                ..
+            } => {
+                let AfterGap { delivery, left_out } = *after_gap;
+                self.deliver(consumer, delivery, left_out, out);
+            }
             Outgoing::ConsumerCancelled { consumer, .. } => {
                 self.subscription_cancelled(now, consumer, out);
+            }
+            Outgoing::ConsumerTooSlow { consumer, .. } => {
+                self.subscription_too_slow(now, consumer, out);
             }
             // STOMP has no word for it: the client only notices that it is read from again.
             Outgoing::Unblocked => self.core.blocked = false,
@@ -55,7 +67,7 @@ impl Session {
         }
     }
 
-    fn deliver(&mut self, key: ConsumerKey, delivery: Delivery, out: &mut Output) {
+    fn deliver(&mut self, key: ConsumerKey, delivery: Delivery, left_out: u64, out: &mut Output) {
         self.core.unwritten += delivery.message.size_bytes();
         let number = self.subscriptions.number_delivery();
         if let Some(id) = delivery.id {
@@ -69,7 +81,11 @@ impl Session {
             return;
         }
         let message = &delivery.message;
-        let stamped = subscription.queue.stamped_properties(&delivery, false);
+        if let Some(gate) = &subscription.own_window {
+            let own_windows = self.core.own_windows.get_or_insert_default();
+            own_windows.add(gate, message.size_bytes(), &subscription.queue);
+        }
+        let stamped = subscription.queue.stamped_properties(&delivery, false, 0);
         let properties = RawProperties::from_validated_bytes(
             stamped.as_deref().unwrap_or_else(|| message.properties()),
         );
@@ -106,6 +122,11 @@ impl Session {
             if names_ack {
                 frame.header_of_pieces("ack", &id);
             }
+            if left_out > 0 {
+                text.clear();
+                let _ = write!(text, "{left_out}");
+                frame.header(slow::DROPPED, &text);
+            }
             write_properties(frame, properties, &mut text);
         });
         self.text = text;
@@ -113,6 +134,17 @@ impl Session {
 
     /// The queue of a subscription is gone. The session goes on without it.
     fn subscription_cancelled(&mut self, now: Time, key: ConsumerKey, out: &mut Output) {
+        let reason = "The server has canceled a subscription.";
+        self.subscription_ended(now, key, reason, out);
+    }
+
+    /// A subscription that did not want to fall behind has done so. The session goes on without it.
+    fn subscription_too_slow(&mut self, now: Time, key: ConsumerKey, out: &mut Output) {
+        let reason = "The server has canceled a subscription that was too slow.";
+        self.subscription_ended(now, key, reason, out);
+    }
+
+    fn subscription_ended(&mut self, now: Time, key: ConsumerKey, reason: &str, out: &mut Output) {
         let Some(subscription) = self.subscriptions.get(key) else {
             return;
         };
@@ -120,7 +152,7 @@ impl Session {
             let problem = Problem::new(
                 "Server cancelled subscription",
                 format!(
-                    "The server has canceled a subscription.\nNo more messages will be delivered for \"{}\".\n",
+                    "{reason}\nNo more messages will be delivered for \"{}\".\n",
                     subscription.description()
                 ),
             );

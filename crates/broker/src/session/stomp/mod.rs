@@ -48,6 +48,7 @@ use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::session::{Output, Protocol, amqp};
 use crate::shared::Shared;
+use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
 use connect::Connecting;
 use problem::Problem;
@@ -109,6 +110,8 @@ struct Core {
     unstored: Ticket,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
+    /// The same for subscriptions with a window of their own, from the first on.
+    own_windows: Option<Box<OwnWindows>>,
     /// Reading has stopped at a SEND because of an alarm.
     blocked: bool,
     received_at: Time,
@@ -228,6 +231,7 @@ impl Session {
                 heart_beat: HeartBeat::default(),
                 unstored: Ticket::NONE,
                 unwritten: 0,
+                own_windows: None,
                 blocked: false,
                 received_at: now,
                 sent_at: now,
@@ -453,10 +457,11 @@ impl Protocol for Session {
     fn handle_written(&mut self, now: Time) {
         self.core.sent_at = now;
         let written = std::mem::take(&mut self.core.unwritten);
-        if written == 0 {
-            return;
+        let has_room = written > 0 && self.core.outbox.window().leave(written);
+        if let Some(own_windows) = &mut self.core.own_windows {
+            own_windows.leave(now);
         }
-        if self.core.outbox.window().leave(written) {
+        if has_room {
             self.subscriptions.poll_queues(now);
         }
         self.core.outbox.wrote(written);

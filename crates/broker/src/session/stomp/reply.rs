@@ -59,6 +59,7 @@ impl Session {
                 queue,
                 ack: AckMode::Auto,
                 priority: 0,
+                slow: None,
             },
         )?;
         Ok(name)

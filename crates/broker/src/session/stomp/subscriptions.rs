@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leveret_queue_store::{ConsumerId, DeliveryId, Settlement, Time};
+use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
 use slab::Slab;
 
 use crate::outbox::ConsumerKey;
@@ -33,6 +33,8 @@ pub(super) struct Subscription {
     pub(super) ack: AckMode,
     pub(super) queue: Arc<QueueCell>,
     consumer: ConsumerId,
+    /// Room for this subscription alone, where it has any.
+    pub(super) own_window: Option<Arc<Gate>>,
     /// Acknowledged, and not yet told to the queue.
     acked: Vec<DeliveryId>,
     /// It ends, so that what was assigned to it is not sent any more but goes back.
@@ -60,6 +62,16 @@ impl Subscription {
     pub(super) fn is_ending(&self) -> bool {
         self.ending
     }
+}
+
+/// A subscription whose consumer has been registered.
+pub(super) struct Started {
+    pub(super) tag: Arc<str>,
+    pub(super) destination: Box<str>,
+    pub(super) ack: AckMode,
+    pub(super) queue: Arc<QueueCell>,
+    pub(super) consumer: ConsumerId,
+    pub(super) own_window: Option<Arc<Gate>>,
 }
 
 /// A place for a subscription whose consumer is about to be registered.
@@ -98,21 +110,23 @@ impl Vacancy<'_> {
         key(self.subscriptions.slots.vacant_key())
     }
 
-    pub(super) fn fill(
-        self,
-        tag: Arc<str>,
-        destination: &str,
-        ack: AckMode,
-        queue: Arc<QueueCell>,
-        consumer: ConsumerId,
-    ) {
+    pub(super) fn fill(self, started: Started) {
         let key = self.key();
-        self.subscriptions.slots.insert(Subscription {
-            tag: Arc::clone(&tag),
-            destination: destination.into(),
+        let Started {
+            tag,
+            destination,
             ack,
             queue,
             consumer,
+            own_window,
+        } = started;
+        self.subscriptions.slots.insert(Subscription {
+            tag: Arc::clone(&tag),
+            destination,
+            ack,
+            queue,
+            consumer,
+            own_window,
             acked: Vec::new(),
             ending: false,
         });

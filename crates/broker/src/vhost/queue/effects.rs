@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{DeadLetter, QueueCell, State};
 use crate::memory::MemoryGauge;
-use crate::outbox::Outgoing;
+use crate::outbox::{AfterGap, Outgoing};
 use crate::timers::Due;
 
 /// What remains to be done once the lock is released.
@@ -20,6 +20,8 @@ pub(in crate::vhost) struct Afterwards {
     pub(super) safe_at: Option<Lsn>,
     dead: Vec<(Message, DeathReason, Option<Stored>)>,
     lease_ran_out: bool,
+    /// A consumer that was too slow is gone: it may have been the last.
+    lost_consumer: bool,
     timer: Option<Time>,
     memory: (usize, usize),
 }
@@ -109,7 +111,7 @@ impl QueueCell {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
             self.services.timers.schedule(self.timer, at, due);
         }
-        if afterwards.dead.is_empty() && !afterwards.lease_ran_out {
+        if afterwards.dead.is_empty() && !afterwards.lease_ran_out && !afterwards.lost_consumer {
             return;
         }
         let Some(vhost) = self.vhost.upgrade() else {
@@ -117,6 +119,9 @@ impl QueueCell {
         };
         if afterwards.lease_ran_out {
             vhost.remove_queue_if(self, now, |_| true);
+        }
+        if afterwards.lost_consumer && self.definition.auto_delete {
+            vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
         }
         if !afterwards.dead.is_empty() && self.definition.dead_letter.is_some() {
             let dead = afterwards
@@ -156,8 +161,35 @@ impl State {
         }))
     }
 
+    /// Puts a delivery with a gap before it into the outbox of the consumer that gets it.
+    fn push_after_gap(
+        &self,
+        consumer: ConsumerId,
+        left_out: u64,
+        delivery: Option<Effect>,
+    ) -> Option<Waker> {
+        let Some(Effect::Deliver { delivery, .. }) = delivery else {
+            unreachable!("what was left out was left out before a delivery");
+        };
+        let (_, link) = self.links.get(consumer.index())?.as_ref()?;
+        link.outbox.push([Outgoing::DeliverAfterGap {
+            channel: link.channel,
+            consumer: link.key,
+            after_gap: Box::new(AfterGap { delivery, left_out }),
+        }])
+    }
+
+    /// Tells a consumer that it was too slow, and forgets it.
+    fn push_too_slow(&mut self, consumer: ConsumerId) -> Option<Waker> {
+        let (_, link) = self.links.get_mut(consumer.index())?.take()?;
+        link.outbox.push([Outgoing::ConsumerTooSlow {
+            channel: link.channel,
+            consumer: link.key,
+        }])
+    }
+
     /// Consumers are given theirs; the rest is for afterwards.
-    fn hand_out(&self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
+    fn hand_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
         let mut pending = effects.drain(..);
         loop {
             // All that one consumer gets in a row goes under one lock of its outbox.
@@ -176,6 +208,15 @@ impl State {
                     ..
                 }) => afterwards.dead.push((message, reason, stored)),
                 Some(Effect::Expired) => afterwards.lease_ran_out = true,
+                Some(Effect::LeftOut { consumer, count }) => {
+                    let delivery = pending.next();
+                    let waker = self.push_after_gap(consumer, count, delivery);
+                    afterwards.wakers.extend(waker);
+                }
+                Some(Effect::TooSlow { consumer }) => {
+                    afterwards.wakers.extend(self.push_too_slow(consumer));
+                    afterwards.lost_consumer = true;
+                }
                 // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
                 Some(_) => {}
             }
