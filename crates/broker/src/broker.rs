@@ -199,7 +199,7 @@ impl Broker {
     /// Changes the [memory limit](Builder::memory_limit), which acts at once: publishers have to wait if messages take
     /// more, and need not if they take less than nine tenths of it.
     pub fn set_memory_limit(&self, bytes: usize) {
-        self.shared.services.memory.set_limit(bytes);
+        self.shared.set_memory_limit(bytes);
     }
 
     /// How many bytes of disk were free when that was measured last; none without a [probe](Builder::disk_space), and

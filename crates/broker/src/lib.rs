@@ -195,4 +195,7 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
-pub use vhost::{ExplainedBinding, Explanation, Scheduled, Step, Unacked, Unroutable};
+pub use vhost::{
+    ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
+    Unroutable,
+};

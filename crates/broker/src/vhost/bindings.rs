@@ -8,6 +8,7 @@ use parking_lot::RwLockWriteGuard;
 
 use super::VirtualHost;
 use super::exchanges::refuse_default_exchange;
+use super::past::ResumeFrom;
 use super::topology::{Binding, Capture, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
@@ -22,6 +23,9 @@ pub(crate) struct BindingRequest<'a> {
     pub(crate) source: &'a str,
     pub(crate) routing_key: &'a str,
     pub(crate) arguments: RawTable<'a>,
+    /// From where on a queue wants the history of the source, which then must keep one. None for what the queue's
+    /// arguments say.
+    pub(crate) resume: Option<ResumeFrom>,
 }
 
 impl VirtualHost {
@@ -29,7 +33,8 @@ impl VirtualHost {
     ///
     /// # Errors
     /// 403 for the default exchange and without the rights, 404 for what is missing, 405 for another connection's exclusive
-    /// queue, 406 for arguments that the exchange's type does not accept, 541 for a durable binding that cannot be stored.
+    /// queue, 406 for arguments that the exchange's type does not accept, for history that the exchange does not keep or the
+    /// memory has no room for, 541 for a durable binding that cannot be stored.
     pub(crate) fn bind_queue(
         &self,
         now: Time,
@@ -45,6 +50,12 @@ impl VirtualHost {
             .ok_or_else(|| self.no_queue(request.destination))?;
         validate(&topology, source, request)?;
         self.check_owner(queue, caller)?;
+        if request.resume.is_some() && topology.exchange(source).past().is_none() {
+            return Err(Refusal::precondition_failed(format!(
+                "{} keeps no history",
+                self.exchange_phrase(request.source)
+            )));
+        }
         let destination = Destination::Queue(queue.id());
         self.bind(now, topology, source, destination, request)
     }
@@ -166,9 +177,17 @@ impl VirtualHost {
     ) -> Result<Ticket, Refusal> {
         let durable = topology.is_durable(source, destination);
         self.check_recordable(durable)?;
-        if !topology.bind(destination, binding(source, request)) {
+        let binding = binding(source, request);
+        if topology.is_bound(destination, &binding) {
             return Ok(self.settled(durable));
         }
+        if let Destination::Queue(_) = destination
+            && let Some(past) = topology.exchange(source).past().map(Arc::clone)
+            && let Some(queue) = topology.queue(request.destination).map(Arc::clone)
+        {
+            return self.join(now, topology, &past, &queue, binding, request.resume);
+        }
+        topology.bind(destination, binding);
         let history = match topology.exchange(source).capture() {
             Some(Capture::Keep(history)) => history.messages(),
             _ => Vec::new(),

@@ -9,6 +9,7 @@ mod exchanges;
 mod explain;
 mod history;
 mod mismatch;
+mod past;
 mod publish;
 mod queue;
 mod queues;
@@ -21,7 +22,7 @@ mod undelivered;
 mod unroutable;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{RawTable, ReplyCode};
@@ -44,6 +45,11 @@ pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
+pub(crate) use past::{
+    HISTORY_AGE, HISTORY_GAP, HISTORY_ID, HISTORY_LENGTH, HistoryLimits, POSITION_MARK,
+    RESUME_FROM, position_in,
+};
+pub use past::{Position, PositionError, ResumeFrom};
 pub(crate) use publish::{PublishBatch, RouteCache};
 pub use queue::Unacked;
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
@@ -54,6 +60,7 @@ pub(crate) use restore::StoredVhost;
 pub(crate) use topology::Route;
 pub use unroutable::Unroutable;
 
+use past::{Past, Positions};
 use topology::{Exchange, Topology};
 use undelivered::Undelivered;
 use unroutable::UnroutableRing;
@@ -72,6 +79,10 @@ pub(crate) struct Services {
     /// None: messages are in memory only.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) metadata: Arc<Metadata>,
+    /// What the exchange `amq.topic` of each keeps.
+    pub(crate) topic_history: Option<HistoryLimits>,
+    /// How much of the memory is for what exchanges keep of what has passed them.
+    pub(crate) histories: AtomicUsize,
 }
 
 /// See the module.
@@ -87,6 +98,8 @@ pub(crate) struct VirtualHost {
     dying: Mutex<Dying>,
     undelivered: Arc<Undelivered>,
     unroutable: UnroutableRing,
+    /// For what passes exchanges that keep history.
+    positions: Arc<Positions>,
     /// The connections that have opened it, to be told when it is deleted.
     members: Mutex<Members>,
     /// To hand to the queues, which must not keep the virtual host alive.
@@ -132,7 +145,8 @@ impl VirtualHost {
             topology.add_exchange(exchange);
         }
         let timer = services.timers.new_id();
-        Arc::new_cyclic(|myself| Self {
+        let positions = Arc::new(Positions::new(services.names.seed()));
+        let vhost = Arc::new_cyclic(|myself| Self {
             name,
             services,
             topology: RwLock::new(topology),
@@ -140,9 +154,15 @@ impl VirtualHost {
             dying: Mutex::default(),
             undelivered: Undelivered::new(Weak::clone(myself), timer),
             unroutable: UnroutableRing::default(),
+            positions,
             members: Mutex::default(),
             myself: Weak::clone(myself),
-        })
+        });
+        if let Some(limits) = vhost.services.topic_history {
+            let past = Past::new(&vhost, ExchangeKind::Topic, limits);
+            vhost.topology.write().keep_history("amq.topic", past);
+        }
+        vhost
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -237,6 +257,12 @@ impl VirtualHost {
     /// Makes publishers ask for their routes again, because what they may do has changed.
     pub(crate) fn forget_routes(&self) {
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has the exchanges that keep history push out what is too much since the memory limit was changed.
+    pub(crate) fn trim_histories(&self) {
+        let pasts: Vec<_> = self.topology.read().pasts().cloned().collect();
+        pasts.iter().for_each(|past| past.trim());
     }
 
     /// What died in a queue and waits for a place to go, as it was there.

@@ -254,6 +254,19 @@ impl QueueCell {
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
     ) -> Option<Lsn> {
+        let (safe_at, afterwards) = self.publish_locked(now, messages, refused);
+        self.follow_up(now, afterwards);
+        safe_at
+    }
+
+    /// [`QueueCell::publish`] for a caller that holds locks: what comes of it is to be given to [`QueueCell::follow_up`] once
+    /// it no longer does.
+    pub(in crate::vhost) fn publish_locked(
+        &self,
+        now: Time,
+        messages: impl Iterator<Item = (Message, Ticket)>,
+        refused: &mut Vec<Ticket>,
+    ) -> (Option<Lsn>, Afterwards) {
         let ((), mut afterwards) = self.with_locked(now, |state, now, effects| {
             if state.deleted {
                 return;
@@ -265,9 +278,7 @@ impl QueueCell {
                 }
             }
         });
-        let safe_at = afterwards.safe_at.take();
-        self.follow_up(now, afterwards);
-        safe_at
+        (afterwards.safe_at.take(), afterwards)
     }
 
     /// Takes the next message, as basic.get does, and tells how many remain.

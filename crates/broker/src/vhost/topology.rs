@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::delayed::{Delayed, delay_ms};
 use super::history::History;
+use super::past::{Passes, Past};
 use super::queue::QueueCell;
 use super::recorder::Recorder;
 use crate::arguments::Arguments;
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     router: Router,
     /// What its type does with messages beside routing them.
     capture: Option<Capture>,
+    /// What has passed it, where that is kept.
+    past: Option<Arc<Past>>,
     /// Under which the messages that wait in a durable one are kept.
     pub(crate) key: Option<QueueKey>,
     /// How many bindings have it as their source.
@@ -65,6 +68,7 @@ impl Exchange {
             alternate: None,
             router,
             capture,
+            past: None,
             key: None,
             outgoing: 0,
         }
@@ -72,6 +76,15 @@ impl Exchange {
 
     pub(crate) fn capture(&self) -> Option<&Capture> {
         self.capture.as_ref()
+    }
+
+    pub(crate) fn past(&self) -> Option<&Arc<Past>> {
+        self.past.as_ref()
+    }
+
+    /// What passes it from now on is kept.
+    pub(crate) fn keep_history(&mut self, past: Arc<Past>) {
+        self.past = Some(past);
     }
 
     /// What its type does with messages survives a restart, under this key.
@@ -84,6 +97,9 @@ impl Exchange {
     pub(crate) fn deleted(&self) {
         if let Some(Capture::Delay(delayed)) = &self.capture {
             delayed.delete();
+        }
+        if let Some(past) = &self.past {
+            past.delete();
         }
     }
 
@@ -111,6 +127,8 @@ pub(crate) struct Route {
     pub(crate) queues: Box<[Arc<QueueCell>]>,
     /// Exchanges on the way that keep the message, with how long where they delay it.
     pub(crate) captures: Box<[(Capture, u64)]>,
+    /// Exchanges on the way that keep history; few routes have any.
+    pub(crate) passes: Option<Box<Passes>>,
     /// Nothing but exchange and routing key led here, so it may be remembered by them.
     pub(crate) follows_from_key: bool,
 }
@@ -174,6 +192,18 @@ impl Topology {
         let exchanges = std::mem::take(&mut self.exchanges);
         self.removed
             .extend(exchanges.into_iter().map(|(_, exchange)| exchange));
+    }
+
+    /// What passes this exchange from now on is kept.
+    pub(crate) fn keep_history(&mut self, name: &str, past: Arc<Past>) {
+        if let Some(id) = self.exchange_id(name) {
+            self.exchanges[id.0 as usize].keep_history(past);
+        }
+    }
+
+    /// The histories of all exchanges that keep one.
+    pub(crate) fn pasts(&self) -> impl Iterator<Item = &Arc<Past>> {
+        self.exchanges.iter().filter_map(|(_, it)| it.past())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -255,6 +285,11 @@ impl Topology {
         if bindings.is_empty() {
             self.incoming.remove(&destination);
         }
+        if let Destination::Queue(queue) = destination
+            && let Some(past) = self.past_of(binding)
+        {
+            past.leave(queue, &binding.key);
+        }
         if let Some(record) = self.durable_binding(destination, binding) {
             self.recorder.binding_removed(&record);
         }
@@ -321,8 +356,18 @@ impl Topology {
     /// one to `unused`.
     fn remove_incoming(&mut self, destination: Destination, unused: &mut Vec<ExchangeId>) {
         for binding in self.incoming.remove(&destination).into_iter().flatten() {
+            if let Destination::Queue(queue) = destination
+                && let Some(past) = self.past_of(&binding)
+            {
+                past.forget_queue(queue);
+            }
             unused.extend(self.forget_outgoing(destination, &binding));
         }
+    }
+
+    /// What its source keeps, which may have gone in the same sweep.
+    fn past_of(&self, binding: &Binding) -> Option<&Arc<Past>> {
+        self.exchanges.get(binding.source.0 as usize)?.past()
     }
 
     /// The source's half of removing a binding. Returns the source when it is an auto-delete exchange without bindings
@@ -429,6 +474,7 @@ impl Topology {
         let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
         let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
         let mut captures = Vec::new();
+        let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
         visited.push(exchange);
         let mut next = 0;
@@ -448,6 +494,9 @@ impl Topology {
                 }
                 Some(keep @ Capture::Keep(_)) => captures.push((keep.clone(), 0)),
             }
+            if let Some(past) = exchange.past() {
+                pasts.push((Arc::clone(past), past.version()));
+            }
             if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
                 let alternate = exchange
                     .alternate
@@ -465,8 +514,27 @@ impl Topology {
         Route {
             queues,
             captures: captures.into(),
+            passes: self.passes(exchange, pasts, addressing),
             follows_from_key,
         }
+    }
+
+    fn passes(
+        &self,
+        from: ExchangeId,
+        mut pasts: SmallVec<[(Arc<Past>, u64); 1]>,
+        addressing: &Addressing<'_>,
+    ) -> Option<Box<Passes>> {
+        if pasts.is_empty() {
+            return None;
+        }
+        pasts.sort_unstable_by_key(|(past, _)| past.rank());
+        let further_keys = addressing.keys.iter().skip(1);
+        Some(Box::new(Passes {
+            pasts,
+            from: Arc::clone(&self.exchange(from).name),
+            further_keys: further_keys.map(|key| Box::from(*key)).collect(),
+        }))
     }
 
     /// Whether the exchange had any destination for the message.

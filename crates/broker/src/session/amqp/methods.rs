@@ -223,6 +223,7 @@ impl Session {
             source: &bind.source,
             routing_key: &bind.routing_key,
             arguments: bind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.bind_exchange(now, &self.core.caller, &request)?);
@@ -240,6 +241,7 @@ impl Session {
             source: &unbind.source,
             routing_key: &unbind.routing_key,
             arguments: unbind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.unbind_exchange(&self.core.caller, &request)?);
@@ -314,6 +316,7 @@ impl Session {
             source: &bind.exchange,
             routing_key: if by_name { &name } else { &bind.routing_key },
             arguments: bind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.bind_queue(now, &self.core.caller, &request)?);
@@ -333,6 +336,7 @@ impl Session {
             source: &unbind.exchange,
             routing_key: if by_name { &name } else { &unbind.routing_key },
             arguments: unbind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.unbind_queue(&self.core.caller, &request)?);

@@ -11,11 +11,13 @@ use super::problem::Problem;
 use super::queue::{is_durable, subscription_queue};
 use super::reply::TEMP_QUEUE_PREFIX;
 use super::send::{destination_of, not_for};
-use super::subscriptions::AckMode;
+use super::subscriptions::{AckMode, Consuming};
 use super::{Session, headers};
 use crate::error::Refusal;
 use crate::session::Output;
-use crate::vhost::{BindingRequest, CannotConsume, ConsumerLink, QueueCell, QueueDelete};
+use crate::vhost::{
+    BindingRequest, CannotConsume, ConsumerLink, PositionError, QueueCell, QueueDelete, ResumeFrom,
+};
 
 /// To AMQP clients and in what is told about unacknowledged messages a session is a connection with this one channel.
 const CHANNEL: ChannelId = ChannelId(1);
@@ -28,7 +30,7 @@ pub(super) struct Consume {
     pub(super) tag: Arc<str>,
     pub(super) destination: Arc<str>,
     pub(super) queue: Arc<QueueCell>,
-    pub(super) ack: AckMode,
+    pub(super) how: Consuming,
     pub(super) priority: i64,
 }
 
@@ -44,6 +46,7 @@ impl Session {
         let prefetch = headers::integer::<u16>(frame, "prefetch-count")?;
         let priority = headers::integer(frame, "x-priority")?.unwrap_or(0);
         let ack = ack_mode(frame)?;
+        let resume = resume_from(frame, &destination)?;
         let tag: Arc<str> = tag_of(frame)?.ok_or_else(Problem::processing)?.into();
         let vhost = self.vhost()?;
         let (queue, source) = match &destination {
@@ -78,6 +81,7 @@ impl Session {
                 source: exchange,
                 routing_key: key,
                 arguments: RawTable::EMPTY,
+                resume,
             };
             match vhost.bind_queue(now, &self.core.caller, &request) {
                 Ok(ticket) => self.core.unstored = self.core.unstored.max(ticket),
@@ -87,13 +91,14 @@ impl Session {
                 }
             }
         }
+        let has_history = source.is_some_and(|(exchange, _)| vhost.keeps_history(exchange));
         self.consume_queue(
             now,
             Consume {
                 tag,
                 destination: text.into(),
                 queue,
-                ack,
+                how: Consuming { ack, has_history },
                 priority,
             },
         )?;
@@ -109,12 +114,12 @@ impl Session {
             tag,
             destination,
             queue,
-            ack,
+            how,
             priority,
         } = consume;
         let vacancy = self.subscriptions.vacancy();
         let options = ConsumerOptions {
-            no_ack: ack == AckMode::Auto,
+            no_ack: how.ack == AckMode::Auto,
             exclusive: false,
             priority,
             prefetch: u32::from(self.prefetch),
@@ -130,7 +135,7 @@ impl Session {
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {
-                vacancy.fill(tag, &destination, ack, queue, consumer);
+                vacancy.fill(tag, &destination, how, queue, consumer);
                 Ok(())
             }
             Err(CannotConsume::QueueGone) => Err(vhost.no_queue(queue.name()).into()),
@@ -246,6 +251,31 @@ fn ack_mode(frame: &Frame) -> Result<AckMode, Problem> {
         Some("client-individual") => Ok(AckMode::Individual),
         Some(_) => Err(Problem::processing()),
     }
+}
+
+/// From where on a subscription wants the history of its exchange.
+fn resume_from(
+    frame: &Frame,
+    destination: &Destination<'_>,
+) -> Result<Option<ResumeFrom>, Problem> {
+    let Some(text) = frame.header("resume-from") else {
+        return Ok(None);
+    };
+    if !matches!(
+        destination,
+        Destination::Topic(_) | Destination::Exchange { .. }
+    ) {
+        return Err(Problem::new(
+            "Invalid header",
+            "'resume-from' is for /topic and /exchange destinations: a queue keeps what it has not delivered.\n",
+        ));
+    }
+    text.parse().map(Some).map_err(|problem: PositionError| {
+        Problem::new(
+            "Invalid header",
+            format!("\"SUBSCRIBE\" must include a valid \"resume-from\" header: {problem}\n"),
+        )
+    })
 }
 
 fn not_subscribed(frame: &Frame) -> Problem {

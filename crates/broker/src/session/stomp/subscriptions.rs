@@ -23,6 +23,14 @@ pub(super) enum AckMode {
     Individual,
 }
 
+/// How a subscription's messages are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Consuming {
+    pub(super) ack: AckMode,
+    /// They come from an exchange that keeps history.
+    pub(super) has_history: bool,
+}
+
 /// One subscription: a consumer and how the client calls it.
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -33,6 +41,8 @@ pub(super) struct Subscription {
     pub(super) ack: AckMode,
     pub(super) queue: Arc<QueueCell>,
     consumer: ConsumerId,
+    /// Its messages have positions, which their ids end with.
+    pub(super) has_history: bool,
     /// Acknowledged, and not yet told to the queue.
     acked: Vec<DeliveryId>,
     /// It ends, so that what was assigned to it is not sent any more but goes back.
@@ -102,7 +112,7 @@ impl Vacancy<'_> {
         self,
         tag: Arc<str>,
         destination: &str,
-        ack: AckMode,
+        how: Consuming,
         queue: Arc<QueueCell>,
         consumer: ConsumerId,
     ) {
@@ -110,9 +120,10 @@ impl Vacancy<'_> {
         self.subscriptions.slots.insert(Subscription {
             tag: Arc::clone(&tag),
             destination: destination.into(),
-            ack,
+            ack: how.ack,
             queue,
             consumer,
+            has_history: how.has_history,
             acked: Vec::new(),
             ending: false,
         });

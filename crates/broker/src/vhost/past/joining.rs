@@ -1,0 +1,171 @@
+//! Binding a queue to an exchange that keeps history.
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
+use leveret_queue_store::{Message, Time};
+use parking_lot::RwLockWriteGuard;
+
+use super::kept::{Found, Had};
+use super::position::{ResumeFrom, marked};
+use super::{Loose, Past, State};
+use crate::error::Refusal;
+use crate::exchange::{Destination, QueueId, Router, Subject};
+use crate::memory::MemoryGauge;
+use crate::metadata::Ticket;
+use crate::vhost::topology::{Binding, Topology};
+use crate::vhost::{QueueCell, VirtualHost};
+
+/// The queue argument that says from where on the queue wants the history of what it is bound to.
+pub(crate) const RESUME_FROM: &str = "x-resume-from";
+
+/// What a new binding gives its queue at once.
+struct Replay {
+    messages: Vec<Message>,
+    /// Messages are missing, up to this number, and the next that comes has to say so.
+    missing_to: Option<u64>,
+    /// From that number on the queue has everything.
+    after: u64,
+}
+
+impl VirtualHost {
+    /// Makes a binding to a queue and gives the queue what is kept and matches it, unless it has had it. Until then no
+    /// message passes the exchange.
+    ///
+    /// # Errors
+    /// 406 when what is kept would take more memory than there is.
+    pub(in crate::vhost) fn join(
+        &self,
+        now: Time,
+        mut topology: RwLockWriteGuard<'_, Topology>,
+        past: &Arc<Past>,
+        queue: &Arc<QueueCell>,
+        binding: Binding,
+        resume: Option<ResumeFrom>,
+    ) -> Result<Ticket, Refusal> {
+        let mut state = past.state.lock();
+        let resume = resume.or_else(|| resume_of(queue.definition().arguments.table()));
+        let replay = past.replay(&mut state, now, queue.id(), &binding.key, resume);
+        self.check_room(queue, &replay.messages)?;
+        past.change();
+        state.spans.open(queue.id(), &binding.key, replay.after);
+        if let Some(number) = replay.missing_to {
+            state.gaps.insert(queue.id(), number);
+        }
+        topology.bind(Destination::Queue(queue.id()), binding);
+        // From here on publishers find the queue, and wait for the history.
+        let ticket = self.topology_changed(topology);
+        let messages = replay.messages.into_iter();
+        let (_, afterwards) = queue.publish_locked(
+            now,
+            messages.map(|message| (message, u32::MAX)),
+            &mut Vec::new(),
+        );
+        let loose: Loose = past.settle_up(&mut state);
+        drop(state);
+        queue.follow_up(now, afterwards);
+        past.follow_up(loose);
+        Ok(ticket)
+    }
+
+    /// Whoever asks for history again and again must not be able to stop all publishers with it.
+    fn check_room(&self, queue: &QueueCell, messages: &[Message]) -> Result<(), Refusal> {
+        let bytes = messages.iter().map(|message| message.size_bytes() as u64);
+        let cost = MemoryGauge::cost(messages.len(), bytes.sum());
+        if self.services.memory.has_room_for(cost) {
+            return Ok(());
+        }
+        let phrase = self.queue_phrase(queue.name());
+        Err(Refusal::precondition_failed(format!(
+            "there is no memory for the history that {phrase} asks for"
+        )))
+    }
+}
+
+impl Past {
+    fn replay(
+        &self,
+        state: &mut State,
+        now: Time,
+        queue: QueueId,
+        key: &Arc<str>,
+        resume: Option<ResumeFrom>,
+    ) -> Replay {
+        let last = self.positions.last();
+        let (after, is_known) = match resume {
+            None | Some(ResumeFrom::Next) => {
+                return Replay {
+                    messages: Vec::new(),
+                    missing_to: None,
+                    after: last,
+                };
+            }
+            Some(ResumeFrom::First) => (0, true),
+            Some(ResumeFrom::After(position)) => match self.positions.number(position) {
+                Some(number) => (number, true),
+                None => (0, false),
+            },
+            Some(ResumeFrom::AfterUnknown) => (0, false),
+        };
+        state.kept.expire(now);
+        let Found {
+            mut messages,
+            lost,
+            is_missing,
+        } = self.find(state, now, queue, key, after);
+        let is_missing = !is_known || (is_missing && resume != Some(ResumeFrom::First));
+        let mut missing_to = is_missing.then_some(lost);
+        if let Some(first) = messages.first_mut()
+            && let Some(number) = missing_to.take()
+        {
+            *first = marked(first, self.positions.position(number));
+        }
+        Replay {
+            messages,
+            missing_to,
+            after,
+        }
+    }
+
+    /// What is kept after a number that the key leads to and the queue has not had. The same router decides that as for
+    /// live messages, with the bindings of this queue alone in it: its number 0 is the new one, the others are spans.
+    fn find(&self, state: &State, now: Time, queue: QueueId, key: &Arc<str>, after: u64) -> Found {
+        let spans = state.spans.of(queue);
+        let Ok(mut router) = Router::new(self.kind, RawTable::EMPTY, 0) else {
+            unreachable!("exchanges of types that need arguments keep no history");
+        };
+        let keys = std::iter::once(key).chain(spans.iter().map(|span| &span.key));
+        let number = |at: usize| Destination::Queue(QueueId(u32::try_from(at).unwrap_or(u32::MAX)));
+        for (at, key) in keys.enumerate() {
+            router.insert(number(at), key, None);
+        }
+        let had_by = |destination: Destination| match destination {
+            Destination::Queue(QueueId(at)) => spans.get((at as usize).checked_sub(1)?),
+            Destination::Exchange(_) => None,
+        };
+        state.kept.find(now, after, |key| {
+            let mut is_wanted = false;
+            let mut had: Vec<Had> = Vec::new();
+            let subject = Subject {
+                routing_key: key,
+                headers: RawTable::EMPTY,
+                properties: RawProperties::from_validated_bytes(&[]),
+            };
+            router.route(&subject, &mut |destination| {
+                is_wanted |= destination == number(0);
+                let span = had_by(destination);
+                had.extend(span.map(|span| (span.after, span.until.unwrap_or(u64::MAX))));
+            });
+            is_wanted.then_some(had)
+        })
+    }
+}
+
+/// What the arguments of a queue ask for. What they say was looked at when it was declared.
+fn resume_of(arguments: RawTable<'_>) -> Option<ResumeFrom> {
+    arguments
+        .get(RESUME_FROM)
+        .and_then(ValueRef::as_str)?
+        .parse()
+        .ok()
+}
