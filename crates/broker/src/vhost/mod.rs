@@ -23,7 +23,7 @@ mod unroutable;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use leveret_amqp_codec::{RawTable, ReplyCode};
 use leveret_queue_store::{Message, Time};
@@ -98,8 +98,8 @@ pub(crate) struct VirtualHost {
     dying: Mutex<Dying>,
     undelivered: Arc<Undelivered>,
     unroutable: UnroutableRing,
-    /// For what passes exchanges that keep history.
-    positions: Arc<Positions>,
+    /// For what passes exchanges that keep history; made with the first of these.
+    positions: OnceLock<Arc<Positions>>,
     /// The connections that have opened it, to be told when it is deleted.
     members: Mutex<Members>,
     /// To hand to the queues, which must not keep the virtual host alive.
@@ -145,7 +145,6 @@ impl VirtualHost {
             topology.add_exchange(exchange);
         }
         let timer = services.timers.new_id();
-        let positions = Arc::new(Positions::new(services.names.seed()));
         let vhost = Arc::new_cyclic(|myself| Self {
             name,
             services,
@@ -154,15 +153,25 @@ impl VirtualHost {
             dying: Mutex::default(),
             undelivered: Undelivered::new(Weak::clone(myself), timer),
             unroutable: UnroutableRing::default(),
-            positions,
+            positions: OnceLock::new(),
             members: Mutex::default(),
             myself: Weak::clone(myself),
         });
         if let Some(limits) = vhost.services.topic_history {
-            let past = Past::new(&vhost, ExchangeKind::Topic, limits);
-            vhost.topology.write().keep_history("amq.topic", past);
+            vhost.keep_topic_history(limits);
         }
         vhost
+    }
+
+    /// Has the exchange `amq.topic` keep what passes it from now on.
+    pub(crate) fn keep_topic_history(&self, limits: HistoryLimits) {
+        let past = Past::new(self, ExchangeKind::Topic, limits);
+        self.topology.write().keep_history("amq.topic", past);
+    }
+
+    fn positions(&self) -> &Arc<Positions> {
+        let make = || Arc::new(Positions::new(self.services.names.seed()));
+        self.positions.get_or_init(make)
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

@@ -1,7 +1,7 @@
 //! The exchanges, queues and bindings of a virtual host as a data structure: no rules about who may do what, no texts.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{RawProperties, RawTable};
 use leveret_queue_store::QueueKey;
@@ -157,6 +157,8 @@ pub(crate) struct Topology {
     removed: Vec<Exchange>,
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
+    /// The histories that queues were bound to, which know of that as long as the queue is there.
+    left: HashMap<QueueId, Vec<Weak<Past>>, Hasher>,
     recorder: Recorder,
 }
 
@@ -289,6 +291,10 @@ impl Topology {
             && let Some(past) = self.past_of(binding)
         {
             past.leave(queue, &binding.key);
+            let past = Arc::downgrade(past);
+            let left = self.left.entry(queue).or_default();
+            left.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&past));
+            left.push(past);
         }
         if let Some(record) = self.durable_binding(destination, binding) {
             self.recorder.binding_removed(&record);
@@ -303,6 +309,10 @@ impl Topology {
         let queue = self.queues.remove(id.0 as usize);
         self.queue_names.remove(queue.name());
         self.recorder.queue_removed(queue.definition());
+        let left = self.left.remove(&id).into_iter().flatten();
+        for past in left.filter_map(|past| past.upgrade()) {
+            past.forget_queue(id);
+        }
         let mut unused = Vec::new();
         self.remove_incoming(Destination::Queue(id), &mut unused);
         self.remove_exchanges(unused);

@@ -152,11 +152,12 @@ impl Kept {
     }
 
     /// What has passed after the number `after`. `interest` tells for a key whether it is asked for, and then what of it
-    /// the one who asks has had already.
+    /// the one who asks has had already; where only one key can be, `only` says which, and the others are not looked at.
     pub(super) fn find(
         &self,
         now: Time,
         after: u64,
+        only: Option<&str>,
         mut interest: impl FnMut(&str) -> Option<Vec<Had>>,
     ) -> Found {
         let mut found = Found {
@@ -165,7 +166,13 @@ impl Kept {
             ..Found::default()
         };
         let mut entries: Vec<&Entry> = Vec::new();
-        for (_, key) in &self.keys {
+        let (one, all) = match only {
+            Some(name) => (self.by_name.get(name), None),
+            None => (None, Some(&self.keys)),
+        };
+        let one = one.map(|id| &self.keys[*id as usize]);
+        let all = all.into_iter().flatten().map(|(_, key)| key);
+        for key in one.into_iter().chain(all) {
             let Some(mut had) = interest(&key.name) else {
                 continue;
             };

@@ -133,7 +133,7 @@ impl Positions {
 
 impl Past {
     pub(super) fn new(vhost: &VirtualHost, kind: ExchangeKind, limits: HistoryLimits) -> Arc<Self> {
-        let positions = Arc::clone(&vhost.positions);
+        let positions = Arc::clone(vhost.positions());
         let kept = Kept::new(limits, positions.last());
         Arc::new(Self {
             kind,

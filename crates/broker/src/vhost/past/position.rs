@@ -61,10 +61,13 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
         let parsed = text.split_once('-').and_then(|(epoch, number)| {
-            // `from_str_radix` and `parse` take signs too.
-            let is_plain = epoch.len() == 16 && number.starts_with(|c: char| c.is_ascii_digit());
+            // A sign would be understood too.
+            let has_sign = epoch.starts_with('+') || number.starts_with('+');
+            if epoch.len() != 16 || has_sign {
+                return None;
+            }
             Some(Self {
-                epoch: u64::from_str_radix(epoch, 16).ok().filter(|_| is_plain)?,
+                epoch: u64::from_str_radix(epoch, 16).ok()?,
                 number: number.parse().ok()?,
             })
         });

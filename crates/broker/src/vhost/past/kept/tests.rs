@@ -33,7 +33,12 @@ fn numbers(found: &Found) -> Vec<u64> {
 
 /// What is kept of one key after a number, and whether something is missing.
 fn of(kept: &Kept, ms: u64, after: u64, name: &str) -> (Vec<u64>, bool) {
-    let found = kept.find(at(ms), after, |key| (key == name).then(Vec::new));
+    let found = kept.find(at(ms), after, None, |key| (key == name).then(Vec::new));
+    let alone = kept.find(at(ms), after, Some(name), |_| Some(Vec::new()));
+    assert_eq!(
+        (numbers(&alone), alone.is_missing),
+        (numbers(&found), found.is_missing)
+    );
     (numbers(&found), found.is_missing)
 }
 
@@ -69,7 +74,7 @@ fn a_message_that_would_have_expired_in_a_queue_is_not_given_out() {
     let mut kept = Kept::new(limits(Some(9), None), 0);
     kept.add(at(0), 1, "a", &message(1, Some(100)));
     let left = |ms| {
-        let found = kept.find(at(ms), 0, |_| Some(Vec::new()));
+        let found = kept.find(at(ms), 0, None, |_| Some(Vec::new()));
         found.messages.first().and_then(Message::expiration_ms)
     };
     assert_eq!(left(40), Some(60));
@@ -83,7 +88,7 @@ fn what_was_had_is_not_given_again_nor_missing() {
         add(&mut kept, 0, number, "a");
     }
     let find = |after, had: &[Had]| {
-        let found = kept.find(at(0), after, |_| Some(had.to_vec()));
+        let found = kept.find(at(0), after, None, |_| Some(had.to_vec()));
         (numbers(&found), found.is_missing)
     };
     assert_eq!(find(0, &[]), (vec![4, 5, 6], true));
@@ -99,7 +104,7 @@ fn a_message_with_several_keys_is_given_out_once() {
     for key in ["a", "b", "a"] {
         kept.add(at(0), 1, key, &message(1, None));
     }
-    let found = kept.find(at(0), 0, |_| Some(Vec::new()));
+    let found = kept.find(at(0), 0, None, |_| Some(Vec::new()));
     assert_eq!(numbers(&found), [1]);
 }
 
