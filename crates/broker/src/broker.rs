@@ -184,7 +184,7 @@ impl Broker {
         self.shared.registry.clients()
     }
 
-    /// How many bytes the messages in all queues take, as [`Builder::memory_limit`] counts them.
+    /// How many bytes the messages in all queues and histories take, as [`Builder::memory_limit`] counts them.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.shared.services.memory.used()

@@ -183,8 +183,8 @@ impl Builder {
     }
 
     /// How many bytes messages may take in memory before publishers are no longer read from; `connection.blocked` tells
-    /// them. No limit unless set. Counted are the messages in queues and what it takes to hold them, not the buffers of
-    /// connections.
+    /// them. No limit unless set. Counted are the messages in queues and in [histories](crate::ExchangeOptions::history_length),
+    /// which together take a quarter of it at most, and what it takes to hold them; not the buffers of connections.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.config.memory_limit = bytes;
         self

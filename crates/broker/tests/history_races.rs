@@ -233,14 +233,15 @@ fn the_same_holds_for_what_sockets_bring_in_bursts() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let broker = runtime.block_on(broker());
     let heard = read_while(&broker, || {
-        runtime.block_on(async {
-            let mut tasks = Vec::new();
+        thread::scope(|scope| {
             for publisher in 0..PUBLISHERS {
-                let wire = Wire::open(&broker).await;
-                tasks.push(tokio::spawn(publish_in_bursts(wire, publisher)));
-            }
-            for task in tasks {
-                task.await.unwrap();
+                let (runtime, broker) = (&runtime, &broker);
+                scope.spawn(move || {
+                    runtime.block_on(async {
+                        let wire = Wire::open(broker).await;
+                        publish_in_bursts(wire, publisher).await;
+                    });
+                });
             }
         });
     });

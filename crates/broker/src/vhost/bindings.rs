@@ -33,8 +33,8 @@ impl VirtualHost {
     ///
     /// # Errors
     /// 403 for the default exchange and without the rights, 404 for what is missing, 405 for another connection's exclusive
-    /// queue, 406 for arguments that the exchange's type does not accept, for history that the exchange does not keep or the
-    /// memory has no room for, 541 for a durable binding that cannot be stored.
+    /// queue, 406 for arguments that the exchange's type does not accept and for history that it does not keep, 541 for a
+    /// durable binding that cannot be stored.
     pub(crate) fn bind_queue(
         &self,
         now: Time,
@@ -185,7 +185,7 @@ impl VirtualHost {
             && let Some(past) = topology.exchange(source).past().map(Arc::clone)
             && let Some(queue) = topology.queue(request.destination).map(Arc::clone)
         {
-            return self.join(now, topology, &past, &queue, binding, request.resume);
+            return Ok(self.join(now, topology, &past, &queue, binding, request.resume));
         }
         topology.bind(destination, binding);
         let history = match topology.exchange(source).capture() {

@@ -13,6 +13,7 @@ mod past;
 mod publish;
 mod queue;
 mod queues;
+mod rebuilt;
 mod recorder;
 mod reply;
 #[cfg(feature = "journal")]

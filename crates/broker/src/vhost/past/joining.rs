@@ -9,7 +9,6 @@ use parking_lot::RwLockWriteGuard;
 use super::kept::{Found, Had};
 use super::position::{ResumeFrom, marked};
 use super::{Loose, Past, State};
-use crate::error::Refusal;
 use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
 use crate::memory::MemoryGauge;
 use crate::metadata::Ticket;
@@ -29,14 +28,11 @@ struct Replay {
 }
 
 impl VirtualHost {
-    /// Makes a binding to a queue and gives the queue what is kept and matches it, unless it has had it. Until then no
-    /// message passes the exchange.
+    /// Makes a binding to a queue that is not there yet, and gives the queue what is kept and matches it, unless it has had
+    /// it. Until then no message passes the exchange.
     ///
     /// What a durable queue is given is written like any persistent message, but the answer to the binding does not wait
     /// for it: a crash within a tenth of a second may take it, and with it the history that it came from.
-    ///
-    /// # Errors
-    /// 406 when what is kept would take more memory than there is.
     pub(in crate::vhost) fn join(
         &self,
         now: Time,
@@ -45,19 +41,19 @@ impl VirtualHost {
         queue: &Arc<QueueCell>,
         binding: Binding,
         resume: Option<ResumeFrom>,
-    ) -> Result<Ticket, Refusal> {
-        let mut state = past.state.lock();
+    ) -> Ticket {
+        let key = Arc::clone(&binding.key);
         let resume = resume.or_else(|| resume_of(queue.definition().arguments.table()));
-        let replay = past.replay(&mut state, now, queue.id(), &binding.key, resume);
-        self.check_room(queue, &replay.messages)?;
+        let mut state = past.state.lock();
         past.change();
-        state.spans.open(queue.id(), &binding.key, replay.after);
+        topology.bind(Destination::Queue(queue.id()), binding);
+        // From here on publishers find the queue, and wait for the history; everybody else goes on.
+        let ticket = self.topology_changed(topology);
+        let replay = past.replay(&mut state, now, queue.id(), &key, resume);
+        state.spans.open(queue.id(), &key, replay.after);
         if let Some(number) = replay.missing_to {
             state.gaps.insert(queue.id(), number);
         }
-        topology.bind(Destination::Queue(queue.id()), binding);
-        // From here on publishers find the queue, and wait for the history.
-        let ticket = self.topology_changed(topology);
         let messages = replay.messages.into_iter();
         let (_, afterwards) = queue.publish_locked(
             now,
@@ -68,20 +64,7 @@ impl VirtualHost {
         drop(state);
         queue.follow_up(now, afterwards);
         past.follow_up(loose);
-        Ok(ticket)
-    }
-
-    /// Whoever asks for history again and again must not be able to stop all publishers with it.
-    fn check_room(&self, queue: &QueueCell, messages: &[Message]) -> Result<(), Refusal> {
-        let bytes = messages.iter().map(|message| message.size_bytes() as u64);
-        let cost = MemoryGauge::cost(messages.len(), bytes.sum());
-        if self.services.memory.has_room_for(cost) {
-            return Ok(());
-        }
-        let phrase = self.queue_phrase(queue.name());
-        Err(Refusal::precondition_failed(format!(
-            "there is no memory for the history that {phrase} asks for"
-        )))
+        ticket
     }
 }
 
@@ -95,14 +78,13 @@ impl Past {
         resume: Option<ResumeFrom>,
     ) -> Replay {
         let last = self.positions.last();
+        let nothing = |missing_to| Replay {
+            messages: Vec::new(),
+            missing_to,
+            after: last,
+        };
         let (after, is_known) = match resume {
-            None | Some(ResumeFrom::Next) => {
-                return Replay {
-                    messages: Vec::new(),
-                    missing_to: None,
-                    after: last,
-                };
-            }
+            None | Some(ResumeFrom::Next) => return nothing(None),
             Some(ResumeFrom::First) => (0, true),
             Some(ResumeFrom::After(position)) => match self.positions.number(position) {
                 Some(number) => (number, true),
@@ -116,6 +98,9 @@ impl Past {
             lost,
             is_missing,
         } = self.find(state, now, queue, key, after);
+        if !self.has_room_for(&messages) {
+            return nothing(Some(last));
+        }
         let is_missing = !is_known || (is_missing && resume != Some(ResumeFrom::First));
         let mut missing_to = is_missing.then_some(lost);
         if let Some(first) = messages.first_mut()
@@ -128,6 +113,13 @@ impl Past {
             missing_to,
             after,
         }
+    }
+
+    /// Whoever asks for history again and again must not be able to stop all publishers with it.
+    fn has_room_for(&self, messages: &[Message]) -> bool {
+        let bytes = messages.iter().map(|message| message.size_bytes() as u64);
+        let cost = MemoryGauge::cost(messages.len(), bytes.sum());
+        messages.is_empty() || self.services.memory.has_room_for(cost)
     }
 
     /// What is kept after a number that the key leads to and the queue has not had. The same router decides that as for

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use leveret_amqp_codec::{Properties, RawProperties, RawTable, Value, ValueRef};
-use leveret_queue_store::{Message, MessageParts};
+use leveret_queue_store::Message;
+
+use crate::vhost::rebuilt::rebuilt;
 
 /// The header that tells a message's position.
 pub(crate) const HISTORY_ID: &str = "x-history-id";
@@ -123,12 +125,12 @@ pub(crate) fn position_in(headers: Option<RawTable<'_>>, name: &str) -> Option<P
 
 /// The message with its position, whatever it said of itself.
 pub(super) fn stamped(message: &Message, position: Position) -> Message {
-    with_header(message, HISTORY_ID, position, message.expiration_ms())
+    with_header(message, HISTORY_ID, position)
 }
 
 /// The message with word that others are missing before it, up to that position.
 pub(super) fn marked(message: &Message, missing_to: Position) -> Message {
-    with_header(message, HISTORY_GAP, missing_to, message.expiration_ms())
+    with_header(message, HISTORY_GAP, missing_to)
 }
 
 /// The message with less time to live.
@@ -136,12 +138,7 @@ pub(super) fn expiring(message: &Message, expiration_ms: u64) -> Message {
     rebuilt(message, message.properties(), Some(expiration_ms))
 }
 
-fn with_header(
-    message: &Message,
-    name: &str,
-    position: Position,
-    expiration_ms: Option<u64>,
-) -> Message {
+fn with_header(message: &Message, name: &str, position: Position) -> Message {
     let mut properties =
         Properties::from(RawProperties::from_validated_bytes(message.properties()));
     let headers = properties.headers.get_or_insert_default();
@@ -150,23 +147,7 @@ fn with_header(
         headers.remove(HISTORY_GAP);
     }
     headers.insert(name, Value::from(position.to_string().as_str()));
-    rebuilt(message, &properties.to_bytes(), expiration_ms)
-}
-
-fn rebuilt(message: &Message, properties: &[u8], expiration_ms: Option<u64>) -> Message {
-    let parts = MessageParts {
-        exchange: message.exchange(),
-        routing_key: message.routing_key(),
-        properties,
-        body: message.body(),
-        persistent: message.is_persistent(),
-        priority: message.priority(),
-        expiration_ms,
-    };
-    match message.shared_body() {
-        Some(body) => Message::with_shared_body(&parts, body.clone()),
-        None => Message::new(&parts, &mut Vec::new()),
-    }
+    rebuilt(message, &properties.to_bytes(), message.expiration_ms())
 }
 
 #[cfg(test)]
