@@ -212,7 +212,7 @@ impl Session {
             return Ok(());
         };
         let source = (super::destination::TOPIC_EXCHANGE, &*key);
-        if let Some(name) = subscription_queue(source, frame)? {
+        if let Some(name) = subscription_queue(source, self.core.username(), frame)? {
             let request = QueueDelete {
                 name: &name,
                 if_unused: false,
