@@ -180,6 +180,29 @@ async fn a_transaction_passes_when_it_is_committed() {
 }
 
 #[tokio::test]
+async fn messages_that_find_their_ways_anew_together_find_their_own() {
+    let broker = broker().await;
+    let mut wire = with_exchange(&broker).await;
+    let arguments = table([("x-history-length", Value::I32(10))]);
+    wire.declare_exchange_with("y", "fanout", &arguments).await;
+    wire.bind_exchange("y", "x", "#").await;
+    let mut other = Wire::open(&broker).await;
+    wire.call(&tx::Select {}, "tx.select-ok").await;
+    wire.publish("x", "a", "plain").await;
+    let copies = |header: &str| {
+        let keys = Value::Array(vec![Value::from("copy")]);
+        with_headers([(header, keys)])
+    };
+    wire.publish_with("x", "b", &copies("CC"), "cc").await;
+    wire.publish_with("x", "c", &copies("BCC"), "bcc").await;
+    wire.quiet().await;
+    other.declare("q").await;
+    other.bind("q", "x", "copy").await;
+    wire.call(&tx::Commit {}, "tx.commit-ok").await;
+    assert_eq!(other.drain("q").await, ["cc", "bcc"]);
+}
+
+#[tokio::test]
 async fn mandatory_messages_come_back_although_they_are_kept() {
     let broker = broker().await;
     let mut wire = with_exchange(&broker).await;

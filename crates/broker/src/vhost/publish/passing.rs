@@ -57,8 +57,15 @@ impl Passing {
         }
     }
 
+    /// None when it passes nothing, or the broker is gone.
+    fn vhost(&self) -> Option<Arc<VirtualHost>> {
+        let (past, _) = self.route.passes.as_ref()?.pasts.first()?;
+        past.vhost()
+    }
+
     /// The way as it is now; None when the exchange where it begins is gone.
-    fn find_way(&self, topology: &Topology, passes: &Passes) -> Option<Arc<Route>> {
+    fn find_way(&self, topology: &Topology) -> Option<Arc<Route>> {
+        let passes = self.route.passes.as_ref()?;
         let properties = RawProperties::from_validated_bytes(self.message.properties());
         let mut keys = SmallVec::from_buf([self.message.routing_key()]);
         keys.extend(passes.further_keys.iter().map(|key| &**key));
@@ -115,7 +122,7 @@ impl PublishBatch {
         drop(crossing);
         let mut safe_at = None;
         for passing in run {
-            safe_at = safe_at.max(self.cross_anew(now, passing, passes, refused));
+            safe_at = safe_at.max(self.cross_anew(now, passing, refused));
         }
         safe_at
     }
@@ -138,28 +145,26 @@ impl PublishBatch {
         &mut self,
         now: Time,
         mut passing: Passing,
-        passes: &Passes,
         refused: &mut Vec<Ticket>,
     ) -> Option<Lsn> {
-        let vhost = passes.pasts.first().and_then(|(past, _)| past.vhost());
-        let Some(vhost) = vhost else {
+        let Some(vhost) = passing.vhost() else {
             return self.hand_over_plain(now, vec![passing], refused);
         };
         for tries in 1.. {
             let topology = vhost.topology.read();
-            let Some(route) = passing.find_way(&topology, passes) else {
+            let Some(route) = passing.find_way(&topology) else {
                 // As for any message on its way from an exchange that is deleted.
                 drop(topology);
                 return self.hand_over_plain(now, vec![passing], refused);
             };
-            let _unchanged = (tries > TRIES_MAX).then_some(topology);
+            let unchanged = (tries > TRIES_MAX).then_some(topology);
             passing.route = Arc::clone(&route);
             let Some(passes) = &route.passes else {
                 break;
             };
             let crossing = Crossing::begin(passes);
             if crossing.is_current() {
-                drop(_unchanged);
+                drop(unchanged);
                 return self.cross(now, crossing, passes, vec![passing], refused);
             }
         }
