@@ -184,7 +184,7 @@ impl Broker {
         self.shared.registry.clients()
     }
 
-    /// How many bytes the messages in all queues take, as [`Builder::memory_limit`] counts them.
+    /// How many bytes the messages in all queues and histories take, as [`Builder::memory_limit`] counts them.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.shared.services.memory.used()
@@ -199,7 +199,7 @@ impl Broker {
     /// Changes the [memory limit](Builder::memory_limit), which acts at once: publishers have to wait if messages take
     /// more, and need not if they take less than nine tenths of it.
     pub fn set_memory_limit(&self, bytes: usize) {
-        self.shared.services.memory.set_limit(bytes);
+        self.shared.set_memory_limit(bytes);
     }
 
     /// How many bytes of disk were free when that was measured last; none without a [probe](Builder::disk_space), and

@@ -19,6 +19,7 @@ use crate::disk::DiskSpace;
 use crate::error::Error;
 use crate::net::{self, Listener};
 use crate::shared::Shared;
+use crate::vhost::HistoryLimits;
 
 /// Sets up a broker. See [`Broker::builder`].
 #[derive(Default)]
@@ -182,8 +183,8 @@ impl Builder {
     }
 
     /// How many bytes messages may take in memory before publishers are no longer read from; `connection.blocked` tells
-    /// them. No limit unless set. Counted are the messages in queues and what it takes to hold them, not the buffers of
-    /// connections.
+    /// them. No limit unless set. Counted are the messages in queues and in [histories](crate::ExchangeOptions::history_length),
+    /// which together take a quarter of it at most, and what it takes to hold them; not the buffers of connections.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.config.memory_limit = bytes;
         self
@@ -203,6 +204,15 @@ impl Builder {
     /// [memory](Self::memory_limit), until there is as much again. 50 MB unless set, as in RabbitMQ; 0 for no limit.
     pub fn disk_free_limit(mut self, bytes: u64) -> Self {
         self.config.disk_free_limit = bytes;
+        self
+    }
+
+    /// Has the exchange `amq.topic` of every virtual host, which is behind `/topic` destinations of STOMP, keep history: of
+    /// each routing key the latest `length` messages, and of these what has passed within `age`, for clients that
+    /// [come back](crate::QueueOptions::resume_from). None for no limit of that kind; with neither, which is the default,
+    /// nothing is kept. Exchanges of your own are [declared](crate::ExchangeOptions::history_length) so.
+    pub fn topic_history(mut self, length: Option<u64>, age: Option<Duration>) -> Self {
+        self.config.topic_history = HistoryLimits::new(length, age);
         self
     }
 

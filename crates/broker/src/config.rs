@@ -8,6 +8,7 @@ use leveret_queue_store::SyncPolicy;
 
 use crate::net::Service;
 use crate::store::RESIDENT_MAX;
+use crate::vhost::HistoryLimits;
 
 /// The settings of a broker; made by [`Builder`](crate::Builder).
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) version: String,
     pub(crate) name_seed: Option<u64>,
     pub(crate) anonymous_user: Option<String>,
+    /// What the exchange `amq.topic` of each virtual host keeps.
+    pub(crate) topic_history: Option<HistoryLimits>,
     /// Those that are there from the start, beside `/`.
     pub(crate) vhosts: Vec<String>,
 }
@@ -105,6 +108,7 @@ impl Default for Config {
             version: "3.13.7".to_owned(),
             name_seed: None,
             anonymous_user: None,
+            topic_history: None,
             vhosts: Vec::new(),
         }
     }

@@ -94,7 +94,7 @@ impl Cuts {
 
 /// The same for a client of STOMP. The first byte says whether a CONNECT goes before all else (1), whether it agrees upon
 /// heart-beats (2), and whether all of it happens within a WebSocket (4), whose frames the pieces are (8) or are wrapped
-/// in.
+/// in; also whether topics have a history (16).
 ///
 /// # Panics
 ///
@@ -110,6 +110,9 @@ pub fn stomp_session(data: &[u8]) {
     };
     // STOMP has no word for making one.
     peer.declare("rooms", "x-presence");
+    if how & 16 == 16 {
+        peer.keep_topic_history(3);
+    }
     let mut ear = Ear::default();
     if is_websocket {
         peer.hear(UPGRADE);

@@ -48,6 +48,10 @@
 //! again after a restart or a crash; a call that changes a definition returns, a publish is confirmed, and an AMQP client
 //! is answered once that is on the disk. A broker without one keeps everything in memory, and forgets it when it stops.
 //!
+//! An exchange may keep what has passed it ([`ExchangeOptions::history_length`]), so that a client that was away goes on
+//! where it was: it declares a queue with the [position](Delivery::position) of the last message that it has seen as
+//! [`QueueOptions::resume_from`], and binds it.
+//!
 //! # At the edges
 //!
 //! | What happens | What comes of it |
@@ -203,4 +207,7 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
-pub use vhost::{ExplainedBinding, Explanation, Scheduled, Step, Unacked, Unroutable};
+pub use vhost::{
+    ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
+    Unroutable,
+};

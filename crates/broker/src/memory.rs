@@ -52,6 +52,11 @@ impl MemoryGauge {
             .saturating_add(overhead)
     }
 
+    /// Whether so much more leaves publishers alone.
+    pub(crate) fn has_room_for(&self, cost: usize) -> bool {
+        self.used().saturating_add(cost) <= self.low()
+    }
+
     /// A queue that held `before` now holds `after`. Must be called without a queue's lock: it may wake connections.
     pub(crate) fn account(&self, before: usize, after: usize) {
         if after > before {

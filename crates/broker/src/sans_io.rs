@@ -27,7 +27,7 @@ use crate::session::{Output, Protocol, amqp};
 #[cfg(feature = "stomp")]
 use crate::session::{stomp, websocket};
 use crate::shared::Shared;
-use crate::vhost::{ExchangeDeclare, RouteCache, VirtualHost};
+use crate::vhost::{ExchangeDeclare, HistoryLimits, RouteCache, VirtualHost};
 
 /// What a good client says until channel 1 is open.
 #[must_use]
@@ -190,6 +190,20 @@ impl Peer {
             .expect("nobody deletes this virtual host")
             .declare_exchange(&caller, &declare)
             .expect("the name is free");
+    }
+
+    /// The broker keeps the latest `length` messages of each topic, for subscriptions to come.
+    ///
+    /// # Panics
+    /// After the virtual host has been deleted, which nobody can do here.
+    pub fn keep_topic_history(&self, length: u64) {
+        let vhost = self.shared.vhost("/");
+        let limits = HistoryLimits::new(Some(length), None);
+        if let Some(limits) = limits {
+            vhost
+                .expect("nobody deletes this virtual host")
+                .keep_topic_history(limits);
+        }
     }
 
     /// The client has sent something, of which the session takes what it can.

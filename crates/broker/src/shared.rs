@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use leveret_queue_store::{Journal, Recovered, Time};
 use parking_lot::RwLock;
@@ -81,6 +82,8 @@ impl Shared {
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
             store,
             queues_max: config.queues_max,
+            topic_history: config.topic_history,
+            histories: AtomicUsize::new(0),
             metadata,
         });
         Arc::new(Self {
@@ -244,6 +247,18 @@ impl Shared {
             orphans.close();
         }
         Ok(())
+    }
+
+    /// Changes how much messages may take.
+    pub(crate) fn set_memory_limit(&self, bytes: usize) {
+        self.services.memory.set_limit(bytes);
+        let vhosts: Vec<_> = {
+            let vhosts = self.vhosts.read();
+            vhosts.values().map(|it| Arc::clone(&it.vhost)).collect()
+        };
+        for vhost in vhosts {
+            vhost.trim_histories();
+        }
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -10,7 +10,7 @@ mod when_slow;
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table};
-use leveret_queue_store::{ConsumerOptions, Lsn, Message, MessageParts, TakeMode};
+use leveret_queue_store::{ConsumerOptions, Lsn, Message, MessageParts, TakeMode, Time};
 use parking_lot::Mutex;
 
 use crate::access::Caller;
@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::slow;
 use crate::vhost::{
     BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, Explanation, QueueCell,
-    QueueDeclare, QueueDelete, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
+    QueueDeclare, QueueDelete, Route, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
 };
 
 use delivery::Source;
@@ -355,6 +355,9 @@ impl Client {
         };
         let now = self.inner.shared.now();
         let mut safe_at = self.inner.vhost.capture(now, &route, &message);
+        if route.passes.is_some() {
+            return self.pass(now, route, message, publish.mandatory, safe_at);
+        }
         let Some((last, others)) = route.queues.split_last() else {
             if route.captures.is_empty() {
                 self.inner.vhost.note_unroutable(now, &message);
@@ -376,6 +379,25 @@ impl Client {
             Ok(safe_at)
         } else {
             Err(Error::queue_full())
+        }
+    }
+
+    /// Publishes a message whose way leads through exchanges that keep history.
+    fn pass(
+        &self,
+        now: Time,
+        route: Arc<Route>,
+        message: Message,
+        mandatory: bool,
+        safe_at: Option<Lsn>,
+    ) -> Result<Option<Lsn>, Error> {
+        let unroutable = (mandatory && route.queues.is_empty()).then(|| message.clone());
+        let mut refused = Vec::new();
+        let stored = VirtualHost::pass(now, route, message, &mut refused);
+        match unroutable {
+            Some(message) => Err(Error::unroutable(message)),
+            None if refused.is_empty() => Ok(safe_at.max(stored)),
+            None => Err(Error::queue_full()),
         }
     }
 
@@ -556,5 +578,6 @@ fn request<'a>(
         source,
         routing_key,
         arguments: RawTable::from_validated_bytes(arguments),
+        resume: None,
     }
 }

@@ -7,7 +7,7 @@ use leveret_amqp_codec::{Properties, Table, Value};
 
 use super::WhenSlow;
 use crate::exchange::ExchangeKind;
-use crate::vhost::Counts;
+use crate::vhost::{Counts, HISTORY_AGE, HISTORY_LENGTH, RESUME_FROM, ResumeFrom};
 
 /// The types of exchanges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,12 @@ pub struct ExchangeOptions {
     pub internal: bool,
     /// Where messages go that reach no queue from here.
     pub alternate_exchange: Option<String>,
+    /// Of each routing key the latest so many messages are kept for queues that are bound later with a wish for them
+    /// ([`QueueOptions::resume_from`]), at least one. For topic, direct and fanout exchanges; in memory only.
+    pub history_length: Option<u64>,
+    /// What has passed within that time is kept so, in whole milliseconds, at least one. With
+    /// [`history_length`](Self::history_length): what both let stand.
+    pub history_age: Option<Duration>,
     /// How a [`Delayed`](ExchangeType::Delayed) exchange routes when the time has come; it cannot be declared without.
     pub delayed_type: Option<ExchangeType>,
     /// How long a member of a [`Presence`](ExchangeType::Presence) exchange whose connection broke may be away before it
@@ -85,6 +91,12 @@ impl ExchangeOptions {
         let mut arguments = Table::default();
         if let Some(alternate) = &self.alternate_exchange {
             arguments.insert("alternate-exchange", alternate.as_str());
+        }
+        if let Some(length) = self.history_length {
+            arguments.insert(HISTORY_LENGTH, Value::I64(to_i64(length)));
+        }
+        if let Some(age) = self.history_age {
+            arguments.insert(HISTORY_AGE, Value::I64(to_ms(age)));
         }
         if let Some(kind) = self.delayed_type {
             arguments.insert("x-delayed-type", kind.name());
@@ -126,6 +138,12 @@ pub struct QueueOptions {
     pub auto_delete: bool,
     /// How long a message may wait, in whole milliseconds. Zero: it is delivered at once or not at all.
     pub message_ttl: Option<Duration>,
+    /// What the queue is given when it is bound to an exchange that keeps history (see
+    /// [`ExchangeOptions::history_length`]): what is kept after that position and matches the binding, then what comes;
+    /// nothing is missing in between and nothing comes twice. None for what comes only.
+    ///
+    /// It is for the queue as it is made, and not compared when the queue is declared again.
+    pub resume_from: Option<ResumeFrom>,
     /// How long the queue may be unused before it is deleted, in whole milliseconds, at least one.
     pub expires: Option<Duration>,
     /// How many messages may be ready.
@@ -183,6 +201,9 @@ impl QueueOptions {
             Overflow::RejectPublishDlx => {
                 drop(arguments.insert("x-overflow", "reject-publish-dlx"))
             }
+        }
+        if let Some(position) = self.resume_from {
+            arguments.insert(RESUME_FROM, position.to_string().as_str());
         }
         if let Some(exchange) = &self.dead_letter_exchange {
             arguments.insert("x-dead-letter-exchange", exchange.as_str());

@@ -8,6 +8,7 @@ use parking_lot::RwLockWriteGuard;
 
 use super::VirtualHost;
 use super::exchanges::refuse_default_exchange;
+use super::past::ResumeFrom;
 use super::presence::Asked;
 use super::topology::{Binding, Capture, Topology};
 use crate::access::{Caller, Resource, Right};
@@ -23,6 +24,9 @@ pub(crate) struct BindingRequest<'a> {
     pub(crate) source: &'a str,
     pub(crate) routing_key: &'a str,
     pub(crate) arguments: RawTable<'a>,
+    /// From where on a queue wants the history of the source, which then must keep one. None for what the queue's
+    /// arguments say.
+    pub(crate) resume: Option<ResumeFrom>,
 }
 
 impl VirtualHost {
@@ -30,7 +34,8 @@ impl VirtualHost {
     ///
     /// # Errors
     /// 403 for the default exchange and without the rights, 404 for what is missing, 405 for another connection's exclusive
-    /// queue, 406 for arguments that the exchange's type does not accept, 541 for a durable binding that cannot be stored.
+    /// queue, 406 for arguments that the exchange's type does not accept and for history that it does not keep, 541 for a
+    /// durable binding that cannot be stored.
     pub(crate) fn bind_queue(
         &self,
         now: Time,
@@ -50,12 +55,18 @@ impl VirtualHost {
             .ok_or_else(|| self.no_queue(request.destination))?;
         validate(&topology, source, request)?;
         self.check_owner(queue, caller)?;
+        if request.resume.is_some() && topology.exchange(source).past().is_none() {
+            return Err(Refusal::precondition_failed(format!(
+                "{} keeps no history",
+                self.exchange_phrase(request.source)
+            )));
+        }
         let destination = Destination::Queue(queue.id());
         asked.check_room(topology.exchange(source), destination, request.routing_key)?;
         let ends = (source, destination);
         if let Asked::ToBePresent(member) = asked {
             return self.bind(now, topology, ends, request, |topology| {
-                Self::join(topology, now, caller, ends, request, &member);
+                Self::make_present(topology, now, caller, ends, request, &member);
             });
         }
         self.bind(now, topology, ends, request, |_| ())
@@ -194,7 +205,15 @@ impl VirtualHost {
     ) -> Result<Ticket, Refusal> {
         let durable = topology.is_durable(source, destination);
         self.check_recordable(durable)?;
-        let is_new = topology.bind(destination, binding(source, request));
+        let binding = binding(source, request);
+        if let Destination::Queue(_) = destination
+            && !topology.is_bound(destination, &binding)
+            && let Some(past) = topology.exchange(source).past().map(Arc::clone)
+            && let Some(queue) = topology.queue(request.destination).map(Arc::clone)
+        {
+            return Ok(self.join(now, topology, &past, &queue, binding, request.resume));
+        }
+        let is_new = topology.bind(destination, binding);
         then(&mut topology);
         let announcements = topology.take_announcements();
         if !is_new {

@@ -9,6 +9,7 @@ use super::arguments::equivalent;
 use super::delayed::Delayed;
 use super::history::History;
 use super::mismatch::describe_mismatch;
+use super::past::{HISTORY_ARGUMENTS, HistoryLimits, Past};
 use super::presence::Announcer;
 use super::topology::{Capture, Exchange};
 use super::{VirtualHost, without_line_breaks};
@@ -92,8 +93,13 @@ impl VirtualHost {
         };
         let announcer =
             (kind == ExchangeKind::Presence).then(|| Announcer::new(Arc::clone(&name), self));
+        let phrase = self.exchange_phrase(declare.name);
+        let limits = HistoryLimits::from_arguments(kind, declare.arguments, &phrase)?;
         let mut exchange = Exchange::new(name, kind, router, capture);
         exchange.announcer = announcer;
+        if let Some(limits) = limits {
+            exchange.keep_history(Past::new(self, kind, limits));
+        }
         exchange.durable = declare.durable;
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
@@ -154,6 +160,13 @@ impl VirtualHost {
         Ok(self.topology_changed(topology))
     }
 
+    /// Whether an exchange exists that keeps what passes it for bindings to come.
+    pub(crate) fn keeps_history(&self, name: &str) -> bool {
+        let topology = self.topology.read();
+        let exchange = topology.exchange_by_name(name);
+        exchange.is_some_and(|exchange| exchange.past().is_some())
+    }
+
     /// The messages that wait in a delayed exchange.
     ///
     /// # Errors
@@ -188,7 +201,7 @@ impl VirtualHost {
         }
     }
 
-    /// Of all arguments only the alternate exchange is compared.
+    /// Of all arguments only the alternate exchange is compared, and how much history is kept.
     fn check_equivalent(
         &self,
         exchange: &Exchange,
@@ -219,13 +232,12 @@ impl VirtualHost {
                 ));
             }
         }
-        let received = declare.arguments.get(ALTERNATE_EXCHANGE);
-        let current = exchange.arguments.table().get(ALTERNATE_EXCHANGE);
-        if !equivalent(received, current) {
-            return Err(differs(
-                ALTERNATE_EXCHANGE,
-                describe_mismatch(received, current),
-            ));
+        for name in std::iter::once(ALTERNATE_EXCHANGE).chain(HISTORY_ARGUMENTS) {
+            let received = declare.arguments.get(name);
+            let current = exchange.arguments.table().get(name);
+            if !equivalent(received, current) {
+                return Err(differs(name, describe_mismatch(received, current)));
+            }
         }
         Ok(())
     }

@@ -366,7 +366,7 @@ impl VirtualHost {
     }
 
     /// A caller has asked for a binding that exists now.
-    pub(super) fn join(
+    pub(super) fn make_present(
         topology: &mut Topology,
         now: Time,
         caller: &Caller,

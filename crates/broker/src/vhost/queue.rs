@@ -275,6 +275,19 @@ impl QueueCell {
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
     ) -> Accepted {
+        let (accepted, afterwards) = self.publish_locked(now, messages, refused);
+        self.follow_up(now, afterwards);
+        accepted
+    }
+
+    /// [`QueueCell::publish`] for a caller that holds locks: what comes of it is to be given to [`QueueCell::follow_up`] once
+    /// it no longer does.
+    pub(in crate::vhost) fn publish_locked(
+        &self,
+        now: Time,
+        messages: impl Iterator<Item = (Message, Ticket)>,
+        refused: &mut Vec<Ticket>,
+    ) -> (Accepted, Afterwards) {
         let (behind, mut afterwards) = self.with_locked(now, |state, now, effects| {
             if state.deleted {
                 return None;
@@ -288,8 +301,7 @@ impl QueueCell {
             state.behind()
         });
         let safe_at = afterwards.safe_at.take();
-        self.follow_up(now, afterwards);
-        Accepted { safe_at, behind }
+        (Accepted { safe_at, behind }, afterwards)
     }
 
     /// Takes the next message, as basic.get does, and tells how many remain.

@@ -1,7 +1,7 @@
 //! The exchanges, queues and bindings of a virtual host as a data structure: no rules about who may do what, no texts.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{RawProperties, RawTable};
 use leveret_queue_store::QueueKey;
@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::delayed::{Delayed, delay_ms};
 use super::history::History;
+use super::past::{Passes, Past};
 use super::presence::Announcer;
 use super::queue::QueueCell;
 use super::recorder::Recorder;
@@ -35,6 +36,8 @@ pub(crate) struct Exchange {
     router: Router,
     /// What its type does with messages beside routing them.
     capture: Option<Capture>,
+    /// What has passed it, where that is kept.
+    past: Option<Arc<Past>>,
     /// Under which the messages that wait in a durable one are kept.
     pub(crate) key: Option<QueueKey>,
     /// Tells those who watch what happens, where its type knows that.
@@ -69,6 +72,7 @@ impl Exchange {
             alternate: None,
             router,
             capture,
+            past: None,
             key: None,
             announcer: None,
             outgoing: 0,
@@ -77,6 +81,15 @@ impl Exchange {
 
     pub(crate) fn capture(&self) -> Option<&Capture> {
         self.capture.as_ref()
+    }
+
+    pub(crate) fn past(&self) -> Option<&Arc<Past>> {
+        self.past.as_ref()
+    }
+
+    /// What passes it from now on is kept.
+    pub(crate) fn keep_history(&mut self, past: Arc<Past>) {
+        self.past = Some(past);
     }
 
     /// What its type does with messages survives a restart, under this key.
@@ -89,6 +102,9 @@ impl Exchange {
     pub(crate) fn deleted(&self) {
         if let Some(Capture::Delay(delayed)) = &self.capture {
             delayed.delete();
+        }
+        if let Some(past) = &self.past {
+            past.delete();
         }
     }
 
@@ -122,6 +138,8 @@ pub(crate) struct Route {
     pub(crate) queues: Box<[Arc<QueueCell>]>,
     /// Exchanges on the way that keep the message, with how long where they delay it.
     pub(crate) captures: Box<[(Capture, u64)]>,
+    /// Exchanges on the way that keep history; few routes have any.
+    pub(crate) passes: Option<Box<Passes>>,
     /// Nothing but exchange and routing key led here, so it may be remembered by them.
     pub(crate) follows_from_key: bool,
 }
@@ -150,6 +168,8 @@ pub(crate) struct Topology {
     removed: Vec<Exchange>,
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
+    /// The histories that queues were bound to, which know of that as long as the queue is there.
+    left: HashMap<QueueId, Vec<Weak<Past>>, Hasher>,
     recorder: Recorder,
     /// The exchanges that know who is subscribed.
     pub(super) presences: Vec<ExchangeId>,
@@ -191,6 +211,18 @@ impl Topology {
         let exchanges = std::mem::take(&mut self.exchanges);
         self.removed
             .extend(exchanges.into_iter().map(|(_, exchange)| exchange));
+    }
+
+    /// What passes this exchange from now on is kept.
+    pub(crate) fn keep_history(&mut self, name: &str, past: Arc<Past>) {
+        if let Some(id) = self.exchange_id(name) {
+            self.exchanges[id.0 as usize].keep_history(past);
+        }
+    }
+
+    /// The histories of all exchanges that keep one.
+    pub(crate) fn pasts(&self) -> impl Iterator<Item = &Arc<Past>> {
+        self.exchanges.iter().filter_map(|(_, it)| it.past())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -289,6 +321,15 @@ impl Topology {
         if bindings.is_empty() {
             self.incoming.remove(&destination);
         }
+        if let Destination::Queue(queue) = destination
+            && let Some(past) = self.past_of(binding)
+        {
+            past.leave(queue, &binding.key);
+            let past = Arc::downgrade(past);
+            let left = self.left.entry(queue).or_default();
+            left.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&past));
+            left.push(past);
+        }
         if let Some(record) = self.durable_binding(destination, binding) {
             self.recorder.binding_removed(&record);
         }
@@ -302,6 +343,10 @@ impl Topology {
         let queue = self.queues.remove(id.0 as usize);
         self.queue_names.remove(queue.name());
         self.recorder.queue_removed(queue.definition());
+        let left = self.left.remove(&id).into_iter().flatten();
+        for past in left.filter_map(|past| past.upgrade()) {
+            past.forget_queue(id);
+        }
         let mut unused = Vec::new();
         self.remove_incoming(Destination::Queue(id), &mut unused);
         self.remove_exchanges(unused);
@@ -358,8 +403,18 @@ impl Topology {
     /// one to `unused`.
     fn remove_incoming(&mut self, destination: Destination, unused: &mut Vec<ExchangeId>) {
         for binding in self.incoming.remove(&destination).into_iter().flatten() {
+            if let Destination::Queue(queue) = destination
+                && let Some(past) = self.past_of(&binding)
+            {
+                past.forget_queue(queue);
+            }
             unused.extend(self.forget_outgoing(destination, &binding));
         }
+    }
+
+    /// What its source keeps, which may have gone in the same sweep.
+    fn past_of(&self, binding: &Binding) -> Option<&Arc<Past>> {
+        self.exchanges.get(binding.source.0 as usize)?.past()
     }
 
     /// The source's half of removing a binding. Returns the source when it is an auto-delete exchange without bindings
@@ -469,6 +524,7 @@ impl Topology {
         let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
         let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
         let mut captures = Vec::new();
+        let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
         visited.push(exchange);
         let mut next = 0;
@@ -488,6 +544,9 @@ impl Topology {
                 }
                 Some(keep @ Capture::Keep(_)) => captures.push((keep.clone(), 0)),
             }
+            if let Some(past) = exchange.past() {
+                pasts.push((Arc::clone(past), past.version()));
+            }
             if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
                 let alternate = exchange
                     .alternate
@@ -505,8 +564,27 @@ impl Topology {
         Route {
             queues,
             captures: captures.into(),
+            passes: self.passes(exchange, pasts, addressing),
             follows_from_key,
         }
+    }
+
+    fn passes(
+        &self,
+        from: ExchangeId,
+        mut pasts: SmallVec<[(Arc<Past>, u64); 1]>,
+        addressing: &Addressing<'_>,
+    ) -> Option<Box<Passes>> {
+        if pasts.is_empty() {
+            return None;
+        }
+        pasts.sort_unstable_by_key(|(past, _)| past.rank());
+        let further_keys = addressing.keys.iter().skip(1);
+        Some(Box::new(Passes {
+            pasts,
+            from: Arc::clone(&self.exchange(from).name),
+            further_keys: further_keys.map(|key| Box::from(*key)).collect(),
+        }))
     }
 
     /// Whether the exchange had any destination for the message.

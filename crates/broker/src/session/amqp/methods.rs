@@ -225,6 +225,7 @@ impl Session {
             source: &bind.source,
             routing_key: &bind.routing_key,
             arguments: bind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.bind_exchange(now, &self.core.caller, &request)?);
@@ -243,6 +244,7 @@ impl Session {
             source: &unbind.source,
             routing_key: &unbind.routing_key,
             arguments: unbind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.unbind_exchange(now, &self.core.caller, &request)?);
@@ -317,6 +319,7 @@ impl Session {
             source: &bind.exchange,
             routing_key: if by_name { &name } else { &bind.routing_key },
             arguments: bind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.bind_queue(now, &self.core.caller, &request)?);
@@ -337,6 +340,7 @@ impl Session {
             source: &unbind.exchange,
             routing_key: if by_name { &name } else { &unbind.routing_key },
             arguments: unbind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.unbind_queue(now, &self.core.caller, &request)?);

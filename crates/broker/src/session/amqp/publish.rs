@@ -311,6 +311,7 @@ impl Core {
         }
         if route.queues.is_empty() {
             if route.captures.is_empty()
+                && route.passes.is_none()
                 && let Some(vhost) = &self.vhost
             {
                 vhost.note_unroutable(now, &message);
@@ -318,7 +319,9 @@ impl Core {
             if mandatory {
                 self.write_return(channel, &message, out);
             }
-            return;
+            if route.passes.is_none() {
+                return;
+            }
         }
         let ticket = match number {
             None => u32::MAX,

@@ -14,8 +14,10 @@ use super::subscriptions::AckMode;
 use crate::outbox::{AfterGap, ConsumerKey, Outgoing};
 use crate::session::Output;
 use crate::slow;
+use crate::vhost::{HISTORY_ID, POSITION_MARK, position_in};
 
-/// Stands between the parts of a message id: the subscription's tag, the session, and the delivery's number.
+/// Stands between the parts of a message id: the subscription's tag, the session, and the delivery's number. Behind the
+/// number may be the message's position in the history of the exchange that is subscribed to.
 pub(super) const ID_SEPARATOR: &str = "@@";
 
 /// From this size on, a body that is kept on its own is written from where it is.
@@ -105,6 +107,11 @@ impl Session {
             frame.header("destination", &text);
             text.clear();
             let _ = write!(text, "{number}");
+            if subscription.has_history
+                && let Some(position) = position_in(properties.headers(), HISTORY_ID)
+            {
+                let _ = write!(text, "{POSITION_MARK}{position}");
+            }
             let id = [
                 &*subscription.tag,
                 ID_SEPARATOR,

@@ -175,6 +175,14 @@ enum Phase {
     Closed,
 }
 
+impl Core {
+    /// Who the client has logged in as; empty before.
+    fn username(&self) -> &str {
+        let identity = self.identity.as_ref();
+        identity.map_or("", |identity| identity.username())
+    }
+}
+
 impl Session {
     /// A session on a socket of its own.
     pub(crate) fn new(

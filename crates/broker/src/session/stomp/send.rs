@@ -140,11 +140,11 @@ impl Session {
             if !route.captures.is_empty() {
                 let safe_at = vhost.capture(now, &route, &message);
                 self.publisher.captured = self.publisher.captured.max(safe_at);
-            } else if route.queues.is_empty() {
+            } else if route.queues.is_empty() && route.passes.is_none() {
                 vhost.note_unroutable(now, &message);
             }
         }
-        if !route.queues.is_empty() {
+        if !route.queues.is_empty() || route.passes.is_some() {
             self.publisher.batch.push(&route, message, ticket);
         }
     }

@@ -11,13 +11,15 @@ use super::problem::Problem;
 use super::queue::{is_durable, subscription_queue};
 use super::reply::TEMP_QUEUE_PREFIX;
 use super::send::{destination_of, not_for};
-use super::subscriptions::{AckMode, Started};
+use super::subscriptions::{AckMode, Consuming, Started};
 use super::{Session, headers};
 use crate::error::Refusal;
 use crate::exchange::presence;
 use crate::session::Output;
 use crate::slow;
-use crate::vhost::{BindingRequest, CannotConsume, ConsumerLink, QueueCell, QueueDelete};
+use crate::vhost::{
+    BindingRequest, CannotConsume, ConsumerLink, PositionError, QueueCell, QueueDelete, ResumeFrom,
+};
 
 /// To AMQP clients and in what is told about unacknowledged messages a session is a connection with this one channel.
 const CHANNEL: ChannelId = ChannelId(1);
@@ -30,7 +32,7 @@ pub(super) struct Consume {
     pub(super) tag: Arc<str>,
     pub(super) destination: Arc<str>,
     pub(super) queue: Arc<QueueCell>,
-    pub(super) ack: AckMode,
+    pub(super) how: Consuming,
     pub(super) priority: i64,
     /// What happens when too much waits for it.
     pub(super) slow: Option<Box<SlowConsumer>>,
@@ -49,6 +51,7 @@ impl Session {
         let priority = headers::integer(frame, "x-priority")?.unwrap_or(0);
         let ack = ack_mode(frame)?;
         let slow = slow_consumer(frame)?;
+        let resume = resume_from(frame, &destination)?;
         let tag: Arc<str> = tag_of(frame)?.ok_or_else(Problem::processing)?.into();
         let vhost = self.vhost()?;
         let (queue, source) = match &destination {
@@ -87,6 +90,7 @@ impl Session {
                 source: exchange,
                 routing_key: key,
                 arguments: RawTable::from_validated_bytes(&arguments),
+                resume,
             };
             match vhost.bind_queue(now, &self.core.caller, &request) {
                 Ok(ticket) => self.core.unstored = self.core.unstored.max(ticket),
@@ -96,13 +100,14 @@ impl Session {
                 }
             }
         }
+        let has_history = source.is_some_and(|(exchange, _)| vhost.keeps_history(exchange));
         self.consume_queue(
             now,
             Consume {
                 tag,
                 destination: text.into(),
                 queue,
-                ack,
+                how: Consuming { ack, has_history },
                 priority,
                 slow,
             },
@@ -119,14 +124,14 @@ impl Session {
             tag,
             destination,
             queue,
-            ack,
+            how,
             priority,
             slow,
         } = consume;
         let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
         let vacancy = self.subscriptions.vacancy();
         let options = ConsumerOptions {
-            no_ack: ack == AckMode::Auto,
+            no_ack: how.ack == AckMode::Auto,
             exclusive: false,
             priority,
             prefetch: u32::from(self.prefetch),
@@ -146,7 +151,7 @@ impl Session {
                 vacancy.fill(Started {
                     tag,
                     destination: (&*destination).into(),
-                    ack,
+                    how,
                     queue,
                     consumer,
                     own_window,
@@ -236,7 +241,7 @@ impl Session {
             return Ok(());
         };
         let source = (super::destination::TOPIC_EXCHANGE, &*key);
-        if let Some(name) = subscription_queue(source, frame)? {
+        if let Some(name) = subscription_queue(source, self.core.username(), frame)? {
             let request = QueueDelete {
                 name: &name,
                 if_unused: false,
@@ -307,6 +312,31 @@ fn presence_arguments(frame: &Frame) -> Table {
         }
     }
     arguments
+}
+
+/// From where on a subscription wants the history of its exchange.
+fn resume_from(
+    frame: &Frame,
+    destination: &Destination<'_>,
+) -> Result<Option<ResumeFrom>, Problem> {
+    let Some(text) = frame.header("resume-from") else {
+        return Ok(None);
+    };
+    if !matches!(
+        destination,
+        Destination::Topic(_) | Destination::Exchange { .. }
+    ) {
+        return Err(Problem::new(
+            "Invalid header",
+            "'resume-from' is for /topic and /exchange destinations: a queue keeps what it has not delivered.\n",
+        ));
+    }
+    text.parse().map(Some).map_err(|problem: PositionError| {
+        Problem::new(
+            "Invalid header",
+            format!("\"SUBSCRIBE\" must include a valid \"resume-from\" header: {problem}\n"),
+        )
+    })
 }
 
 fn not_subscribed(frame: &Frame) -> Problem {

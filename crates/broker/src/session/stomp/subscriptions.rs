@@ -23,6 +23,14 @@ pub(super) enum AckMode {
     Individual,
 }
 
+/// How a subscription's messages are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Consuming {
+    pub(super) ack: AckMode,
+    /// They come from an exchange that keeps history.
+    pub(super) has_history: bool,
+}
+
 /// One subscription: a consumer and how the client calls it.
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -35,6 +43,8 @@ pub(super) struct Subscription {
     consumer: ConsumerId,
     /// Room for this subscription alone, where it has any.
     pub(super) own_window: Option<Arc<Gate>>,
+    /// Its messages have positions, which their ids end with.
+    pub(super) has_history: bool,
     /// Acknowledged, and not yet told to the queue.
     acked: Vec<DeliveryId>,
     /// It ends, so that what was assigned to it is not sent any more but goes back.
@@ -68,7 +78,7 @@ impl Subscription {
 pub(super) struct Started {
     pub(super) tag: Arc<str>,
     pub(super) destination: Box<str>,
-    pub(super) ack: AckMode,
+    pub(super) how: Consuming,
     pub(super) queue: Arc<QueueCell>,
     pub(super) consumer: ConsumerId,
     pub(super) own_window: Option<Arc<Gate>>,
@@ -115,7 +125,7 @@ impl Vacancy<'_> {
         let Started {
             tag,
             destination,
-            ack,
+            how,
             queue,
             consumer,
             own_window,
@@ -123,10 +133,11 @@ impl Vacancy<'_> {
         self.subscriptions.slots.insert(Subscription {
             tag: Arc::clone(&tag),
             destination,
-            ack,
+            ack: how.ack,
             queue,
             consumer,
             own_window,
+            has_history: how.has_history,
             acked: Vec::new(),
             ending: false,
         });
