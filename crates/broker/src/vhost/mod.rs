@@ -8,6 +8,7 @@ mod durable;
 mod exchanges;
 mod explain;
 mod history;
+mod limits;
 mod mismatch;
 mod publish;
 mod queue;
@@ -44,6 +45,7 @@ pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
+pub use limits::VhostLimits;
 pub(crate) use publish::{PublishBatch, RouteCache};
 pub use queue::Unacked;
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
@@ -54,6 +56,7 @@ pub(crate) use restore::StoredVhost;
 pub(crate) use topology::Route;
 pub use unroutable::Unroutable;
 
+use limits::Limits;
 use topology::{Exchange, Topology};
 use undelivered::Undelivered;
 use unroutable::UnroutableRing;
@@ -89,6 +92,7 @@ pub(crate) struct VirtualHost {
     unroutable: UnroutableRing,
     /// The connections that have opened it, to be told when it is deleted.
     members: Mutex<Members>,
+    limits: Limits,
     /// To hand to the queues, which must not keep the virtual host alive.
     myself: Weak<Self>,
 }
@@ -141,6 +145,7 @@ impl VirtualHost {
             undelivered: Undelivered::new(Weak::clone(myself), timer),
             unroutable: UnroutableRing::default(),
             members: Mutex::default(),
+            limits: Limits::default(),
             myself: Weak::clone(myself),
         })
     }
