@@ -162,6 +162,7 @@ mod memory;
 mod metadata;
 mod net;
 mod outbox;
+mod overview;
 mod quota;
 mod random;
 #[doc(hidden)]
@@ -188,7 +189,7 @@ pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
-    Publish, QueueInfo, QueueOptions, QueueType,
+    Publish, QueueInfo, QueueOptions, QueueType, RawOptions,
 };
 pub use clock::VirtualClock;
 pub use disk::DiskSpace;
@@ -197,4 +198,8 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
+pub use overview::{
+    BindingOverview, ChannelOverview, ConnectionOverview, ConnectionState, ConsumerOverview,
+    ExchangeOverview, QueueOverview,
+};
 pub use vhost::{ExplainedBinding, Explanation, Scheduled, Step, Unacked, Unroutable, VhostLimits};

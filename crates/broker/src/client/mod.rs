@@ -2,6 +2,7 @@
 
 mod confirm;
 mod consumer;
+mod declare;
 mod delivery;
 mod options;
 
@@ -27,6 +28,7 @@ use delivery::Source;
 
 pub use confirm::Confirm;
 pub use consumer::Consumer;
+pub use declare::RawOptions;
 pub use delivery::Delivery;
 pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,

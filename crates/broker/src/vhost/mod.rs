@@ -4,6 +4,7 @@ mod arguments;
 mod bindings;
 mod dead_letter;
 mod delayed;
+mod describe;
 mod durable;
 mod exchanges;
 mod explain;
