@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use support::amqp::{CLOSE, Client, OPEN_OK, TUNE};
+use support::ctl::{check, check_refused, ctl};
 use support::{Outcome, Server, fresh_path, leveret};
 
 /// A server on a data directory of its own.
@@ -49,9 +50,7 @@ impl Node {
 
     #[track_caller]
     fn check_refused(&self, words: &[&str], code: i32, want: &str) {
-        let outcome = self.ctl(words);
-        assert_eq!(outcome.stderr.join("\n"), want, "{words:?}");
-        assert_eq!(outcome.code, Some(code), "{words:?}");
+        check_refused(&self.dir, words, code, want);
     }
 
     fn stop(self) -> PathBuf {
@@ -64,20 +63,6 @@ impl Node {
         let mut client = Client::log_in(self.address, user, password);
         client.hear() == TUNE
     }
-}
-
-fn ctl(dir: &std::path::Path, words: &[&str]) -> Outcome {
-    let mut command = leveret(&["ctl", "--data-dir", dir.to_str().unwrap()]);
-    command.args(words);
-    Server::start(command).outcome()
-}
-
-#[track_caller]
-fn check(dir: &std::path::Path, words: &[&str], want: &str) {
-    let outcome = ctl(dir, words);
-    assert_eq!(outcome.stderr, [""; 0], "{words:?}");
-    assert_eq!(outcome.stdout.join("\n"), want, "{words:?}");
-    assert_eq!(outcome.code, Some(0), "{words:?}");
 }
 
 #[test]

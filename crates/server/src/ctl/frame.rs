@@ -12,12 +12,16 @@ pub(super) const REQUEST_MAX: u32 = 64 * 1024 * 1024;
 /// What a reply may be: the program trusts the server, but not with all its memory.
 pub(super) const REPLY_MAX: u32 = 1024 * 1024 * 1024;
 
+/// Room for every message with a password: what grows leaves copies of itself behind, which nobody wipes.
+pub(super) const SHORT: usize = 4096;
+
 /// The bytes of a message. They may be a password, and are wiped when they are dropped.
 ///
 /// # Errors
 /// When it is larger than a length can say.
 pub(super) fn encode(message: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; 4]);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(SHORT));
+    bytes.extend_from_slice(&[0; 4]);
     serde_json::to_writer(&mut *bytes, message)?;
     let length = u32::try_from(bytes.len() - 4);
     let length = length.map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
@@ -59,7 +63,7 @@ pub(super) fn read<T: DeserializeOwned>(stream: &mut impl Read, max: u32) -> io:
     let mut announced = [0; 4];
     stream.read_exact(&mut announced)?;
     let length = length(announced, max)?;
-    let mut bytes = Zeroizing::new(Vec::new());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.min(SHORT)));
     stream
         .by_ref()
         .take(length as u64)

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use zeroize::Zeroize;
+
 use super::failure::{Exit, Failure};
 use super::output::Formatter;
 use super::verb::{self, Verb};
@@ -21,6 +23,14 @@ pub(super) struct Line {
     words: Vec<String>,
 }
 
+/// What stands on the command line may be a password.
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.arguments.iter_mut().for_each(Zeroize::zeroize);
+        self.words.iter_mut().for_each(Zeroize::zeroize);
+    }
+}
+
 /// What may be said of any verb, and what some have of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
@@ -29,8 +39,8 @@ pub(super) struct Options {
     pub(super) silent: bool,
     pub(super) no_table_headers: bool,
     pub(super) formatter: Option<Formatter>,
-    /// How long an answer may take; none for as long as it takes.
-    pub(super) timeout: Option<Duration>,
+    /// How long an answer may take; none for what the verb takes.
+    pub(super) timeout: Option<Timeout>,
     pub(super) socket: Option<PathBuf>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) user: Option<String>,
@@ -60,6 +70,13 @@ impl Options {
     pub(super) fn shows_headers(&self) -> bool {
         !self.silent && !self.no_table_headers
     }
+}
+
+/// What was said of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timeout {
+    Seconds(u64),
+    Infinity,
 }
 
 /// Options with a value, in both spellings.
@@ -149,7 +166,7 @@ impl Line {
             "--vhost" => options.vhost = Some(value.to_owned()),
             // There is one node; it is found by its socket or directory. Scripts that name another are told so.
             "--node" => options.check_node(value)?,
-            "--timeout" => options.timeout = timeout(value)?,
+            "--timeout" => options.timeout = Some(timeout(value)?),
             "--formatter" => options.formatter = Some(value.parse().map_err(|()| BadValue)?),
             "--ctl-socket" => options.socket = Some(value.into()),
             "--data-dir" => options.data_dir = Some(value.into()),
@@ -198,6 +215,16 @@ impl Line {
             return Err(self.misuse(&format!("Info key(s) {unknown} are not supported")));
         }
         Ok(())
+    }
+
+    /// How long an answer may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let of_verb = || self.verb.and_then(|verb| verb.timeout_s);
+        match self.options.timeout {
+            Some(Timeout::Seconds(seconds)) => Some(Duration::from_secs(seconds)),
+            Some(Timeout::Infinity) => None,
+            None => of_verb().map(Duration::from_secs),
+        }
     }
 
     /// The arguments as names of columns, which may also be separated by commas.
@@ -260,12 +287,12 @@ impl Options {
 }
 
 /// `rabbitmqctl` takes seconds, or `infinity`.
-fn timeout(text: &str) -> Result<Option<Duration>, BadValue> {
+fn timeout(text: &str) -> Result<Timeout, BadValue> {
     if text == "infinity" {
-        return Ok(None);
+        return Ok(Timeout::Infinity);
     }
     let seconds = u64::from_str(text).map_err(|_| BadValue)?;
-    Ok(Some(Duration::from_secs(seconds)))
+    Ok(Timeout::Seconds(seconds))
 }
 
 fn from_environment(name: &str) -> Option<PathBuf> {
@@ -365,10 +392,10 @@ mod tests {
 
     #[test]
     fn timeouts_are_seconds_or_none() {
-        assert_eq!(
-            parse("list_users -t 5").options.timeout,
-            Some(Duration::from_secs(5))
-        );
-        assert_eq!(parse("list_users -t infinity").options.timeout, None);
+        let seconds = |words| parse(words).timeout().map(|timeout| timeout.as_secs());
+        assert_eq!(seconds("list_users -t 5"), Some(5));
+        assert_eq!(seconds("list_users"), None);
+        assert_eq!(seconds("list_queues"), Some(60));
+        assert_eq!(seconds("list_queues -t infinity"), None);
     }
 }

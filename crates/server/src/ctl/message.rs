@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::failure::Failure;
-use super::{limits, permissions, status, users, vhosts};
+use super::{connections, definitions, limits, objects, permissions, status, users, vhosts};
 
 /// One thing to do or to tell, by what it is about.
 #[derive(Debug, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub(super) enum Request {
     Vhosts(vhosts::Ask),
     Permissions(permissions::Ask),
     Limits(limits::Ask),
+    Objects(objects::Ask),
+    Connections(connections::Ask),
+    Definitions(definitions::Ask),
     Status(status::Ask),
 }
 
@@ -24,6 +27,9 @@ impl Request {
             Self::Vhosts(_) => "vhosts",
             Self::Permissions(_) => "permissions",
             Self::Limits(_) => "limits",
+            Self::Objects(_) => "objects",
+            Self::Connections(_) => "connections",
+            Self::Definitions(_) => "definitions",
             Self::Status(_) => "status",
         }
     }

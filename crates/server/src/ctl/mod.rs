@@ -13,12 +13,15 @@
 mod at_rest;
 mod cell;
 mod client;
+mod connections;
+mod definitions;
 mod failure;
 mod frame;
 mod limits;
 mod line;
 mod message;
 mod node;
+mod objects;
 mod output;
 mod permissions;
 mod secret;
@@ -130,7 +133,8 @@ impl Peer<'_> {
 
 fn connect(line: &Line, verb: &Verb) -> Result<Connection, Failure> {
     let socket = socket_of(line)?;
-    match Client::connect(&socket, line.options.timeout) {
+    let timeout = line.timeout();
+    match Client::connect(&socket, timeout) {
         Ok(client) => Ok(Connection::Server(client)),
         Err(error) => match &line.options.data_dir {
             Some(dir) if verb.works_at_rest => {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::failure::{Exit, Failure};
 use super::message::{Reply, Request};
-use super::{limits, permissions, status, users, vhosts};
+use super::{connections, definitions, limits, objects, permissions, status, users, vhosts};
 use crate::passwords::Passwords;
 
 /// What is asked: a broker, and what its program knows of it.
@@ -57,6 +57,9 @@ impl Node {
             Request::Vhosts(ask) => vhosts::answer(self, ask).await,
             Request::Permissions(ask) => permissions::answer(self, ask).await,
             Request::Limits(ask) => limits::answer(self, ask).await,
+            Request::Objects(ask) => objects::answer(self, ask).await,
+            Request::Connections(ask) => connections::answer(self, ask).await,
+            Request::Definitions(ask) => definitions::answer(self, ask).await,
             Request::Status(ask) => status::answer(self, ask).await,
         };
         answer.unwrap_or_else(Reply::Failed)

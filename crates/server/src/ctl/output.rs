@@ -88,13 +88,13 @@ impl Outcome {
             Self::Done if is_json => writeln!(out, "{}", json!({ "result": "ok" }))?,
             Self::Done => {}
             Self::Message(text) if is_json => writeln!(out, "{}", json!({ "message": text }))?,
-            Self::Message(text) if options.quiet || options.silent => {
-                // Advice is for people; what was asked for is not advice.
-                if !text.starts_with("Done.") {
-                    writeln!(out, "{}", visible(text))?;
+            // Advice is for people; what was asked for is not advice.
+            Self::Message(text) if !options.shows_banners() && text.starts_with("Done.") => {}
+            Self::Message(text) => {
+                for line in text.split('\n') {
+                    writeln!(out, "{}", visible(line))?;
                 }
             }
-            Self::Message(text) => writeln!(out, "{}", visible(text))?,
             Self::Report { json, .. } if is_json => writeln!(out, "{json}")?,
             Self::Report { text, .. } => writeln!(out, "{text}")?,
             Self::Document(text) => writeln!(out, "{text}")?,

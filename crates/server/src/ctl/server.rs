@@ -127,7 +127,7 @@ mod unix {
             other => other?,
         };
         let length = frame::length(announced, frame::REQUEST_MAX)?;
-        let mut bytes = Zeroizing::new(Vec::new());
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length.min(frame::SHORT)));
         stream.take(length as u64).read_to_end(&mut bytes).await?;
         if bytes.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -71,11 +71,13 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "await_startup [--timeout <timeout>]",
         about: "Waits until the server answers, for five minutes unless another time is given",
         run: |line, peer| {
-            let patience = line.options.timeout.unwrap_or(STARTUP_PATIENCE);
+            let patience = line.timeout().unwrap_or(STARTUP_PATIENCE);
             let looks = patience.as_millis() / STARTUP_LOOK.as_millis();
             for _ in 0..looks {
-                if peer.ask(Request::Status(Ask::Ping)).is_ok() {
-                    return Ok(Outcome::Done);
+                match peer.ask(Request::Status(Ask::Ping)) {
+                    Ok(_) => return Ok(Outcome::Done),
+                    Err(failure) if failure.exit() == Exit::Unavailable => {}
+                    Err(failure) => return Err(failure),
                 }
                 thread::sleep(STARTUP_LOOK);
             }

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::failure::{Exit, Failure};
 use super::line::Line;
 use super::output::Outcome;
-use super::{Peer, limits, permissions, status, users, vhosts};
+use super::{Peer, connections, definitions, limits, objects, permissions, status, users, vhosts};
 
 /// Something that can be asked for.
 pub(super) struct Verb {
@@ -21,6 +21,8 @@ pub(super) struct Verb {
     pub(super) flags: &'static [&'static str],
     /// Also of a data directory on which no server runs.
     pub(super) works_at_rest: bool,
+    /// How long it may take unless something else is said; none for as long as it takes.
+    pub(super) timeout_s: Option<u64>,
     /// An argument may be a password.
     pub(super) hides_arguments: bool,
     /// What is said before it is done.
@@ -44,6 +46,7 @@ impl Verb {
         columns: &[],
         flags: &[],
         works_at_rest: false,
+        timeout_s: None,
         hides_arguments: false,
         banner: |_| None,
         run: |_, _| Ok(Outcome::Done),
@@ -56,11 +59,14 @@ impl Verb {
 }
 
 /// All of them, by what they are about.
-const GROUPS: [(&str, &[Verb]); 5] = [
+const GROUPS: [(&str, &[Verb]); 8] = [
     ("Users", users::VERBS),
     ("Access control", permissions::VERBS),
     ("Virtual hosts", vhosts::VERBS),
     ("Limits", limits::VERBS),
+    ("Queues, exchanges, bindings and consumers", objects::VERBS),
+    ("Connections", connections::VERBS),
+    ("Definitions", definitions::VERBS),
     ("Server", status::VERBS),
 ];
 

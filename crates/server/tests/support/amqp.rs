@@ -124,6 +124,11 @@ impl Client {
         self.send_on(self.channel, &declare.concat());
     }
 
+    /// The client's end of the socket.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Reads a frame, which must hold a method of the connection, and gives that.
     #[track_caller]
     pub(crate) fn hear(&mut self) -> [u8; 4] {
