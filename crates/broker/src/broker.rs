@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::access::{AccountChange, Accounts, no_vhost};
+use crate::access::{AccountChange, AccountError, Accounts};
 use crate::alarms::Alarm;
+use crate::auth::Identity;
 use crate::beginning::Keeper;
 use crate::builder::Builder;
 use crate::client::Client;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::net;
 use crate::net::{Listener, Service};
 use crate::shared::Shared;
+use crate::vhost::VhostLimits;
 
 /// A running broker.
 ///
@@ -95,7 +97,7 @@ impl Broker {
     pub fn serve_stomp_websocket<S>(
         &self,
         stream: S,
-        identity: crate::auth::Identity,
+        identity: Identity,
     ) -> impl Future<Output = ()> + Send + use<S>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -123,8 +125,21 @@ impl Broker {
     /// When there is no such virtual host, or the broker is shut down.
     pub fn client_of(&self, vhost: &str) -> Result<Client, Error> {
         let found = self.shared.vhost(vhost);
-        let vhost = found.ok_or_else(|| no_vhost(vhost))?;
+        let vhost = found.ok_or_else(|| AccountError::no_vhost(vhost))?;
         Client::new(Arc::clone(&self.shared), vhost).ok_or_else(Error::closed)
+    }
+
+    /// A client in this process that acts for a user: it may do what the user may do in that virtual host, counts against
+    /// the user's limits as one connection, and is refused everything once the user is deleted. Nobody is asked for a
+    /// password: who the user is, the program knows.
+    ///
+    /// # Errors
+    /// When there is no such virtual host, the user has no permissions there or as many connections as it may have, or the
+    /// broker is shut down.
+    pub fn client_for(&self, identity: &Identity, vhost: &str) -> Result<Client, Error> {
+        let found = self.shared.vhost(vhost);
+        let vhost = found.ok_or_else(|| AccountError::no_vhost(vhost))?;
+        Client::acting_for(identity, Arc::clone(&self.shared), vhost)
     }
 
     /// Makes a virtual host: a world of exchanges, queues and bindings of its own, with the predeclared exchanges and
@@ -168,14 +183,38 @@ impl Broker {
         self.shared.accounts()
     }
 
-    /// Changes what a user may do, from now on. The only way to do so: whoever wants to keep the accounts in a place of
-    /// its own calls this and nothing else.
+    /// Changes a user or what it may do, from now on; the only way to do so. Where accounts are
+    /// [kept](Builder::keep_accounts) the change is in the data directory a moment later, which
+    /// [`Broker::definitions_stored`] waits for; elsewhere whoever wants to keep it calls this and nothing else.
     ///
     /// # Errors
-    /// When the user or the virtual host does not exist, or the broker was started without accounts. Nothing has changed
-    /// then.
+    /// When the user or the virtual host does not exist, when a user that is to be added does, for what was configured to
+    /// stay as it is, when the broker was started without accounts, and when the data directory can no longer be written
+    /// to. Nothing has changed then.
     pub fn change_accounts(&self, change: AccountChange) -> Result<(), Error> {
         Ok(self.shared.change_accounts(change)?)
+    }
+
+    /// Whether there is a user of this name that was configured with [`Builder::accounts`], of a broker that
+    /// [keeps](Builder::keep_accounts) others: it cannot be changed.
+    #[must_use]
+    pub fn is_fixed_user(&self, name: &str) -> bool {
+        self.shared.is_fixed_user(name)
+    }
+
+    /// How much there may be in a virtual host; none when there is none of this name.
+    #[must_use]
+    pub fn vhost_limits(&self, name: &str) -> Option<VhostLimits> {
+        Some(self.shared.vhost(name)?.limits())
+    }
+
+    /// Limits what there may be in a virtual host. With a data directory the limits are on the disk a moment later, which
+    /// [`Broker::definitions_stored`] waits for, and go with the virtual host.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the data directory can no longer be written to.
+    pub fn set_vhost_limits(&self, name: &str, limits: VhostLimits) -> Result<(), Error> {
+        Ok(self.shared.limit_vhost(name, limits)?)
     }
 
     /// How many clients there are, with and without a socket.

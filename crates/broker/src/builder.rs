@@ -28,6 +28,8 @@ pub struct Builder {
     config: Config,
     authenticator: Option<Arc<dyn Authenticator>>,
     accounts: Option<Accounts>,
+    /// What accounts that are kept begin with.
+    first_accounts: Option<Accounts>,
     virtual_clock: Option<VirtualClock>,
     disk_space: Option<Arc<dyn DiskSpace>>,
     #[cfg(feature = "journal")]
@@ -127,6 +129,32 @@ impl Builder {
     /// What clients may do, once they have logged in; see [`Accounts`]. Without this, everything.
     pub fn accounts(mut self, accounts: Accounts) -> Self {
         self.accounts = Some(accounts);
+        self
+    }
+
+    /// Has accounts that are kept: what [`Broker::change_accounts`] does is written to the data directory, and is there
+    /// again after a restart. Without a data directory it holds until the broker ends.
+    ///
+    /// `first` is what they begin with in a data directory that has never had any, and is of no account later. Whatever
+    /// stands in [`Builder::accounts`] as well, users by their names and permissions by what they are for, is *fixed*: it
+    /// holds as it stands there, goes before what is stored, is not stored itself, and cannot be changed while the broker
+    /// runs. When it is not there at a later start, it is gone.
+    ///
+    /// ```
+    /// use leveret_broker::{AccountChange, Accounts, Broker, Permissions, User};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), leveret_broker::Error> {
+    /// let operator = Accounts::default().with_user(User::new("operator"), "/", Permissions::everything());
+    /// let broker = Broker::builder().accounts(operator).keep_accounts(Accounts::default()).start().await?;
+    /// broker.change_accounts(AccountChange::AddUser(User::new("ann")))?;
+    /// let refused = broker.change_accounts(AccountChange::DeleteUser { name: "operator".into() });
+    /// assert!(refused.is_err_and(|error| error.is_fixed()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keep_accounts(mut self, first: Accounts) -> Self {
+        self.first_accounts = Some(first);
         self
     }
 
@@ -333,19 +361,32 @@ impl Builder {
         self.start_from(beginning).await
     }
 
+    /// The accounts of the broker, if it has any.
+    ///
+    /// # Errors
+    /// When there are permissions of a user or for a virtual host that does not exist.
+    fn access(&self, beginning: &Beginning) -> Result<Option<Access>, Error> {
+        let config = &self.config;
+        let vhost_exists = |name: &str| {
+            config.vhosts.iter().any(|vhost| vhost == name) || beginning.has_vhost(name)
+        };
+        let access = match (&self.accounts, &self.first_accounts) {
+            (None, None) => return Ok(None),
+            (Some(accounts), None) => Access::new(accounts.clone(), vhost_exists)?,
+            (accounts, Some(first)) => {
+                let fixed = accounts.clone().unwrap_or_default();
+                Access::kept(fixed, first.clone(), beginning.accounts(), vhost_exists)?
+            }
+        };
+        Ok(Some(access))
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the broker's own tasks are started here"
     )]
     pub(crate) async fn start_from(self, beginning: Beginning) -> Result<Broker, Error> {
-        let config = &self.config;
-        let vhost_exists = |name: &str| {
-            config.vhosts.iter().any(|vhost| vhost == name) || beginning.has_vhost(name)
-        };
-        let access = self
-            .accounts
-            .map(|accounts| Access::new(accounts, vhost_exists));
-        let access = access.transpose()?;
+        let access = self.access(&beginning)?;
         let mut sockets = Vec::new();
         for (service, address) in self.config.listeners() {
             let socket =

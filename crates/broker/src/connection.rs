@@ -66,6 +66,7 @@ struct Entry {
     id: ConnectionId,
     outbox: Arc<Outbox>,
     endpoints: Option<Endpoints>,
+    kind: Kind,
 }
 
 impl State {
@@ -129,6 +130,7 @@ impl Registry {
             id,
             outbox: Arc::clone(outbox),
             endpoints,
+            kind,
         });
         Some(Registration {
             registry: Arc::clone(self),
@@ -143,6 +145,15 @@ impl Registry {
         let state = self.state.lock();
         let found = state.entries.iter().find(|(_, entry)| entry.id == id);
         found.and_then(|(_, entry)| entry.endpoints)
+    }
+
+    /// The ways to everybody of a kind.
+    pub(crate) fn outboxes_of(&self, kind: Kind) -> Vec<(ConnectionId, Arc<Outbox>)> {
+        let state = self.state.lock();
+        let of_kind = state.entries.iter().filter(|(_, entry)| entry.kind == kind);
+        of_kind
+            .map(|(_, entry)| (entry.id, Arc::clone(&entry.outbox)))
+            .collect()
     }
 
     /// The broker is shutting down, or has.

@@ -5,6 +5,7 @@ use std::fmt;
 use leveret_amqp_codec::ReplyCode;
 use leveret_queue_store::{Message, ReadError};
 
+use crate::access::AccountError;
 #[cfg(feature = "journal")]
 use crate::metadata::OpenError;
 
@@ -101,6 +102,7 @@ pub struct Error {
 
 enum Kind {
     Refused(Refusal),
+    Account(AccountError),
     Unroutable(Message),
     QueueFull,
     NotStored,
@@ -151,16 +153,41 @@ impl Error {
         }
     }
 
-    /// The exchange, queue or virtual host does not exist.
+    /// The exchange, queue, virtual host or user does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.has_code(ReplyCode::NotFound)
+        self.has_code(ReplyCode::NotFound) || self.is_unknown_user() || self.is_unknown_vhost()
+    }
+
+    /// There is no user of this name.
+    #[must_use]
+    pub fn is_unknown_user(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::NoUser(_)))
+    }
+
+    /// There is no virtual host of this name.
+    #[must_use]
+    pub fn is_unknown_vhost(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::NoVhost(_)))
+    }
+
+    /// There is a user of this name already.
+    #[must_use]
+    pub fn is_known_user(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::UserExists(_)))
+    }
+
+    /// What was to be changed is [configured](crate::Builder::keep_accounts) and stays as it is.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::Fixed(_)))
     }
 
     /// What was declared exists with other properties, or an argument's value is not acceptable.
     #[must_use]
     pub fn is_precondition_failed(&self) -> bool {
         self.has_code(ReplyCode::PreconditionFailed)
+            || matches!(self.kind, Kind::Account(AccountError::NoAccounts))
     }
 
     /// The name is reserved, or the queue is in exclusive use by another consumer.
@@ -198,6 +225,7 @@ impl Error {
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.has_code(ReplyCode::InternalError)
+            || matches!(self.kind, Kind::Account(AccountError::NotStored(_)))
     }
 
     /// The data directory is in use by another broker.
@@ -262,6 +290,14 @@ impl From<Refusal> for Error {
     }
 }
 
+impl From<AccountError> for Error {
+    fn from(error: AccountError) -> Self {
+        Self {
+            kind: Kind::Account(error),
+        }
+    }
+}
+
 #[cfg(feature = "journal")]
 impl From<OpenError> for Error {
     fn from(error: OpenError) -> Self {
@@ -275,6 +311,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Refused(refusal) => f.write_str(&refusal.explanation),
+            Kind::Account(error) => error.fmt(f),
             Kind::Unroutable(message) => {
                 write!(
                     f,

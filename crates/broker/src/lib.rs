@@ -122,8 +122,9 @@
 //!
 //! Who is in may do everything in every virtual host, unless the broker is given [`Accounts`]: users with
 //! [`Permissions`] for each virtual host, and with [`TopicPermissions`] for routing keys, as in RabbitMQ. They can be
-//! changed while the broker runs ([`Broker::change_accounts`]), and hold for the clients that are connected. A
-//! [`Client`] is your own program and may always do everything.
+//! changed while the broker runs ([`Broker::change_accounts`]), and hold for the clients that are connected; with
+//! [`Builder::keep_accounts`] they are in the data directory. A [`Client`] is your own program and may always do
+//! everything, unless it acts for a user ([`Broker::client_for`]).
 //!
 //! # Runtime
 //!
@@ -171,6 +172,8 @@ mod memory;
 mod metadata;
 mod net;
 mod outbox;
+mod overview;
+mod quota;
 mod random;
 #[doc(hidden)]
 pub mod sans_io;
@@ -189,7 +192,7 @@ mod vhost;
 
 pub use access::{
     AccountChange, Accounts, PasswordHash, Pattern, PatternError, Permissions, Tag, TopicPattern,
-    TopicPermissions, User, UserPermissions, UserTopicPermissions,
+    TopicPermissions, User, UserLimits, UserPermissions, UserTopicPermissions,
 };
 pub use alarms::Alarm;
 pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
@@ -198,7 +201,7 @@ pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
     Presence, PresenceEvent, PresenceKind, PresentMember, Publish, QueueInfo, QueueOptions,
-    QueueType, SlowLimit, WhenSlow,
+    QueueType, RawOptions, SlowLimit, WhenSlow,
 };
 pub use clock::VirtualClock;
 pub use disk::DiskSpace;
@@ -207,7 +210,11 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
+pub use overview::{
+    BindingOverview, ChannelOverview, ConnectionOverview, ConnectionState, ConsumerOverview,
+    ExchangeOverview, QueueOverview,
+};
 pub use vhost::{
     ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
-    Unroutable,
+    Unroutable, VhostLimits,
 };

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 pub(crate) use pace::{Pace, Round};
 
 use crate::busy::BusyCount;
+use crate::overview::Survey;
 
 /// How many bytes of messages may wait in one outbox before queues pass its consumers over. Enough to keep a socket busy
 /// for a few writes of 64 KiB; what a client that does not read costs the broker at most, one message aside.
@@ -82,11 +83,30 @@ struct State {
     items: VecDeque<Outgoing>,
     waker: Option<Waker>,
     closed: bool,
+    /// What the operator asks, which is seldom.
+    inquiry: Option<Box<Inquiry>>,
+}
+
+/// What an operator wants of a connection, which is told even if its peer does not read.
+#[derive(Debug, Default)]
+pub(crate) struct Inquiry {
+    /// Who wants to know what it is.
+    pub(crate) surveys: Vec<Survey>,
+    /// It is to end, at once if its peer does not read.
+    pub(crate) end: bool,
+    /// Of a connection whose peer does not read: nothing else wakes it.
+    waker: Option<Waker>,
+}
+
+impl Inquiry {
+    fn is_empty(&self) -> bool {
+        self.surveys.is_empty() && !self.end
+    }
 }
 
 impl State {
     fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if !self.items.is_empty() {
+        if !self.items.is_empty() || self.is_asked() {
             return Poll::Ready(());
         }
         match &self.waker {
@@ -94,6 +114,11 @@ impl State {
             _ => self.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    fn is_asked(&self) -> bool {
+        let inquiry = self.inquiry.as_deref();
+        inquiry.is_some_and(|inquiry| !inquiry.is_empty())
     }
 }
 
@@ -140,6 +165,34 @@ impl Outbox {
         state.waker.take()
     }
 
+    /// Asks the connection something; the wakers are to be woken once no lock is held.
+    #[must_use]
+    pub(crate) fn inquire(&self, ask: impl FnOnce(&mut Inquiry)) -> [Option<Waker>; 2] {
+        let mut state = self.state.lock();
+        if state.closed {
+            return [None, None];
+        }
+        let inquiry = state.inquiry.get_or_insert_default();
+        ask(inquiry);
+        let waker = inquiry.waker.take();
+        [waker, state.waker.take()]
+    }
+
+    /// For a connection whose peer does not read, and which takes nothing else: ready when it is asked something; else the
+    /// task is woken by the next question, and by nothing else.
+    pub(crate) fn poll_inquiry(&self, cx: &Context<'_>) -> Poll<Box<Inquiry>> {
+        let mut state = self.state.lock();
+        match state.inquiry.take() {
+            Some(inquiry) if !inquiry.is_empty() => Poll::Ready(inquiry),
+            idle => {
+                let mut inquiry = idle.unwrap_or_default();
+                inquiry.waker = Some(cx.waker().clone());
+                state.inquiry = Some(inquiry);
+                Poll::Pending
+            }
+        }
+    }
+
     /// Moves everything into `into`, which must be empty and lends its capacity to the outbox. Whoever took something
     /// [rests](Outbox::rest) when it has dealt with it.
     pub(crate) fn take(&self, into: &mut VecDeque<Outgoing>) {
@@ -175,9 +228,13 @@ impl Outbox {
         self.pace.rest();
     }
 
-    /// Ready when there is something to take; else the task is woken by the next item.
-    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
-        self.state.lock().poll_ready(cx)
+    /// Ready when there is something to take, or asked, which it gives; else the task is woken by the next item.
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Option<Box<Inquiry>>> {
+        let mut state = self.state.lock();
+        match state.poll_ready(cx) {
+            Poll::Ready(()) => Poll::Ready(state.inquiry.take()),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Nothing is accepted from now on; returns what was still waiting.
@@ -185,6 +242,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.closed = true;
         state.waker = None;
+        state.inquiry = None;
         if !state.items.is_empty() {
             self.busy.leave();
         }

@@ -39,12 +39,15 @@ configuration file, and that before the default.
                 system has not written yet. Default: every-confirm
   --durable-memory
                 What is more waits in the data directory. Default: 16MiB
+  --ctl-socket  For this user and root alone. Default: ctl.sock in the data directory; without
+                one there is none
   --log-level   off, error, warn, info, debug, trace, or for example
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
 
-Users, permissions and virtual hosts stand in the configuration file. Without users there, it
-is guest with password guest, from this machine only.
+Users, permissions and virtual hosts stand in the configuration file, or are made by
+`leveret ctl` and kept in the data directory. At first, and without users in the file, there is
+guest with password guest, from this machine only.
 
 SIGTERM and Ctrl-C tell clients to go and then stop the server; a second one stops it at
 once.";
@@ -150,6 +153,15 @@ pub(crate) struct Args {
     )]
     pub(crate) durable_memory: Option<MemorySize>,
 
+    /// Socket for `leveret ctl`, or off; see below
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "LEVERET_CTL_SOCKET",
+        hide_env_values = true
+    )]
+    pub(crate) ctl_socket: Option<PathBuf>,
+
     /// TOML file with the same settings
     #[arg(
         long,
@@ -187,6 +199,8 @@ pub(crate) enum Command {
     /// Checks or repairs the messages in a data directory
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Looks after a running server, as rabbitmqctl does
+    Ctl(crate::ctl::Args),
 }
 
 #[cfg(test)]
@@ -217,6 +231,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 12);
+        assert_eq!(options, 13);
     }
 }

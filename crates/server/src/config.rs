@@ -46,6 +46,8 @@ pub(crate) struct ConfigFile {
     pub(crate) sync: Option<SyncChoice>,
     /// How much of durable queues stays in memory; a whole number of bytes, or a text as on the command line.
     pub(crate) durable_memory: Option<MemorySize>,
+    /// Where `leveret ctl` asks the server, or `off`.
+    pub(crate) ctl_socket: Option<PathBuf>,
     /// What is logged.
     pub(crate) log_level: Option<LogFilter>,
     /// How log lines look.
@@ -329,6 +331,7 @@ mod tests {
             data_dir,
             sync,
             durable_memory,
+            ctl_socket,
             log_level,
             log_format,
             loopback_users,
@@ -346,6 +349,7 @@ mod tests {
         assert!(stomp.is_some_and(|addresses| addresses.len() == 2));
         assert!(stomp_ws.is_some_and(|addresses| addresses.len() == 2));
         assert!(data_dir.is_some());
+        assert!(ctl_socket.is_some());
         assert_eq!(sync, Some(SyncChoice::default()));
         assert_eq!(durable_memory, Some(MemorySize::Bytes(16 << 20)));
         assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));

@@ -30,6 +30,9 @@ pub(crate) enum Error {
         address: ListenAddress,
         source: io::Error,
     },
+    /// The control socket that was asked for cannot be made.
+    #[error("cannot use control socket {}: {}", path.display(), Reason(source))]
+    ControlSocket { path: PathBuf, source: io::Error },
     /// Threads or signal handlers could not be had.
     #[error("cannot start: {}", Reason(.0))]
     System(io::Error),
@@ -45,6 +48,7 @@ impl Error {
             Self::ConfigUnreadable { .. } => 66, // EX_NOINPUT
             Self::ConfigInvalid { .. } => 78,    // EX_CONFIG
             Self::UnknownHost { .. } => 68,      // EX_NOHOST
+            Self::ControlSocket { .. } => 73,    // EX_CANTCREAT
             Self::System(_) => 71,               // EX_OSERR
             Self::Broker(error) if error.is_data_dir_in_use() => 75, // EX_TEMPFAIL
             Self::Broker(error) if error.is_data_dir_unusable() => 73, // EX_CANTCREAT

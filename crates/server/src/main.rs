@@ -8,6 +8,7 @@ mod accounts;
 mod address;
 mod args;
 mod config;
+mod ctl;
 mod disk;
 mod disk_size;
 mod error;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     match args.command.take() {
         Some(Command::Perf(load)) => return leveret_perf::run(&load),
         Some(Command::Store(command)) => return store::run(&command),
+        Some(Command::Ctl(words)) => return ctl::run(words),
         None => {}
     }
     match run(args) {

@@ -1,11 +1,16 @@
 //! Running the broker from start to stop.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use leveret_broker::{Broker, Builder};
+use serde_json::{Value as Json, json};
+use tokio::sync::Notify;
 
+use crate::ctl::{About, ControlServer, ControlSocket, Node};
 use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::passwords::Passwords;
@@ -25,20 +30,21 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
-    let builder = builder(settings)?;
+    let passwords = Passwords::new(settings.accounts.loopback_users());
+    let builder = builder(settings, &passwords)?;
     // As many worker threads as the process may use cores, which is tokio's default.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, settings));
+    let outcome = runtime.block_on(serve(builder, passwords, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-fn builder(settings: &Settings) -> Result<Builder, Error> {
+fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error> {
     let memory_limit = settings.memory_limit();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -48,7 +54,8 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     let accounts = &settings.accounts;
     let mut builder = Broker::builder()
         .accounts(accounts.accounts()?)
-        .authenticator(Passwords::new(accounts.loopback_users()))
+        .keep_accounts(accounts.first_accounts()?)
+        .authenticator(passwords.clone())
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
@@ -85,15 +92,37 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     Ok(builder)
 }
 
-async fn serve(builder: Builder, settings: &Settings) -> Result<ExitCode, Error> {
+async fn serve(
+    builder: Builder,
+    passwords: Passwords,
+    settings: &Settings,
+) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
-    let broker = builder.start().await.map_err(Error::Broker)?;
+    let broker = Arc::new(builder.start().await.map_err(Error::Broker)?);
+    let stop = Arc::new(Notify::new());
+    let about = about(settings);
+    let node = Node::new(Arc::clone(&broker), passwords, about, Arc::clone(&stop));
+    let control = control(node, settings)?;
     if let Err(error) = announce(&broker, settings) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
     }
 
-    let signal = signals.stop().await;
-    tracing::info!(%signal, connections = broker.connection_count(), "stopping; once more to stop at once");
+    tokio::select! {
+        signal = signals.stop() => {
+            tracing::info!(%signal, connections = broker.connection_count(), "stopping; once more to stop at once");
+        }
+        () = stop.notified() => {
+            tracing::info!(connections = broker.connection_count(), "stopping");
+        }
+    }
+    if let Some(control) = control {
+        control.stop().await;
+    }
+    let Some(broker) = Arc::into_inner(broker) else {
+        return Err(Error::System(io::Error::other(
+            "the broker is still in use",
+        )));
+    };
     tokio::select! {
         () = broker.shutdown() => {
             tracing::info!("stopped");
@@ -104,6 +133,67 @@ async fn serve(builder: Builder, settings: &Settings) -> Result<ExitCode, Error>
             Ok(signal.exit_code())
         }
     }
+}
+
+/// Answers on the control socket, if there is to be one.
+///
+/// # Errors
+/// When it cannot be made. Its place in the data directory is not asked for: there the server does without.
+fn control(node: Node, settings: &Settings) -> Result<Option<ControlServer>, Error> {
+    let Some(path) = settings.control_socket() else {
+        return Ok(None);
+    };
+    let started = ControlSocket::bind(&path).and_then(|socket| {
+        tracing::debug!(path = %socket.path().display(), "control socket");
+        ControlServer::start(socket, node)
+    });
+    match started {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if settings.ctl_socket.is_none() => {
+            let path = path.display();
+            tracing::warn!(%error, %path, "leveret ctl cannot ask this server: no control socket");
+            Ok(None)
+        }
+        Err(source) => Err(Error::ControlSocket { path, source }),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for how long the process has run has nothing to do with the broker's clock"
+)]
+fn about(settings: &Settings) -> About {
+    About {
+        started: Instant::now(),
+        data_dir: settings.data_dir.clone(),
+        config_file: settings.config.clone(),
+        configured_vhosts: settings.accounts.fixed_vhosts(),
+        environment: environment(settings),
+    }
+}
+
+/// The settings that hold, as they are written in the configuration file. Nothing of users stands there.
+fn environment(settings: &Settings) -> Vec<(String, Json)> {
+    let path = |path: &Option<PathBuf>| json!(path.as_ref().map(|path| path.display().to_string()));
+    let timeout = settings.consumer_timeout.0;
+    let entries = [
+        ("memory", json!(settings.memory_limit())),
+        ("disk-free-limit", json!(settings.disk_free_limit())),
+        (
+            "consumer-timeout",
+            json!(timeout.map(|timeout| timeout.as_millis())),
+        ),
+        ("data-dir", path(&settings.data_dir)),
+        ("ctl-socket", path(&settings.control_socket())),
+        ("config", path(&settings.config)),
+        ("durable-memory", json!(settings.durable_memory())),
+        ("log-level", json!(settings.log_level.to_string())),
+        ("loopback-users", json!(settings.accounts.loopback_users())),
+    ];
+    let entries = entries.into_iter();
+    entries
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Says on stdout where clients are served, a line for each address, who may log in, and what is kept. Programs that start the server
@@ -119,7 +209,8 @@ fn announce(broker: &Broker, settings: &Settings) -> io::Result<()> {
     for address in broker.websocket_addresses() {
         writeln!(stdout, "leveret: listening for WebSockets on {address}")?;
     }
-    writeln!(stdout, "leveret: {}", settings.accounts.hint())?;
+    let accounts = broker.accounts().unwrap_or_default();
+    writeln!(stdout, "leveret: {}", settings.accounts.hint(&accounts))?;
     match &settings.data_dir {
         Some(dir) => writeln!(
             stdout,

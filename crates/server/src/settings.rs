@@ -8,6 +8,7 @@ use crate::accounts::AccountSettings;
 use crate::address::ListenAddress;
 use crate::args::Args;
 use crate::config::ConfigFile;
+use crate::ctl;
 use crate::disk_size::DiskSize;
 use crate::error::Error;
 use crate::logging::{LogFilter, LogFormat};
@@ -49,6 +50,10 @@ pub(crate) struct Settings {
     pub(crate) sync: SyncChoice,
     /// How much of what is in durable queues stays in memory; `None` for the broker's default.
     pub(crate) durable_memory: Option<MemorySize>,
+    /// Where `leveret ctl` asks the server; `None` for the default, a path of `off` for nowhere.
+    pub(crate) ctl_socket: Option<PathBuf>,
+    /// The configuration file that all this was read from, as far as it was.
+    pub(crate) config: Option<PathBuf>,
     /// What is logged.
     pub(crate) log_level: LogFilter,
     /// How log lines look.
@@ -68,9 +73,20 @@ impl Settings {
         Ok(Self::merge(args, file.unwrap_or_default()))
     }
 
+    /// Where `leveret ctl` asks the server, if anywhere.
+    pub(crate) fn control_socket(&self) -> Option<PathBuf> {
+        match &self.ctl_socket {
+            Some(path) if path.as_os_str() == "off" => None,
+            Some(path) => Some(path.clone()),
+            None => self.data_dir.as_deref().map(ctl::socket_in),
+        }
+    }
+
     fn merge(args: Args, file: ConfigFile) -> Self {
         Self {
             accounts: file.accounts(),
+            ctl_socket: args.ctl_socket.or(file.ctl_socket),
+            config: args.config,
             amqp: given(args.amqp).or(file.amqp),
             stomp: given(args.stomp).or(file.stomp),
             stomp_ws: given(args.stomp_ws).or(file.stomp_ws),

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::grants::{Grants, Resource, Right};
+use crate::auth::Identity;
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
+use crate::outbox::Outbox;
+use crate::quota::Seat;
 
 /// A connection with the rights of its user. Every operation that a client can ask a virtual host for takes one.
 ///
@@ -13,6 +16,8 @@ use crate::error::Refusal;
 pub(crate) struct Caller {
     connection: ConnectionId,
     authority: Authority,
+    /// Counts as one of the virtual host's connections.
+    _seat: Option<Seat>,
 }
 
 #[derive(Debug)]
@@ -32,6 +37,7 @@ impl Caller {
         Self {
             connection,
             authority: Authority::Everything { user: None },
+            _seat: None,
         }
     }
 
@@ -40,6 +46,7 @@ impl Caller {
         Self {
             connection,
             authority: Authority::Everything { user: Some(user) },
+            _seat: None,
         }
     }
 
@@ -48,6 +55,7 @@ impl Caller {
         Self {
             connection,
             authority: Authority::Nothing,
+            _seat: None,
         }
     }
 
@@ -56,6 +64,26 @@ impl Caller {
         Self {
             connection,
             authority: Authority::Granted(grants),
+            _seat: None,
+        }
+    }
+
+    /// The caller, who has taken this seat in its virtual host.
+    pub(crate) fn seated(self, seat: Seat) -> Self {
+        Self {
+            _seat: Some(seat),
+            ..self
+        }
+    }
+
+    /// Room for one more channel, for as long as the seat is held.
+    ///
+    /// # Errors
+    /// 530 when the user has as many as it may have.
+    pub(crate) fn open_channel(&self) -> Result<Option<Seat>, Refusal> {
+        match &self.authority {
+            Authority::Everything { .. } | Authority::Nothing => Ok(None),
+            Authority::Granted(grants) => grants.open_channel(),
         }
     }
 
@@ -100,11 +128,52 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may publish messages whose `user-id` is another's.
+    /// The right to publish a message with this `user-id`, for a caller who has logged in as `identity`.
+    ///
+    /// # Errors
+    /// 406 when it is another's, and the caller may not act for others.
+    pub(crate) fn check_user_id(
+        &self,
+        identity: Option<&Identity>,
+        claimed: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let (Some(claimed), Some(identity)) = (claimed, identity) else {
+            return Ok(());
+        };
+        if *claimed == **identity.username() || self.is_impersonator() {
+            return Ok(());
+        }
+        Err(Refusal::precondition_failed(format!(
+            "user_id property set to '{claimed}' but authenticated user was '{}'",
+            identity.username()
+        )))
+    }
+
+    /// Whether the caller may act in the name of other users.
     pub(crate) fn is_impersonator(&self) -> bool {
         match &self.authority {
             Authority::Everything { .. } | Authority::Nothing => false,
             Authority::Granted(grants) => grants.is_impersonator(),
+        }
+    }
+
+    /// The right to look at what no permission is about, which the embedding program alone has.
+    ///
+    /// # Errors
+    /// 403 for everybody else.
+    pub(crate) fn require_trust(&self) -> Result<(), Refusal> {
+        match &self.authority {
+            Authority::Everything { .. } => Ok(()),
+            Authority::Nothing | Authority::Granted(_) => Err(Refusal::access_refused(
+                "only clients that act for no user may ask for this",
+            )),
+        }
+    }
+
+    /// Has this outbox told, too, when the user is deleted.
+    pub(crate) fn follow(&self, outbox: &Arc<Outbox>) {
+        if let Authority::Granted(grants) = &self.authority {
+            grants.follow(outbox);
         }
     }
 }

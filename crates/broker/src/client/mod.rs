@@ -2,6 +2,7 @@
 
 mod confirm;
 mod consumer;
+mod declare;
 mod delivery;
 mod options;
 mod presence;
@@ -14,6 +15,7 @@ use leveret_queue_store::{ConsumerOptions, Lsn, Message, MessageParts, TakeMode,
 use parking_lot::Mutex;
 
 use crate::access::Caller;
+use crate::auth::Identity;
 use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
 use crate::exchange::presence::End;
@@ -30,6 +32,7 @@ use delivery::Source;
 
 pub use confirm::Confirm;
 pub use consumer::Consumer;
+pub use declare::RawOptions;
 pub use delivery::Delivery;
 pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
@@ -40,6 +43,10 @@ pub use when_slow::{SlowLimit, WhenSlow};
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
 /// channel does, under the same rules.
+///
+/// A client of [`Broker::client`](crate::Broker::client) is the embedding program itself and may do everything; one of
+/// [`Broker::client_for`](crate::Broker::client_for) may do what its user may, and is refused with what else an AMQP client
+/// would be told.
 ///
 /// Clones are the same client. Exclusive queues belong to the client that declared them and go when its last clone and
 /// its last [`Consumer`] are dropped.
@@ -59,6 +66,8 @@ struct Inner {
     /// Leaves the registry when the client is dropped.
     _registration: Registration,
     caller: Caller,
+    /// For whom it acts, if for anybody.
+    identity: Option<Identity>,
     exclusive: Mutex<Vec<Weak<QueueCell>>>,
     publisher: Mutex<Publisher>,
 }
@@ -87,17 +96,44 @@ impl Client {
     pub(crate) fn new(shared: Arc<Shared>, vhost: Arc<VirtualHost>) -> Option<Self> {
         let outbox = Outbox::new(Default::default());
         let registration = shared.registry.register(&outbox, Kind::Client, None)?;
+        let caller = Caller::trusted(registration.id());
+        Some(Self::with(shared, vhost, registration, caller, None))
+    }
+
+    /// # Errors
+    /// When the user is not let into the virtual host, or the broker is shut down.
+    pub(crate) fn acting_for(
+        identity: &Identity,
+        shared: Arc<Shared>,
+        vhost: Arc<VirtualHost>,
+    ) -> Result<Self, Error> {
+        let outbox = Outbox::new(Default::default());
+        let registration = shared.registry.register(&outbox, Kind::Client, None);
+        let registration = registration.ok_or_else(Error::closed)?;
+        let caller = shared.admit(identity, registration.id(), &vhost, &outbox)?;
+        let identity = Some(identity.clone());
+        Ok(Self::with(shared, vhost, registration, caller, identity))
+    }
+
+    fn with(
+        shared: Arc<Shared>,
+        vhost: Arc<VirtualHost>,
+        registration: Registration,
+        caller: Caller,
+        identity: Option<Identity>,
+    ) -> Self {
         let inner = Inner {
             shared,
             vhost,
-            caller: Caller::trusted(registration.id()),
+            caller,
+            identity,
             _registration: registration,
             exclusive: Mutex::default(),
             publisher: Mutex::default(),
         };
-        Some(Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
     /// Declares an exchange. Nothing happens when one of this name with the same properties exists.
@@ -331,6 +367,9 @@ impl Client {
             .unwrap_or_default();
         let raw = RawProperties::from_validated_bytes(&properties);
         let peek = raw.peek();
+        let claimed = peek.user_id.as_deref();
+        let identity = self.inner.identity.as_ref();
+        self.caller().check_user_id(identity, claimed)?;
         let parts = MessageParts {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
@@ -409,6 +448,7 @@ impl Client {
         let cell = self.queue(queue)?;
         // What an application has not taken yet is its own business, so it does not count as the broker's work.
         let outbox = Outbox::new(Default::default());
+        self.caller().follow(&outbox);
         let registration = self
             .inner
             .shared
@@ -485,8 +525,10 @@ impl Client {
     /// be routed.
     ///
     /// # Errors
-    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read.
+    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read; for clients that act
+    /// for a user.
     pub async fn scheduled(&self, exchange: &str) -> Result<Vec<Scheduled>, Error> {
+        self.caller().require_trust()?;
         let found = self.vhost()?.delayed(exchange)?.list();
         Ok(found.map_err(|error| Refusal::unreadable(&error))?)
     }
@@ -495,12 +537,14 @@ impl Client {
     /// meanwhile.
     ///
     /// # Errors
-    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read.
+    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read; for clients that act
+    /// for a user.
     pub async fn cancel_scheduled(
         &self,
         exchange: &str,
         id: u64,
     ) -> Result<Option<Message>, Error> {
+        self.caller().require_trust()?;
         let found = self.vhost()?.delayed(exchange)?.cancel(id);
         Ok(found.map_err(|error| Refusal::unreadable(&error))?)
     }
@@ -509,13 +553,14 @@ impl Client {
     /// that nearly matched. Nothing is published.
     ///
     /// # Errors
-    /// When the exchange does not exist or may not be published to.
+    /// When the exchange does not exist or may not be published to; for clients that act for a user.
     pub async fn explain(
         &self,
         exchange: &str,
         routing_key: &str,
         properties: &Properties,
     ) -> Result<Explanation, Error> {
+        self.caller().require_trust()?;
         Ok(self
             .inner
             .vhost
@@ -523,8 +568,11 @@ impl Client {
     }
 
     /// The latest messages of this virtual host that reached no queue, oldest first: 64 of them, and one MiB, at most.
-    /// [`Client::explain`] tells why.
+    /// [`Client::explain`] tells why. None for clients that act for a user.
     pub async fn unroutable(&self) -> Vec<Unroutable> {
+        if self.caller().require_trust().is_err() {
+            return Vec::new();
+        }
         self.inner.vhost.unroutable()
     }
 

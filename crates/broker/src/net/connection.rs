@@ -18,7 +18,7 @@ use crate::busy::BusyCount;
 use crate::clock::Sleep;
 use crate::connection::{Endpoints, Kind, Registration};
 use crate::metadata::{self, Commit};
-use crate::outbox::{Outbox, Round};
+use crate::outbox::{Inquiry, Outbox, Round};
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
 use crate::store::JournalFailed;
@@ -200,11 +200,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::Done));
         }
         if !self.unwritten.is_empty() {
+            if let Poll::Ready(inquiry) = self.outbox.poll_inquiry(cx) {
+                self.answer(&inquiry);
+                if inquiry.end {
+                    let why = "closed by the operator, and the peer does not read";
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
+                }
+            }
             // A peer that does not read is given no deliveries.
             if self.poll_write_rest(cx, now)?.is_ready() {
                 return Ok(Poll::Ready(Step::Done));
             }
-        } else if self.session.has_deliveries() || self.outbox.poll_ready(cx).is_ready() {
+        } else if let Poll::Ready(inquiry) = self.poll_outbox(cx) {
+            // An end that is asked for is among what is delivered.
+            if let Some(inquiry) = inquiry {
+                self.answer(&inquiry);
+            }
             // Also those that were taken out of the outbox when the socket had no room for them.
             self.deliver(cx, now, &mut buffers.output)?;
             self.consume_unread(cx, now, buffers)?;
@@ -223,6 +234,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::Done));
         }
         Ok(Poll::Pending)
+    }
+
+    /// Whether there is something to deliver, and what else is asked.
+    fn poll_outbox(&self, cx: &Context<'_>) -> Poll<Option<Box<Inquiry>>> {
+        if self.session.has_deliveries() {
+            return Poll::Ready(None);
+        }
+        self.outbox.poll_ready(cx)
+    }
+
+    /// Says what this connection is.
+    fn answer(&self, inquiry: &Inquiry) {
+        for survey in &inquiry.surveys {
+            if let Some(mut overview) = self.session.describe() {
+                overview.is_unread = !self.unwritten.is_empty();
+                survey.answer(overview);
+            }
+        }
     }
 
     /// Whether more may be read, as far as what waits to be written is concerned.

@@ -19,6 +19,7 @@ use leveret_queue_store::{Lsn, Time};
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
+use crate::overview::ConnectionOverview;
 
 pub(crate) use output::Output;
 
@@ -44,6 +45,9 @@ pub(crate) trait Protocol: fmt::Debug {
     /// It ended because what the client sent was not of this protocol.
     #[cfg(feature = "stomp")]
     fn had_broken_input(&self) -> bool;
+
+    /// What it is at the moment, for people; none for one that has ended.
+    fn describe(&self) -> Option<ConnectionOverview>;
 
     /// A login to be checked; the answer goes to [`Protocol::handle_login`].
     fn take_login(&mut self) -> Option<Login>;

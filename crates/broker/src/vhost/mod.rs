@@ -4,10 +4,12 @@ mod arguments;
 mod bindings;
 mod dead_letter;
 mod delayed;
+mod describe;
 mod durable;
 mod exchanges;
 mod explain;
 mod history;
+mod limits;
 mod mismatch;
 mod past;
 mod presence;
@@ -47,6 +49,7 @@ pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
+pub use limits::VhostLimits;
 pub(crate) use past::{
     HISTORY_AGE, HISTORY_GAP, HISTORY_ID, HISTORY_LENGTH, HistoryLimits, POSITION_MARK,
     RESUME_FROM, position_in,
@@ -62,6 +65,7 @@ pub(crate) use restore::StoredVhost;
 pub(crate) use topology::Route;
 pub use unroutable::Unroutable;
 
+use limits::Limits;
 use past::{Past, Positions};
 use topology::{Exchange, Topology};
 use undelivered::Undelivered;
@@ -104,6 +108,7 @@ pub(crate) struct VirtualHost {
     positions: OnceLock<Arc<Positions>>,
     /// The connections that have opened it, to be told when it is deleted.
     members: Mutex<Members>,
+    limits: Limits,
     /// To hand to the queues, which must not keep the virtual host alive.
     myself: Weak<Self>,
 }
@@ -157,6 +162,7 @@ impl VirtualHost {
             unroutable: UnroutableRing::default(),
             positions: OnceLock::new(),
             members: Mutex::default(),
+            limits: Limits::default(),
             myself: Weak::clone(myself),
         });
         if let Some(limits) = vhost.services.topic_history {

@@ -147,6 +147,16 @@ pub(crate) struct Counts {
     pub(crate) consumers: u64,
 }
 
+/// The same, with what it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueStanding {
+    pub(super) counts: Counts,
+    pub(super) ready_bytes: u64,
+    pub(super) unacked_bytes: u64,
+    pub(super) resident: u64,
+    pub(super) memory_bytes: u64,
+}
+
 /// Why a consumer could not be registered.
 #[derive(Debug)]
 pub(crate) enum CannotConsume {
@@ -468,6 +478,33 @@ impl QueueCell {
             }
         });
         held.collect()
+    }
+
+    /// How the queue stands, with what it takes.
+    pub(super) fn standing(&self) -> QueueStanding {
+        let state = self.state.lock();
+        QueueStanding {
+            counts: state.counts(),
+            ready_bytes: state.queue.ready_bytes(),
+            unacked_bytes: state.queue.unacked_bytes(),
+            resident: state.queue.resident_len() as u64,
+            memory_bytes: state.accounted as u64,
+        }
+    }
+
+    /// What `look` makes of each consumer that has not been cancelled. The queue is locked meanwhile.
+    pub(super) fn each_consumer<T>(
+        &self,
+        look: impl Fn(&ConsumerLink, &ConsumerOptions, bool) -> T,
+    ) -> Vec<T> {
+        let state = self.state.lock();
+        let links = state.links.iter().flatten();
+        links
+            .filter_map(|(id, link)| {
+                let options = state.queue.consumer_options(*id)?;
+                Some(look(link, options, state.queue.is_active(*id)))
+            })
+            .collect()
     }
 
     /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold

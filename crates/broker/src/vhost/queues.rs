@@ -109,7 +109,7 @@ impl VirtualHost {
                 ticket: self.settled(declare.outlives_connection()),
             });
         }
-        let limit = self.services.queues_max;
+        let limit = self.queues_max();
         if topology.queue_len() >= limit {
             return Err(Refusal::precondition_failed(format!(
                 "cannot declare queue '{name}': queue limit in vhost '{}' ({limit}) is reached",

@@ -201,6 +201,10 @@ impl Topology {
         self.queues.iter().map(|(_, queue)| queue)
     }
 
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.iter().map(|(_, exchange)| exchange)
+    }
+
     /// Nothing is added from now on; all exchanges go.
     pub(crate) fn close(&mut self) {
         self.closed = true;

@@ -121,6 +121,12 @@ impl Consumers {
         })
     }
 
+    /// What a consumer was told, while it consumes.
+    pub(super) fn options(&self, id: ConsumerId) -> Option<&ConsumerOptions> {
+        let consumer = self.find(id)?;
+        (consumer.standing != Standing::Leaving).then_some(&consumer.options)
+    }
+
     /// The id of whoever is in a slot.
     pub(super) fn id(&self, slot: u32) -> ConsumerId {
         // Truncation is meant: see `ConsumerId`.

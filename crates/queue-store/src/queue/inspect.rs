@@ -3,7 +3,7 @@
 use super::level::Waits;
 use super::unacked::NO_CONSUMER;
 use super::{ConsumerId, Queue};
-use crate::{DeliveryId, Message, PageId, QueueOptions, Time};
+use crate::{ConsumerOptions, DeliveryId, Message, PageId, QueueOptions, Time};
 
 /// What [`Queue::browse`] comes across.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +106,12 @@ impl Queue {
     #[must_use]
     pub fn consumer_len(&self) -> usize {
         self.consumers.len()
+    }
+
+    /// What the consumer was told, while it consumes.
+    #[must_use]
+    pub fn consumer_options(&self, consumer: ConsumerId) -> Option<&ConsumerOptions> {
+        self.consumers.options(consumer)
     }
 
     /// Whether messages can reach the consumer: it is there, and it is not standing by for the

@@ -12,6 +12,7 @@ use super::tx::Transaction;
 use crate::error::Refusal;
 use crate::memory::Held;
 use crate::outbox::ConsumerKey;
+use crate::quota::Seat;
 use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
 use crate::vhost::QueueCell;
 
@@ -43,6 +44,8 @@ pub(super) struct Channel {
     pub(super) reply_to: Option<(ConsumerKey, Arc<str>)>,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Arc<str>>,
+    /// Counts as one of the user's channels.
+    _seat: Option<Seat>,
 }
 
 /// What a channel promises its publishers. Confirms and transactions exclude each other.
@@ -93,7 +96,7 @@ pub(super) struct IncomingBody {
 }
 
 impl Channel {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seat: Option<Seat>) -> Self {
         Self {
             closing: false,
             content: None,
@@ -110,6 +113,7 @@ impl Channel {
             mode: Mode::Plain,
             reply_to: None,
             last_queue: None,
+            _seat: seat,
         }
     }
 

@@ -151,7 +151,9 @@ impl Session {
             ))
             .of_method(0, 0));
         }
-        self.channels.insert(id, Box::new(Channel::new()));
+        let seat = self.core.caller.open_channel();
+        let seat = seat.map_err(|refusal| refusal.of_method(0, 0))?;
+        self.channels.insert(id, Box::new(Channel::new(seat)));
         reply(out, id, &channel::OpenOk {})
     }
 

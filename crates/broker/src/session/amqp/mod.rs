@@ -16,6 +16,7 @@ mod consume;
 mod consumer_timeout;
 mod content;
 mod deliveries;
+mod describe;
 mod handshake;
 mod heartbeat;
 mod methods;

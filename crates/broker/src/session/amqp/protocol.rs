@@ -11,6 +11,7 @@ use super::Session;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
+use crate::overview::ConnectionOverview;
 use crate::session::{Output, Protocol};
 
 impl Protocol for Session {
@@ -35,6 +36,10 @@ impl Protocol for Session {
     #[cfg(feature = "stomp")]
     fn had_broken_input(&self) -> bool {
         false
+    }
+
+    fn describe(&self) -> Option<ConnectionOverview> {
+        Some(self.describe())
     }
 
     fn take_login(&mut self) -> Option<Login> {

@@ -356,16 +356,8 @@ impl Core {
     }
 
     fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
-        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else {
-            return Ok(());
-        };
-        if *claimed == **identity.username() || self.caller.is_impersonator() {
-            return Ok(());
-        }
-        Err(Refusal::precondition_failed(format!(
-            "user_id property set to '{claimed}' but authenticated user was '{}'",
-            identity.username()
-        )))
+        let claimed = peek.user_id.as_deref();
+        self.caller.check_user_id(self.identity.as_ref(), claimed)
     }
 }
 

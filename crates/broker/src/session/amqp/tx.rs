@@ -40,6 +40,17 @@ impl Transaction {
         }
     }
 
+    /// How many publishes it holds.
+    pub(super) fn publish_len(&self) -> usize {
+        self.publishes.len()
+    }
+
+    /// How many deliveries its acknowledgements are about.
+    pub(super) fn ack_len(&self) -> usize {
+        let settlements = self.settlements.iter();
+        settlements.map(|held| held.deliveries.len()).sum()
+    }
+
     /// Keeps a publish until commit.
     ///
     /// # Errors

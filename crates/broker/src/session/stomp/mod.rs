@@ -17,6 +17,7 @@ mod closing;
 mod connect;
 mod consumer_timeout;
 mod deliveries;
+mod describe;
 mod destination;
 mod headers;
 mod heart_beat;
@@ -46,6 +47,7 @@ use crate::error::Refusal;
 use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
+use crate::overview::ConnectionOverview;
 use crate::session::{Output, Protocol, amqp};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
@@ -417,6 +419,10 @@ impl Protocol for Session {
 
     fn had_broken_input(&self) -> bool {
         self.input_was_broken
+    }
+
+    fn describe(&self) -> Option<ConnectionOverview> {
+        Some(self.describe())
     }
 
     fn take_login(&mut self) -> Option<Login> {

@@ -166,6 +166,16 @@ impl Subscriptions {
         self.last_number
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many deliveries wait to be settled.
+    pub(super) fn unacked_len(&self) -> usize {
+        self.unacked.iter().count()
+    }
+
     /// Notes a delivery that the client must settle.
     pub(super) fn add_unacked(&mut self, number: u64, key: ConsumerKey, id: DeliveryId) {
         let source = SourceKey(key.0);

@@ -25,6 +25,7 @@ use crate::auth::{Identity, Login, LoginRefused};
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
+use crate::overview::ConnectionOverview;
 use crate::session::stomp::{Transport, User};
 use crate::session::{Output, Protocol, amqp, stomp};
 use crate::shared::Shared;
@@ -238,6 +239,22 @@ impl Protocol for WebSocket {
     /// The close frame has told so.
     fn had_broken_input(&self) -> bool {
         false
+    }
+
+    fn describe(&self) -> Option<ConnectionOverview> {
+        let of_session = |open: &Open| {
+            let mut overview = open.session().describe()?;
+            overview.protocol.push_str(" over WebSocket");
+            Some(overview)
+        };
+        match &self.phase {
+            Phase::Upgrade(waiting) => {
+                let id = waiting.registration.id();
+                Some(ConnectionOverview::new(id, waiting.endpoints, "HTTP"))
+            }
+            Phase::Open(open) | Phase::Closing { socket: open, .. } => of_session(open),
+            Phase::Closed => None,
+        }
     }
 
     fn take_login(&mut self) -> Option<Login> {
