@@ -45,6 +45,10 @@ pub(crate) trait Protocol: fmt::Debug {
     #[cfg(feature = "stomp")]
     fn had_broken_input(&self) -> bool;
 
+    /// How many messages the client has published since this was asked last, or about as many: asked only where rates are
+    /// limited.
+    fn take_published(&mut self) -> u32;
+
     /// A login to be checked; the answer goes to [`Protocol::handle_login`].
     fn take_login(&mut self) -> Option<Login>;
 

@@ -37,6 +37,10 @@ impl Protocol for Session {
         false
     }
 
+    fn take_published(&mut self) -> u32 {
+        std::mem::take(&mut self.core.publisher.published)
+    }
+
     fn take_login(&mut self) -> Option<Login> {
         self.take_login()
     }

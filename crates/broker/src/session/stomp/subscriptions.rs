@@ -156,6 +156,11 @@ impl Subscriptions {
         self.slots.get(key.0 as usize)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_tag.len()
+    }
+
     pub(super) fn find(&self, tag: &str) -> Option<ConsumerKey> {
         self.by_tag.get(tag).copied()
     }
