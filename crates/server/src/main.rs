@@ -11,6 +11,7 @@ mod config;
 mod disk;
 mod disk_size;
 mod error;
+mod limits;
 mod logging;
 mod memory;
 mod passwords;
@@ -21,6 +22,7 @@ mod size;
 mod store;
 mod sync;
 mod time_span;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -9,8 +9,9 @@ use leveret_broker::{Broker, Builder};
 use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::passwords::Passwords;
-use crate::settings::Settings;
+use crate::settings::{Settings, in_bytes};
 use crate::signals::Signals;
+use crate::tls::{CertificateLogin, Keeper};
 
 /// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
 const REFUSAL_DELAY: Duration = Duration::from_secs(3);
@@ -24,15 +25,19 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
+    let tls = Keeper::load(&settings.tls)?;
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
-    let builder = builder(settings)?;
+    let mut builder = builder(settings)?;
+    if let Some(tls) = &tls {
+        builder = builder.tls(tls.config());
+    }
     // As many worker threads as the process may use cores, which is tokio's default.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, settings));
+    let outcome = runtime.block_on(serve(builder, tls, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
@@ -48,10 +53,17 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     let accounts = &settings.accounts;
     let mut builder = Broker::builder()
         .accounts(accounts.accounts()?)
-        .authenticator(Passwords::new(accounts.loopback_users()))
+        .authenticator(CertificateLogin::before(
+            Passwords::new(accounts.loopback_users()),
+            settings.tls.login_from,
+            accounts.loopback_users(),
+        ))
+        .stomp_certificate_login(settings.tls.stomp_cert_login)
+        .proxy_protocol_from(settings.proxies.iter().copied())
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    builder = settings.limits.apply(builder, in_bytes);
     if let Some(data_dir) = &settings.data_dir {
         builder = builder.data_dir(data_dir).sync_policy(settings.sync.0);
     }
@@ -82,17 +94,36 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     for address in addresses.stomp_ws {
         builder = builder.websocket(address);
     }
+    for address in addresses.amqps {
+        builder = builder.amqps(address);
+    }
+    for address in addresses.stomps {
+        builder = builder.stomps(address);
+    }
+    for address in addresses.stomp_wss {
+        builder = builder.secure_websocket(address);
+    }
     Ok(builder)
 }
 
-async fn serve(builder: Builder, settings: &Settings) -> Result<ExitCode, Error> {
+async fn serve(
+    builder: Builder,
+    tls: Option<Keeper>,
+    settings: &Settings,
+) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
     let broker = builder.start().await.map_err(Error::Broker)?;
     if let Err(error) = announce(&broker, settings) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
     }
 
-    let signal = signals.stop().await;
+    let signal = tokio::select! {
+        signal = signals.stop() => signal,
+        failed = Keeper::run(tls, &broker) => match failed {
+            Ok(never) => match never {},
+            Err(error) => return Err(Error::System(error)),
+        },
+    };
     tracing::info!(%signal, connections = broker.connection_count(), "stopping; once more to stop at once");
     tokio::select! {
         () = broker.shutdown() => {
@@ -118,6 +149,18 @@ fn announce(broker: &Broker, settings: &Settings) -> io::Result<()> {
     }
     for address in broker.websocket_addresses() {
         writeln!(stdout, "leveret: listening for WebSockets on {address}")?;
+    }
+    for address in broker.amqps_addresses() {
+        writeln!(stdout, "leveret: listening for AMQP over TLS on {address}")?;
+    }
+    for address in broker.stomps_addresses() {
+        writeln!(stdout, "leveret: listening for STOMP over TLS on {address}")?;
+    }
+    for address in broker.secure_websocket_addresses() {
+        writeln!(
+            stdout,
+            "leveret: listening for WebSockets over TLS on {address}"
+        )?;
     }
     writeln!(stdout, "leveret: {}", settings.accounts.hint())?;
     match &settings.data_dir {

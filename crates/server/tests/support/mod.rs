@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod amqp;
+pub(crate) mod tls;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
