@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::passwords::Passwords;
 use crate::settings::{Settings, in_bytes};
 use crate::signals::Signals;
-use crate::tls::{CertificateLogin, Keeper};
+use crate::tls::{CertificateLogin, Keeper, TlsError};
 
 /// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
 const REFUSAL_DELAY: Duration = Duration::from_secs(3);
@@ -26,6 +26,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
     let tls = Keeper::load(&settings.tls)?;
+    if tls.is_none() && settings.listens_for_tls() {
+        return Err(TlsError::Settings("a listener for TLS needs tls-cert and tls-key").into());
+    }
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
     let mut builder = builder(settings)?;
     if let Some(tls) = &tls {

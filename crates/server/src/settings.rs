@@ -132,6 +132,12 @@ impl Settings {
         }
     }
 
+    /// Whether an address for TLS is named.
+    pub(crate) fn listens_for_tls(&self) -> bool {
+        let named = [&self.amqps, &self.stomps, &self.stomp_wss];
+        named.iter().any(|addresses| addresses.is_some())
+    }
+
     /// The addresses to open. Looks up names, and logs what has to be left out.
     ///
     /// # Errors

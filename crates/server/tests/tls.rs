@@ -169,8 +169,8 @@ fn mistakes_are_told_of_before_anything_runs() {
     );
     check(
         &["--amqps", "127.0.0.1:0"],
-        69,
-        "leveret: a listener for TLS has no configuration of TLS",
+        78,
+        "leveret: a listener for TLS needs tls-cert and tls-key",
     );
 }
 
