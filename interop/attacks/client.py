@@ -5,11 +5,16 @@ import pathlib
 import struct
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "differential"))
+# Behind this folder: there is another client.py.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "differential"))
 
 from wire import FRAME_END, METHOD, decode_method, encode_table, frame, method
 
 HEADER = b"AMQP\0\0\x09\x01"
+
+#: Where attackers come from, and where the others do. All of 127.0.0.0/8 is this machine.
+ATTACKER = "127.0.0.2"
+VICTIM = "127.0.0.1"
 
 #: Seconds for an answer of the server. More than a handshake may take.
 PATIENCE = 30
@@ -29,19 +34,19 @@ class Client:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def dial(cls, port, limit=2**16):
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=limit))
+    async def dial(cls, port, source=ATTACKER):
+        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
 
     @classmethod
-    async def open(cls, port, user="guest", password="guest", channel_max=2047):
+    async def open(cls, port, user="guest", password="guest", source=ATTACKER):
         """Logged in, with channel 1 open."""
-        client = await cls.dial(port)
+        client = await cls.dial(port, source)
         properties = encode_table({"capabilities": ["F", {"connection.blocked": ["t", True]}]})
         client.send(HEADER, start_ok(user, password, properties))
+        await client.expect("connection.start")
         tune = await client.expect("connection.tune")
-        channel_max = min(channel_max, tune["channel_max"])
         client.send(
-            method(0, "connection.tune-ok", channel_max=channel_max, frame_max=131072, heartbeat=0),
+            method(0, "connection.tune-ok", channel_max=tune["channel_max"], frame_max=131072, heartbeat=0),
             method(0, "connection.open", virtual_host="/"),
             method(1, "channel.open"),
         )
@@ -82,14 +87,14 @@ class Client:
         except ConnectionError:
             pass
 
-    async def expect_close(self, code):
-        """Waits for connection.close with this code, and for the end."""
+    async def expect_close(self, *codes):
+        """Waits for connection.close with one of these codes, and for the end."""
         while True:
             name, values = await self.hear()
             if name == "connection.close":
                 break
-        if values["reply_code"] != code:
-            raise AssertionError(f"closed with {values}, not {code}")
+        if values["reply_code"] not in codes:
+            raise AssertionError(f"closed with {values}, not {codes}")
         self.send(method(0, "connection.close-ok"))
         await self.is_dropped()
         return values

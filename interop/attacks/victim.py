@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from client import Client
+from client import VICTIM, Client
 from wire import content, frame, method, METHOD
 
 #: Seconds between two messages.
@@ -18,7 +18,7 @@ PAUSE = 0.005
 
 
 async def main(port, seconds):
-    client = await Client.open(port, "victim", "victim")
+    client = await Client.open(port, "victim", "victim", VICTIM)
     client.send(
         method(1, "queue.declare", queue="victim", auto_delete=True),
         method(1, "basic.consume", queue="victim", no_ack=True),

@@ -1,6 +1,7 @@
 """Has pika and stomp.py talk TLS to a leveret. README.md says what is checked."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ import ssl
 import sys
 import tempfile
 import threading
+import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "interop" / "python"))
@@ -89,6 +91,19 @@ def connect(ssl_context, credentials=None):
     return pika.BlockingConnection(parameters)
 
 
+@contextlib.contextmanager
+def is_refused(*words):
+    """Fail unless the body does not get its connection, with an error that has one of `words`."""
+    try:
+        yield
+    except (pika.exceptions.AMQPConnectionError, OSError) as error:
+        text = f"{error!r} {error}"
+        if words and not any(word in text for word in words):
+            raise AssertionError(f"none of {words} in {text}") from error
+    else:
+        raise AssertionError("there is a connection")
+
+
 def exchange_messages(connection, count=200):
     """Publish and get back, with confirms; bodies from nothing to a megabyte."""
     channel = connection.channel()
@@ -112,15 +127,18 @@ def pika_exchanges_messages_over_both_versions():
 
 @check
 def older_versions_are_refused():
-    old = context()
-    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with fails_with(pika.exceptions.AMQPConnectionError):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old = context(version=ssl.TLSVersion.TLSv1_1)
+    # Clients of today have to be asked for it.
+    old.set_ciphers("DEFAULT@SECLEVEL=0")
+    with is_refused("PROTOCOL_VERSION", "HANDSHAKE_FAILURE"):
         connect(old)
 
 
 @check
 def a_client_that_trusts_somebody_else_does_not_come():
-    with fails_with(pika.exceptions.AMQPConnectionError):
+    with is_refused("CERTIFICATE_VERIFY_FAILED"):
         connect(context(trusts=world.theirs))
 
 
@@ -138,7 +156,7 @@ def a_certificate_of_nobody_does_not():
 
 @check
 def without_a_certificate_there_is_no_such_login():
-    with fails_with(pika.exceptions.AMQPConnectionError):
+    with is_refused():
         connect(context(), pika.credentials.ExternalCredentials())
 
 
@@ -147,7 +165,7 @@ def expired_and_foreign_certificates_are_refused():
     for identity in (world.expired, world.foreign):
         # In TLS 1.3 the client is done before the server has looked: then it is the first answer that does not come.
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            with fails_with(pika.exceptions.AMQPConnectionError):
+            with is_refused("CERTIFICATE_EXPIRED", "UNKNOWN_CA", "StreamLost", "ConnectionReset"):
                 connect(context(identity, version=version))
     world.server.wait_for("TLS handshake failed")
 
@@ -155,7 +173,7 @@ def expired_and_foreign_certificates_are_refused():
 @check
 def a_client_in_the_clear_is_told_of_in_the_log():
     parameters = pika.ConnectionParameters("127.0.0.1", world.server.ports["AMQP over TLS"], socket_timeout=SOON)
-    with fails_with(pika.exceptions.AMQPConnectionError):
+    with is_refused():
         pika.BlockingConnection(parameters)
     world.server.wait_for("does not speak TLS, but AMQP in the clear")
 
@@ -168,7 +186,7 @@ def a_client_of_tls_on_the_other_port_is_told_of_too():
         ssl_options=pika.SSLOptions(context(), "localhost"),
         socket_timeout=SOON,
     )
-    with fails_with(pika.exceptions.AMQPConnectionError):
+    with is_refused("WRONG_VERSION_NUMBER", "wrong version number"):
         pika.BlockingConnection(parameters)
     world.server.wait_for("a client of TLS, on a port without it")
 
@@ -184,7 +202,9 @@ class Listener(stomp.ConnectionListener):
 
 
 def stomp_session(identity, **login):
-    connection = stomp.Connection12([("127.0.0.1", world.server.ports["STOMP over TLS"])], reconnect_attempts_max=1)
+    connection = stomp.Connection12(
+        [("127.0.0.1", world.server.ports["STOMP over TLS"])], reconnect_attempts_max=1, vhost="/"
+    )
     cert, key = identity or (None, None)
     connection.set_ssl(
         [("127.0.0.1", world.server.ports["STOMP over TLS"])],
