@@ -170,6 +170,7 @@ def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 20_000), most))
     directory = tempfile.mkdtemp(prefix="leveret-attacks-")
+    server = None
     try:
         cert, key = Authority(directory, "ours").sign_server()
         config = pathlib.Path(directory, "leveret.toml")
@@ -179,6 +180,8 @@ def main():
         failed = asyncio.run(run(server, wanted.attacks))
         server.stop()
     finally:
+        if server:
+            server.kill()
         shutil.rmtree(directory)
     return 1 if failed else 0
 

@@ -303,8 +303,10 @@ def main():
     global world
     directory = tempfile.mkdtemp(prefix="leveret-tls-")
     report = Report()
+    program = arguments().leveret
+    world = None
     try:
-        world = World(arguments().leveret, directory)
+        world = World(program, directory)
         for function in all_checks():
             try:
                 function()
@@ -313,6 +315,8 @@ def main():
                 report.add(function, error)
         world.server.stop()
     finally:
+        if world:
+            world.server.kill()
         shutil.rmtree(directory)
     return report.finish()
 

@@ -50,6 +50,11 @@ class Server:
     def reload(self):
         self._process.send_signal(signal.SIGHUP)
 
+    def kill(self):
+        """End it whatever happens; nothing when it has ended."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self):
         """End it in order."""
         self._process.terminate()
