@@ -26,6 +26,27 @@ pub struct Login {
     /// What the broker's [`Accounts`](crate::Accounts) have under this name; none for a name that they do not have, and
     /// where there are no accounts.
     pub account: Option<User>,
+    /// What TLS has shown of the client; none for connections without it. For the mechanism `EXTERNAL` its certificate is
+    /// all there is: it has been verified, the password is empty, and `username` is what
+    /// [`Authenticator::certificate_user`] made of it.
+    pub tls: Option<Arc<TlsPeer>>,
+}
+
+/// What TLS has shown of a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsPeer {
+    /// The version, `TLSv1_2` or `TLSv1_3`.
+    pub version: Option<&'static str>,
+    /// The name of the cipher suite.
+    pub cipher_suite: Option<&'static str>,
+    /// The host name that the client asked for (SNI).
+    pub server_name: Option<String>,
+    /// The client's certificate, verified, and those that it sent along to have it verified; each as DER. Empty when it
+    /// showed none.
+    pub certificates: Vec<Vec<u8>>,
+    /// Who that makes it, as [`Authenticator::certificate_user`] has said.
+    pub username: Option<String>,
 }
 
 impl fmt::Debug for Login {
@@ -34,6 +55,7 @@ impl fmt::Debug for Login {
             .field("username", &self.username)
             .field("mechanism", &self.mechanism)
             .field("peer", &self.peer)
+            .field("is_over_tls", &self.tls.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -51,6 +73,7 @@ impl Login {
             mechanism,
             peer,
             account: None,
+            tls: None,
         }
     }
 }
@@ -113,6 +136,14 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Checks one login. Called on the connection's task, for a bounded time (the handshake timeout); when the client
     /// goes away before the answer, the future is dropped.
     fn authenticate(&self, login: Login) -> LoginFuture<'_>;
+
+    /// Which user a client is that has shown a certificate. Asked once for each such connection, when its certificate has
+    /// been verified; clients are offered the mechanism `EXTERNAL` where the answer is a name, and it still is for
+    /// [`Authenticator::authenticate`] to say whether that user may log in. Nobody, unless this is implemented.
+    fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {
+        let _ = peer;
+        None
+    }
 }
 
 /// A fixed table of names and passwords, for tests, examples and the server's start without configuration.

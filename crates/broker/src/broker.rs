@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::access::{AccountChange, AccountError, Accounts};
 use crate::alarms::Alarm;
@@ -14,7 +16,7 @@ use crate::client::Client;
 use crate::error::Error;
 #[cfg(feature = "stomp")]
 use crate::net;
-use crate::net::{Listener, Service};
+use crate::net::{Listener, Service, Spoken};
 use crate::shared::Shared;
 use crate::vhost::VhostLimits;
 
@@ -42,7 +44,7 @@ impl Broker {
     /// for.
     #[must_use]
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses(Service::Amqp)
+        self.addresses(Spoken::Amqp.in_the_clear())
     }
 
     /// The addresses on which STOMP clients are served, with their real ports, in the order in which they were asked
@@ -50,14 +52,42 @@ impl Broker {
     #[cfg(feature = "stomp")]
     #[must_use]
     pub fn stomp_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses(Service::Stomp)
+        self.addresses(Spoken::Stomp.in_the_clear())
     }
 
     /// The addresses on which WebSockets are served, with their real ports, in the order in which they were asked for.
     #[cfg(feature = "stomp")]
     #[must_use]
     pub fn websocket_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses(Service::WebSocket)
+        self.addresses(Spoken::WebSocket.in_the_clear())
+    }
+
+    /// As [`Broker::amqp_addresses`], for AMQP over TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn amqps_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Spoken::Amqp.over_tls())
+    }
+
+    /// As [`Broker::stomp_addresses`], for STOMP over TLS.
+    #[cfg(all(feature = "stomp", feature = "tls"))]
+    #[must_use]
+    pub fn stomps_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Spoken::Stomp.over_tls())
+    }
+
+    /// As [`Broker::websocket_addresses`], for WebSockets over TLS.
+    #[cfg(all(feature = "stomp", feature = "tls"))]
+    #[must_use]
+    pub fn secure_websocket_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Spoken::WebSocket.over_tls())
+    }
+
+    /// Replaces the [configuration of TLS](Builder::tls), certificates and all, for connections that come from now on.
+    /// Those that are there, and handshakes that have begun, go on with what they have.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        self.shared.config.tls.set(config);
     }
 
     /// Serves STOMP on a WebSocket that the embedding program has agreed to itself, for instance as an axum or hyper

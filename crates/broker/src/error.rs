@@ -57,6 +57,10 @@ impl Refusal {
         Self::new(ReplyCode::NotAllowed, explanation)
     }
 
+    pub(crate) fn resource_error(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::ResourceError, explanation)
+    }
+
     pub(crate) fn not_implemented(explanation: impl Into<String>) -> Self {
         Self::new(ReplyCode::NotImplemented, explanation)
     }
@@ -111,6 +115,8 @@ enum Kind {
         address: String,
         source: std::io::Error,
     },
+    #[cfg(feature = "tls")]
+    NoTls,
     #[cfg(feature = "journal")]
     DataDir(OpenError),
     #[cfg(feature = "journal")]
@@ -138,6 +144,11 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         Self { kind: Kind::Closed }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn no_tls() -> Self {
+        Self { kind: Kind::NoTls }
     }
 
     #[cfg(feature = "journal")]
@@ -324,6 +335,8 @@ impl fmt::Display for Error {
             Kind::NotStored => f.write_str("the disk failed before the message was safe there"),
             Kind::Closed => f.write_str("the broker is shut down"),
             Kind::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            #[cfg(feature = "tls")]
+            Kind::NoTls => f.write_str("a listener for TLS has no configuration of TLS"),
             #[cfg(feature = "journal")]
             Kind::DataDir(error) => error.fmt(f),
             #[cfg(feature = "journal")]

@@ -117,8 +117,8 @@
 //!
 //! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
 //! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
-//! lets in whom your application knows already. Nothing is encrypted, so a listener on a network that you do not trust
-//! needs a tunnel or a TLS proxy before it.
+//! lets in whom your application knows already. On a network that you do not trust, listen with TLS (feature `tls`,
+//! `Builder::amqps` and its like), or put a TLS proxy before the broker.
 //!
 //! Who is in may do everything in every virtual host, unless the broker is given [`Accounts`]: users with
 //! [`Permissions`] for each virtual host, and with [`TopicPermissions`] for routing keys, as in RabbitMQ. They can be
@@ -140,6 +140,8 @@
 //! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
 //!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
 //!   web server of its own hands over the WebSockets that it has agreed to: [`Broker::serve_stomp_websocket`].
+//! - `tls`, off by default: listeners with TLS (`Builder::tls`, `Broker::set_tls`), and logins by client certificate. Brings
+//!   rustls, as `leveret_broker::rustls`, without a provider of cryptography.
 //!
 //! # What it is not
 //!
@@ -148,7 +150,7 @@
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
-//! - Not finished: WebSocket, TLS and the management API are not there yet.
+//! - Not finished: the management API is not there yet.
 
 mod access;
 mod alarms;
@@ -168,11 +170,14 @@ mod exchange;
 mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
+mod login_guard;
 mod memory;
 mod metadata;
 mod net;
+mod network;
 mod outbox;
 mod overview;
+mod proxy_protocol;
 mod quota;
 mod random;
 #[doc(hidden)]
@@ -195,7 +200,7 @@ pub use access::{
     TopicPermissions, User, UserLimits, UserPermissions, UserTopicPermissions,
 };
 pub use alarms::Alarm;
-pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
+pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, TlsPeer, UserTable};
 pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{
@@ -210,10 +215,13 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
+pub use network::{Network, NetworkError};
 pub use overview::{
     BindingOverview, ChannelOverview, ConnectionOverview, ConnectionState, ConsumerOverview,
     ExchangeOverview, QueueOverview,
 };
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 pub use vhost::{
     ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
     Unroutable, VhostLimits,

@@ -4,6 +4,7 @@ mod pace;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use leveret_amqp_codec::{ChannelId, ReplyCode};
@@ -75,6 +76,9 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     window: Arc<Gate>,
     pace: Pace,
+    /// Bytes of what its client has sent and no queue has: parts of messages, transactions. They are counted here because
+    /// this is what all parts of a connection share.
+    held: AtomicUsize,
     busy: BusyCount,
 }
 
@@ -128,8 +132,20 @@ impl Outbox {
             state: Mutex::default(),
             window: Arc::new(Gate::new(WINDOW_BYTES)),
             pace: Pace::default(),
+            held: AtomicUsize::new(0),
             busy,
         })
+    }
+
+    /// What counted as `before` bytes that the connection holds now counts as `after`.
+    pub(crate) fn count_held(&self, before: usize, after: usize) {
+        self.held.fetch_add(after, Ordering::Relaxed);
+        self.held.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// How many bytes the connection holds outside of queues.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Bounds the bytes of messages that wait here.

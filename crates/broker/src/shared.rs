@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::connection::{ConnectionId, Registry};
 use crate::disk::{DiskGauge, DiskSpace};
 use crate::error::Refusal;
+use crate::login_guard::LoginGuard;
 use crate::memory::MemoryGauge;
 #[cfg(feature = "journal")]
 use crate::metadata::Definitions;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) services: Arc<Services>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) login_guard: LoginGuard,
     /// None: whoever has logged in may do everything.
     access: Option<Arc<Access>>,
     pub(crate) busy: BusyCount,
@@ -83,11 +85,15 @@ impl Shared {
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
             store,
             queues_max: config.queues_max,
+            exchanges_max: config.exchanges_max,
+            bindings_max: config.bindings_max,
+            held_max: config.held_max(),
             topic_history: config.topic_history,
             histories: AtomicUsize::new(0),
             metadata,
         });
         Arc::new(Self {
+            login_guard: LoginGuard::new(config.free_login_failures),
             config,
             clock,
             registry: Arc::default(),

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use leveret_broker::Network;
 
 use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
+use crate::limits::Limits;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
 use crate::store::StoreCommand;
 use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
+use crate::tls::TlsArgs;
 
 /// Follows the options in `--help`.
 const NOTES: &str = "\
@@ -23,6 +26,20 @@ configuration file, and that before the default.
                 Defaults: the same with ports 61613 and 15674; the path is /ws. Naming an
                 address for one protocol replaces the defaults of all: what is not named is
                 not served.
+  --amqps, --stomps, --stomp-wss
+                Defaults with a certificate: the same with ports 5671, 61614 and 15673
+  --tls-cert, --tls-key
+                New files are taken when they are there, or on SIGHUP; clients stay connected
+  --tls-client-ca, --tls-client-cert
+                With the first, the second is required unless it says optional: every client
+                shows a certificate, and AMQP's EXTERNAL logs it in as the user it names
+  --tls-login-from
+                common-name, distinguished-name, san-dns, san-email or san-uri
+  --proxy-protocol-from
+                From there connections begin with a header of the PROXY protocol, version 1
+                or 2, and count as those of the client that it names
+  --connections-max and the others that end in -max
+                What is more is refused. The README of leveret-server has their defaults
   --memory      Beyond it, publishers have to wait. Shares are of the memory that the
                 machine or its container has. Default: 40%
   --disk-free-limit
@@ -98,6 +115,22 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     pub(crate) stomp_ws: Vec<ListenAddress>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Proxies that name their clients: 10.0.0.0/8; repeat it
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "LEVERET_PROXY_PROTOCOL_FROM",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) proxy_protocol_from: Vec<Network>,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 
     /// Memory for messages: bytes, 512MiB, 2GB or 40%
     #[arg(
@@ -231,6 +264,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 13);
+        assert_eq!(options, 35);
     }
 }

@@ -12,6 +12,7 @@ mod ctl;
 mod disk;
 mod disk_size;
 mod error;
+mod limits;
 mod logging;
 mod memory;
 mod passwords;
@@ -22,6 +23,7 @@ mod size;
 mod store;
 mod sync;
 mod time_span;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -14,8 +14,9 @@ use crate::ctl::{About, ControlServer, ControlSocket, Node};
 use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::passwords::Passwords;
-use crate::settings::Settings;
+use crate::settings::{Settings, in_bytes};
 use crate::signals::Signals;
+use crate::tls::{CertificateLogin, Keeper, TlsError};
 
 /// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
 const REFUSAL_DELAY: Duration = Duration::from_secs(3);
@@ -29,16 +30,23 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
+    let tls = Keeper::load(&settings.tls)?;
+    if tls.is_none() && settings.listens_for_tls() {
+        return Err(TlsError::Settings("a listener for TLS needs tls-cert and tls-key").into());
+    }
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
     let passwords = Passwords::new(settings.accounts.loopback_users());
-    let builder = builder(settings, &passwords)?;
+    let mut builder = builder(settings, &passwords)?;
+    if let Some(tls) = &tls {
+        builder = builder.tls(tls.config());
+    }
     // As many worker threads as the process may use cores, which is tokio's default.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, passwords, settings));
+    let outcome = runtime.block_on(serve(builder, passwords, tls, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
@@ -55,10 +63,17 @@ fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error>
     let mut builder = Broker::builder()
         .accounts(accounts.accounts()?)
         .keep_accounts(accounts.first_accounts()?)
-        .authenticator(passwords.clone())
+        .authenticator(CertificateLogin::before(
+            passwords.clone(),
+            settings.tls.login_from,
+            accounts.loopback_users(),
+        ))
+        .stomp_certificate_login(settings.tls.stomp_cert_login)
+        .proxy_protocol_from(settings.proxies.iter().copied())
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    builder = settings.limits.apply(builder, in_bytes);
     if let Some(data_dir) = &settings.data_dir {
         builder = builder.data_dir(data_dir).sync_policy(settings.sync.0);
     }
@@ -89,12 +104,22 @@ fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error>
     for address in addresses.stomp_ws {
         builder = builder.websocket(address);
     }
+    for address in addresses.amqps {
+        builder = builder.amqps(address);
+    }
+    for address in addresses.stomps {
+        builder = builder.stomps(address);
+    }
+    for address in addresses.stomp_wss {
+        builder = builder.secure_websocket(address);
+    }
     Ok(builder)
 }
 
 async fn serve(
     builder: Builder,
     passwords: Passwords,
+    tls: Option<Keeper>,
     settings: &Settings,
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
@@ -114,6 +139,10 @@ async fn serve(
         () = stop.notified() => {
             tracing::info!(connections = broker.connection_count(), "stopping");
         }
+        failed = Keeper::run(tls, &broker) => match failed {
+            Ok(never) => match never {},
+            Err(error) => return Err(Error::System(error)),
+        },
     }
     if let Some(control) = control {
         control.stop().await;
@@ -208,6 +237,18 @@ fn announce(broker: &Broker, settings: &Settings) -> io::Result<()> {
     }
     for address in broker.websocket_addresses() {
         writeln!(stdout, "leveret: listening for WebSockets on {address}")?;
+    }
+    for address in broker.amqps_addresses() {
+        writeln!(stdout, "leveret: listening for AMQP over TLS on {address}")?;
+    }
+    for address in broker.stomps_addresses() {
+        writeln!(stdout, "leveret: listening for STOMP over TLS on {address}")?;
+    }
+    for address in broker.secure_websocket_addresses() {
+        writeln!(
+            stdout,
+            "leveret: listening for WebSockets over TLS on {address}"
+        )?;
     }
     let accounts = broker.accounts().unwrap_or_default();
     writeln!(stdout, "leveret: {}", settings.accounts.hint(&accounts))?;

@@ -67,7 +67,7 @@ fn what_rabbitmq_exported_is_there() {
         "{\"max-connections\":10}"
     );
     assert_eq!(
-        lines(
+        said(
             &dir,
             &[
                 "-s",
@@ -82,7 +82,7 @@ fn what_rabbitmq_exported_is_there() {
          q1\ttrue\tfalse\t[{\"x-dead-letter-exchange\",\"dlx\"},{\"x-max-length\",10},{\"x-message-ttl\",60000}]"
     );
     assert_eq!(
-        lines(
+        said(
             &dir,
             &[
                 "-s",

@@ -49,6 +49,10 @@ pub(crate) trait Protocol: fmt::Debug {
     /// What it is at the moment, for people; none for one that has ended.
     fn describe(&self) -> Option<ConnectionOverview>;
 
+    /// How many messages the client has published since this was asked last, or about as many: asked only where rates are
+    /// limited.
+    fn take_published(&mut self) -> u32;
+
     /// A login to be checked; the answer goes to [`Protocol::handle_login`].
     fn take_login(&mut self) -> Option<Login>;
 

@@ -206,6 +206,13 @@ impl VirtualHost {
         let durable = topology.is_durable(source, destination);
         self.check_recordable(durable)?;
         let binding = binding(source, request);
+        let limit = self.services.bindings_max;
+        if topology.binding_len() >= limit && !topology.is_bound(destination, &binding) {
+            return Err(Refusal::precondition_failed(format!(
+                "cannot bind to '{}': binding limit in vhost '{}' ({limit}) is reached",
+                request.destination, self.name
+            )));
+        }
         if let Destination::Queue(_) = destination
             && !topology.is_bound(destination, &binding)
             && let Some(past) = topology.exchange(source).past().map(Arc::clone)

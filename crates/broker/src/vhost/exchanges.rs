@@ -59,6 +59,13 @@ impl VirtualHost {
                 "exchange name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        let limit = self.services.exchanges_max;
+        if topology.declared_exchange_len() >= limit {
+            return Err(Refusal::precondition_failed(format!(
+                "cannot declare exchange '{name}' in vhost '{}': exchange limit of {limit} is reached",
+                self.name
+            )));
+        }
         if let Some(alternate) = self.alternate_exchange(&name, declare.arguments)? {
             caller.require(Right::Read, Resource::Exchange(&name))?;
             caller.require(Right::Write, Resource::Exchange(&alternate))?;

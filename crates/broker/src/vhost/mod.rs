@@ -82,6 +82,11 @@ pub(crate) struct Services {
     pub(crate) names: RandomNames,
     /// How many queues each may have.
     pub(crate) queues_max: usize,
+    /// How many exchanges each may have that clients have declared, and how many bindings.
+    pub(crate) exchanges_max: usize,
+    pub(crate) bindings_max: usize,
+    /// How many bytes a connection may hold of what no queue has yet.
+    pub(crate) held_max: usize,
     /// None: messages are in memory only.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) metadata: Arc<Metadata>,

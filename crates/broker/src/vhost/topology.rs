@@ -8,6 +8,7 @@ use leveret_queue_store::QueueKey;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::PREDECLARED;
 use super::delayed::{Delayed, delay_ms};
 use super::history::History;
 use super::past::{Passes, Past};
@@ -166,6 +167,8 @@ pub(crate) struct Topology {
     /// Exchanges that were removed under this lock. Dropping what they hold may wake somebody, so it waits for the end
     /// of the lock.
     removed: Vec<Exchange>,
+    /// How many bindings there are.
+    binding_len: usize,
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
     /// The histories that queues were bound to, which know of that as long as the queue is there.
@@ -180,6 +183,15 @@ pub(crate) struct Topology {
 impl Topology {
     pub(crate) fn queue_len(&self) -> usize {
         self.queues.len()
+    }
+
+    pub(crate) fn binding_len(&self) -> usize {
+        self.binding_len
+    }
+
+    /// How many exchanges there are beside those that a virtual host begins with.
+    pub(crate) fn declared_exchange_len(&self) -> usize {
+        self.exchanges.len().saturating_sub(PREDECLARED.len())
     }
 
     /// From now on what is done to durable things is noted, as done in the virtual host of this key.
@@ -212,6 +224,7 @@ impl Topology {
         self.incoming.clear();
         self.presences.clear();
         self.to_announce.clear();
+        self.binding_len = 0;
         let exchanges = std::mem::take(&mut self.exchanges);
         self.removed
             .extend(exchanges.into_iter().map(|(_, exchange)| exchange));
@@ -301,6 +314,7 @@ impl Topology {
         if source.announcer.is_some() {
             self.to_announce.push(binding.source);
         }
+        self.binding_len += 1;
         bindings.insert(binding);
         if let Some(record) = record {
             self.recorder.binding_added(&record);
@@ -392,6 +406,7 @@ impl Topology {
         if exchange.announcer.is_some() {
             self.presences.retain(|other| *other != id);
         }
+        self.binding_len -= exchange.outgoing;
         self.exchange_names.remove(&exchange.name);
         self.recorder.exchange_removed(&exchange);
         self.removed.push(exchange);
@@ -437,6 +452,7 @@ impl Topology {
         if source.announcer.is_some() {
             self.to_announce.push(binding.source);
         }
+        self.binding_len -= 1;
         (source.auto_delete && source.outgoing == 0).then_some(binding.source)
     }
 

@@ -16,6 +16,8 @@ mod heard;
 pub(crate) mod seeds;
 #[cfg(feature = "stomp")]
 mod stomp;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg(feature = "stomp")]
 pub(crate) mod websocket;
 mod wire;

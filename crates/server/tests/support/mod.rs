@@ -7,6 +7,7 @@
 
 pub(crate) mod amqp;
 pub(crate) mod ctl;
+pub(crate) mod tls;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

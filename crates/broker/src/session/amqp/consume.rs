@@ -58,6 +58,13 @@ impl Session {
         consume: &basic::Consume<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
+        let limit = self.core.shared.config.consumers_per_channel_max;
+        let consumers = self.channels.get(&id).map(|channel| &channel.consumers);
+        if consumers.is_some_and(|consumers| consumers.len() >= limit) {
+            return Err(Refusal::not_allowed(format!(
+                "reached maximum ({limit}) of consumers per channel"
+            )));
+        }
         let vhost = self.vhost()?;
         let name = self.queue_name(id, consume.queue)?;
         // RabbitMQ looks for a consumer of that tag before it looks for the queue.

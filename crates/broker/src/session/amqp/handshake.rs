@@ -87,19 +87,24 @@ impl Session {
         match header {
             ProtocolHeader::Amqp091 | ProtocolHeader::Amqp09 => {
                 let properties = self.server_properties().to_bytes();
+                let has_name = self.core.certified().is_some();
+                let has_anonymous = self.core.shared.config.anonymous_user.is_some();
                 let start = connection::Start {
                     version_major: 0,
                     version_minor: 9,
                     server_properties: RawTable::from_validated_bytes(&properties),
-                    mechanisms: sasl::offered(self.core.shared.config.anonymous_user.is_some())
-                        .as_bytes(),
+                    mechanisms: sasl::offered(has_name, has_anonymous).as_bytes(),
                     locales: b"en_US",
                 };
                 write_method(out.buffer(), ChannelId::CONNECTION, &start);
                 self.phase = Phase::StartOk { deadline };
             }
             other => {
-                tracing::info!(connection = %self.core.name(), "not AMQP 0-9-1: {other:?}");
+                if is_tls(input) {
+                    tracing::info!(connection = %self.core.name(), "not AMQP 0-9-1: a client of TLS, on a port without it");
+                } else {
+                    tracing::info!(connection = %self.core.name(), "not AMQP 0-9-1: {other:?}");
+                }
                 out.buffer().extend_from_slice(&ProtocolHeader::AMQP_0_9_1);
                 self.phase = Phase::Closed;
             }
@@ -176,13 +181,18 @@ impl Session {
             self.handle_login(now, Ok(identity), out);
             return;
         }
-        match sasl::parse(&start_ok.mechanism, start_ok.response) {
+        match sasl::parse(
+            &start_ok.mechanism,
+            start_ok.response,
+            self.core.certified(),
+        ) {
             Ok(credentials) => {
                 let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
                 let mechanism = credentials.mechanism;
                 let mut login =
                     Login::new(credentials.username, credentials.password, mechanism, peer);
                 login.account = self.core.shared.account(&login.username);
+                login.tls = self.core.registration.tls().cloned();
                 self.phase = Phase::Login {
                     deadline,
                     asked: Some(login),
@@ -305,6 +315,7 @@ impl Session {
             return Err(missing());
         }
         self.core.vhost = Some(vhost);
+        self.core.registration.is_no_stranger();
         self.core.sent_at = now;
         self.phase = Phase::Running;
         write_method(out.buffer(), ChannelId::CONNECTION, &connection::OpenOk {});
@@ -318,7 +329,17 @@ impl Session {
     }
 }
 
+/// A record of TLS with a handshake message, of any version (RFC 8446, section 5.1).
+fn is_tls(input: &[u8]) -> bool {
+    input.starts_with(&[22, 3])
+}
+
 impl Core {
+    /// Who the client's certificate says it is.
+    fn certified(&self) -> Option<&str> {
+        self.registration.tls()?.username.as_deref()
+    }
+
     /// Who the connection is in a virtual host.
     ///
     /// # Errors

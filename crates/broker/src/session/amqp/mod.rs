@@ -115,8 +115,8 @@ struct Publisher {
     scratch: Vec<u8>,
     /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
     captured: Option<Lsn>,
-    /// It has published since the last heartbeat was due.
-    active: bool,
+    /// How many messages since the last heartbeat was due, or since a throttle has asked.
+    published: u32,
 }
 
 impl Publisher {
@@ -460,9 +460,6 @@ impl Session {
 
 impl Core {
     fn name(&self) -> String {
-        self.endpoints.map_or_else(
-            || "in-process".to_owned(),
-            |endpoints| endpoints.to_string(),
-        )
+        Endpoints::name_of(self.endpoints)
     }
 }

@@ -42,6 +42,10 @@ impl Protocol for Session {
         Some(self.describe())
     }
 
+    fn take_published(&mut self) -> u32 {
+        std::mem::take(&mut self.core.publisher.published)
+    }
+
     fn take_login(&mut self) -> Option<Login> {
         self.take_login()
     }

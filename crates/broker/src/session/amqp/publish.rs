@@ -195,7 +195,7 @@ impl Session {
         let message = self
             .core
             .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
-        self.core.publisher.active = true;
+        self.core.publisher.published = self.core.publisher.published.wrapping_add(1);
         let publish = RoutedPublish {
             route,
             message,

@@ -23,6 +23,9 @@ pub(super) struct Connecting {
 /// What `mechanism` of a [`Login`] says for a STOMP client, in analogy to SASL.
 const MECHANISM: &str = "STOMP";
 
+/// That of a client whose certificate says who it is.
+const EXTERNAL: &str = "EXTERNAL";
+
 /// The virtual host of clients that name none.
 const DEFAULT_VHOST: &str = "/";
 
@@ -58,9 +61,10 @@ impl Session {
             self.finish_connecting(now, &connecting, Ok(identity), out);
             return Ok(());
         }
-        let (username, passcode) = self.credentials(frame);
+        let (mechanism, username, passcode) = self.credentials(frame);
         let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
-        let mut login = Login::new(username.to_owned(), passcode.into(), MECHANISM, peer);
+        let mut login = Login::new(username.to_owned(), passcode.into(), mechanism, peer);
+        login.tls = self.core.registration.tls().cloned();
         login.account = self.core.shared.account(username);
         connecting.username = username.into();
         connecting.asked = Some(login);
@@ -68,13 +72,21 @@ impl Session {
         Ok(())
     }
 
-    /// Who says nothing of himself is the default user, as in RabbitMQ. Who gives a name gives the passcode too.
-    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a [u8]) {
+    /// Who says nothing of himself is who his certificate says, where that counts, or else the default user, as in
+    /// RabbitMQ. Who gives a name gives the passcode too.
+    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'static str, &'a str, &'a [u8]) {
         if let Some(User::Claimed(claimed)) = &self.core.user {
-            return (&claimed.username, &claimed.password);
+            return (MECHANISM, &claimed.username, &claimed.password);
+        }
+        if self.core.shared.config.stomp_certificate_login
+            && frame.header("login").is_none()
+            && let Some(tls) = self.core.registration.tls()
+            && let Some(username) = &tls.username
+        {
+            return (EXTERNAL, username, b"");
         }
         let (username, passcode) = self.credentials_of_frame(frame);
-        (username, passcode.as_bytes())
+        (MECHANISM, username, passcode.as_bytes())
     }
 
     fn credentials_of_frame<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
@@ -145,6 +157,7 @@ impl Session {
             ("version", connecting.version.as_str()),
         ];
         self.writer.frame(out, Command::Connected, &headers, b"");
+        self.core.registration.is_no_stranger();
         self.phase = Phase::Running;
     }
 

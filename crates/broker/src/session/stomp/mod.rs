@@ -226,7 +226,7 @@ impl Session {
             decoder: Decoder::new(Limits::BEFORE_LOGIN).with_escaping(Escaping::RabbitMq),
             writer: Writer::new(transport),
             gathered: BytesMut::new(),
-            held: Held::new(&shared.services),
+            held: Held::new(&shared.services, &outbox),
             core: Core {
                 shared,
                 endpoints,
@@ -267,7 +267,8 @@ impl Session {
             endpoints,
             ..
         } = &self.core;
-        let registration = shared.registry.register(outbox, Kind::Socket, *endpoints)?;
+        let mut registration = shared.registry.register(outbox, Kind::Socket, *endpoints)?;
+        registration.replace(&self.core.registration);
         let (shared, outbox) = (Arc::clone(shared), Arc::clone(outbox));
         Some(amqp::Session::new(
             shared,
@@ -425,6 +426,10 @@ impl Protocol for Session {
         Some(self.describe())
     }
 
+    fn take_published(&mut self) -> u32 {
+        std::mem::take(&mut self.publisher.published)
+    }
+
     fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
             Phase::Login(connecting) => connecting.asked.take(),
@@ -546,10 +551,7 @@ impl Protocol for Session {
 impl Core {
     /// How log lines name the connection.
     fn connection(&self) -> String {
-        self.endpoints.map_or_else(
-            || "in-process".to_owned(),
-            |endpoints| endpoints.to_string(),
-        )
+        Endpoints::name_of(self.endpoints)
     }
 }
 

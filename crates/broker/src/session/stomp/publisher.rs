@@ -24,8 +24,8 @@ pub(super) struct Publisher {
     pub(super) captured: Option<Lsn>,
     refused: Vec<u32>,
     pub(super) scratch: Vec<u8>,
-    /// It has published since the last heart-beat was due.
-    pub(super) active: bool,
+    /// How many messages since the last heart-beat was due, or since a throttle has asked.
+    pub(super) published: u32,
 }
 
 /// A receipt that is due once the queues have the message.
@@ -120,7 +120,8 @@ impl Publisher {
 
     /// Gives the memory of a publisher that has fallen silent back.
     pub(super) fn rest(&mut self) {
-        if !std::mem::take(&mut self.active) && self.batch.is_empty() && self.owed.is_empty() {
+        if std::mem::take(&mut self.published) == 0 && self.batch.is_empty() && self.owed.is_empty()
+        {
             *self = Self::default();
         }
     }

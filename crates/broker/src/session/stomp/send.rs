@@ -67,7 +67,8 @@ impl Session {
         match transaction {
             Some(transaction) => {
                 let services = &self.core.shared.services;
-                self.transactions.add_send(transaction, send, services)
+                self.transactions
+                    .add_send(transaction, send, services, &self.core.outbox)
             }
             None => {
                 self.publish(now, send);
@@ -134,7 +135,7 @@ impl Session {
             message,
             receipt,
         } = send;
-        self.publisher.active = true;
+        self.publisher.published = self.publisher.published.wrapping_add(1);
         let ticket = self.publisher.promise(receipt.as_deref());
         if let Some(vhost) = &self.core.vhost {
             if !route.captures.is_empty() {

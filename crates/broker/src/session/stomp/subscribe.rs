@@ -129,6 +129,11 @@ impl Session {
             slow,
         } = consume;
         let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
+        let limit = self.core.shared.config.consumers_per_channel_max;
+        if self.subscriptions.len() >= limit {
+            let refusal = format!("reached maximum ({limit}) of subscriptions per session");
+            return Err(Refusal::not_allowed(refusal).into());
+        }
         let vacancy = self.subscriptions.vacancy();
         let options = ConsumerOptions {
             no_ack: how.ack == AckMode::Auto,

@@ -113,6 +113,15 @@ impl WebSocket {
         match upgrade::upgrade(input, &waiting.shared.config.websocket) {
             Upgrade::Incomplete => {}
             Upgrade::Refused(response) => {
+                let status = response
+                    .split(|byte| *byte == b'\r')
+                    .next()
+                    .unwrap_or_default();
+                tracing::info!(
+                    connection = %Endpoints::name_of(waiting.endpoints),
+                    answer = %status.escape_ascii(),
+                    "refused a WebSocket",
+                );
                 out.buffer().extend_from_slice(&response);
                 self.finish(now);
             }
@@ -257,6 +266,13 @@ impl Protocol for WebSocket {
         }
     }
 
+    fn take_published(&mut self) -> u32 {
+        match &mut self.phase {
+            Phase::Open(open) => open.session_mut().take_published(),
+            _ => 0,
+        }
+    }
+
     fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
             Phase::Open(open) => open.session_mut().take_login(),
@@ -343,7 +359,13 @@ impl Protocol for WebSocket {
             Phase::Open(_) => self.with_session(now, out, |session, out| {
                 session.handle_timeout(now, out);
             }),
-            _ => self.finish(now),
+            phase => {
+                if let Phase::Upgrade(waiting) = phase {
+                    let connection = Endpoints::name_of(waiting.endpoints);
+                    tracing::info!(connection, "no WebSocket was asked for in time");
+                }
+                self.finish(now);
+            }
         }
     }
 
