@@ -11,7 +11,8 @@ use leveret_broker::{
     Broker, Client, ConsumeOptions, ExchangeOptions, ExchangeType, Presence, PresenceEvent,
     PresenceKind, Publish, QueueOptions, SlowLimit, Table, Value, VirtualClock, WhenSlow,
 };
-use support::{Delivered, Wire, pass, short, table, timed_broker, until};
+use support::{Delivered, Wire, break_off, pass, short, table, timed_broker};
+use tokio::task::JoinSet;
 
 const GRACE_MS: u64 = 60_000;
 
@@ -74,17 +75,6 @@ fn named(name: &str) -> Table {
 
 fn watch() -> Table {
     table([("x-presence", Value::from("watch"))])
-}
-
-/// The connection breaks: the socket closes without a word.
-async fn break_off(broker: &Broker, wire: Wire) {
-    let before = broker.connection_count();
-    drop(wire);
-    until("the end of the connection", || {
-        broker.connection_count() < before
-    })
-    .await;
-    broker.wait_idle().await;
 }
 
 #[tokio::test]
@@ -281,43 +271,41 @@ async fn a_watcher_first_learns_who_is_there_and_then_what_changes() {
     );
 }
 
+/// Has members of this client come and go, and some of them stay.
+async fn come_and_go(client: Client, task: usize) -> Client {
+    for round in 0..40 {
+        let queue = client
+            .declare_queue("", QueueOptions::default())
+            .await
+            .unwrap();
+        let name = named(&format!("{task}.{}", round % 3));
+        client
+            .bind_queue_with(&queue.name, "rooms", "k", &name)
+            .await
+            .unwrap();
+        if round % 4 > 0 {
+            client.delete_queue(&queue.name).await.unwrap();
+        }
+    }
+    client
+}
+
 /// Members come and go in other tasks while watchers begin: what each was told leads to what is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_watcher_has_a_gap_or_hears_anything_twice() {
     let broker = support::broker().await;
     let client = broker.client().unwrap();
     declare(&client, ExchangeOptions::default()).await;
-    let tasks: Vec<_> = (0..8)
-        .map(|task| {
-            let broker = broker.client().unwrap();
-            tokio::spawn(async move {
-                for round in 0..40 {
-                    let queue = broker
-                        .declare_queue("", QueueOptions::default())
-                        .await
-                        .unwrap();
-                    let name = named(&format!("{task}.{}", round % 3));
-                    broker
-                        .bind_queue_with(&queue.name, "rooms", "k", &name)
-                        .await
-                        .unwrap();
-                    if round % 4 > 0 {
-                        broker.delete_queue(&queue.name).await.unwrap();
-                    }
-                }
-                broker
-            })
-        })
+    let comings: JoinSet<Client> = (0..8)
+        .map(|task| come_and_go(broker.client().unwrap(), task))
         .collect();
     let mut watchers = Vec::new();
     for _ in 0..50 {
         watchers.push(client.presence("rooms", "k").await.unwrap());
         tokio::task::yield_now().await;
     }
-    let mut alive = Vec::new();
-    for task in tasks {
-        alive.push(task.await.unwrap());
-    }
+    // Who is present at the end is so by these clients.
+    let _clients = comings.join_all().await;
     broker.wait_idle().await;
     let expected: BTreeSet<_> = client
         .present("rooms", "k")

@@ -6,11 +6,11 @@ mod support;
 use std::time::Duration;
 
 use leveret_broker::{
-    AccountChange, Accounts, Broker, Client, ExchangeOptions, ExchangeType, Permissions, Tag,
-    TopicPermissions, User, UserTable, UserTopicPermissions, VirtualClock,
+    AccountChange, Accounts, Broker, Client, ExchangeOptions, ExchangeType, Permissions, Publish,
+    Tag, TopicPermissions, User, UserTable, UserTopicPermissions, VirtualClock,
 };
 use leveret_stomp_codec::Command;
-use support::{Stomp, pass, start, until};
+use support::{Stomp, break_off, pass, start};
 
 const GRACE_MS: u64 = 30_000;
 const ROOM: &str = "/exchange/rooms/room.7";
@@ -83,16 +83,6 @@ async fn expect_event(stomp: &mut Stomp, event: &str, member: &str, user: &str) 
     assert_eq!(header("subscription"), "w");
     assert!(header("since").parse::<u64>().is_ok());
     assert!(heard.body.is_empty());
-}
-
-async fn break_off(broker: &Broker, stomp: Stomp) {
-    let before = broker.connection_count();
-    drop(stomp);
-    until("the end of the connection", || {
-        broker.connection_count() < before
-    })
-    .await;
-    broker.wait_idle().await;
 }
 
 #[tokio::test]
@@ -242,4 +232,32 @@ async fn headers_of_presence_belong_to_exchanges_that_know_it() {
         stomp.expect_error("precondition_failed").await;
         stomp.expect_end().await;
     }
+}
+
+/// A subscription that ends because it is slow, while its queue and binding stay, is not present either.
+#[tokio::test]
+async fn who_is_too_slow_has_left() {
+    let (broker, _clock) = rooms().await;
+    let mut watcher = watcher(&broker).await;
+    let mut phone = Stomp::connect(&broker).await;
+    let headers = [
+        ("durable", "true"),
+        ("auto-delete", "false"),
+        ("ack", "client"),
+        ("prefetch-count", "1"),
+        ("x-slow-consumer", "close"),
+        ("x-slow-limit", "1"),
+    ];
+    subscribe(&mut phone, ROOM, "m", &headers).await;
+    expect_event(&mut watcher, "joined", "guest", "guest").await;
+    let client = broker.client().unwrap();
+    for _ in 0..3 {
+        client
+            .publish(Publish::to_exchange("rooms", "room.7", b"hi"))
+            .await
+            .unwrap();
+    }
+    expect_event(&mut watcher, "left", "guest", "guest").await;
+    phone.expect_message("hi").await;
+    phone.expect_error("Server cancelled subscription").await;
 }

@@ -1,11 +1,13 @@
 //! The naive twin of a queue: lists, searched from end to end.
 
+mod slow;
+
 use std::cmp::Reverse;
 use std::num::NonZeroU64;
 
-use crate::{
-    DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, Time,
-};
+use crate::{DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, Time};
+
+pub(in crate::fuzzing) use slow::Slow;
 
 /// What a twin does, in terms that both can be translated to: consumers and deliveries are named by
 /// their number.
@@ -31,22 +33,6 @@ pub(super) enum Done {
         consumer: usize,
     },
     Expired,
-}
-
-/// What a consumer wants when it is slow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slow {
-    pub(super) action: SlowAction,
-    pub(super) limit: u64,
-    pub(super) limit_bytes: u64,
-    /// Which of the windows it enters beside its own.
-    pub(super) own_window: Option<usize>,
-}
-
-impl Slow {
-    fn is_exceeded(&self, messages: usize, bytes: u64) -> bool {
-        messages as u64 > self.limit || messages > 1 && bytes > self.limit_bytes
-    }
 }
 
 /// A delivery, named by its number among those that have to be settled.
@@ -483,61 +469,6 @@ impl Model {
         }
     }
 
-    /// What is done about consumers that are slow.
-    fn relieve(&mut self) {
-        while let Some(number) = self.too_slow() {
-            // Not told before it has happened: what others get by it comes afterwards.
-            self.done.push(Done::TooSlow { consumer: number });
-            self.take_out(number);
-        }
-        while self.all_want_less()
-            && let Some(item) = self.pop()
-        {
-            self.bury(item, DeathReason::MaxLength);
-            self.count_left_out();
-            self.expire();
-        }
-    }
-
-    fn too_slow(&self) -> Option<usize> {
-        let (len, bytes) = (self.ready.len(), self.ready_bytes());
-        self.consumers.iter().position(|consumer| {
-            !consumer.cancelled
-                && (consumer.full || consumer.held)
-                && consumer.slow.is_some_and(|slow| {
-                    slow.action == SlowAction::Close && slow.is_exceeded(len, bytes)
-                })
-        })
-    }
-
-    fn droppers(&self) -> impl Iterator<Item = Slow> {
-        let consuming = self.consumers.iter().filter(|consumer| !consumer.cancelled);
-        let slow = consuming.filter_map(|consumer| consumer.slow);
-        slow.filter(|slow| slow.action == SlowAction::DropOldest)
-    }
-
-    fn all_want_less(&self) -> bool {
-        let consuming = self.consumers.iter().filter(|consumer| !consumer.cancelled);
-        let limit = self.droppers().map(|slow| slow.limit).max();
-        let limit_bytes = self.droppers().map(|slow| slow.limit_bytes).max();
-        let (Some(limit), Some(limit_bytes)) = (limit, limit_bytes) else {
-            return false;
-        };
-        let together = Slow {
-            action: SlowAction::DropOldest,
-            limit,
-            limit_bytes,
-            own_window: None,
-        };
-        consuming.count() == self.droppers().count()
-            && together.is_exceeded(self.ready.len(), self.ready_bytes())
-    }
-
-    fn count_left_out(&mut self) {
-        let counts = self.droppers().next().is_some();
-        self.left_out += u64::from(counts);
-    }
-
     fn is_over_limit(&self, length: u64, bytes: u64) -> bool {
         self.options.max_length.is_some_and(|limit| length > limit)
             || self
@@ -636,11 +567,7 @@ impl Model {
     fn deliver(&mut self, consumer: usize, item: Item) {
         let to_settle = !self.consumers[consumer].no_ack;
         if item.delivery_count == 0 {
-            let count = std::mem::take(&mut self.left_out);
-            let slow = self.consumers[consumer].slow;
-            if count > 0 && slow.is_some_and(|slow| slow.action == SlowAction::DropOldest) {
-                self.done.push(Done::LeftOut { consumer, count });
-            }
+            self.tell_left_out(consumer);
         }
         let delivery = self.hand_over(Some(consumer), to_settle, item);
         self.done.push(Done::Deliver { consumer, delivery });

@@ -1,6 +1,7 @@
 //! From the outbox to MESSAGE frames (behaviour reference, section 20.6).
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use leveret_amqp_codec::RawProperties;
 use leveret_queue_store::{Delivery, Time};
@@ -166,6 +167,8 @@ impl Session {
             let id = subscription.id().map(|id| ("subscription", id));
             self.write_error(&problem, id.as_slice(), out);
         }
+        let queue = Arc::clone(&subscription.queue);
         self.subscriptions.forget(now, key);
+        self.leave_queue(now, &queue);
     }
 }

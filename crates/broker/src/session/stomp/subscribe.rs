@@ -220,12 +220,8 @@ impl Session {
         if self.subscriptions.find(&tag) == Some(key) {
             self.subscriptions.forget(now, key);
         }
-        if let Some(queue) = queue
-            && !queue.definition().auto_delete
-        {
-            // With any other the binding goes.
-            let connection = self.core.registration.id();
-            self.vhost()?.leave_with_queue(now, connection, &queue);
+        if let Some(queue) = queue {
+            self.leave_queue(now, &queue);
         }
         if is_durable(frame)?
             && let Some(destination) = destination
@@ -233,6 +229,16 @@ impl Session {
             self.delete_durable(now, &destination, frame)?;
         }
         Ok(())
+    }
+
+    /// Whom a subscription that has ended made present is not present by it any more, though its binding may stay.
+    pub(super) fn leave_queue(&self, now: Time, queue: &QueueCell) {
+        // An auto-delete queue takes its binding along.
+        if let Some(vhost) = &self.core.vhost
+            && !queue.definition().auto_delete
+        {
+            vhost.leave_with_queue(now, self.core.registration.id(), queue);
+        }
     }
 
     /// Ends a durable subscription for good. The queue is found by the headers of UNSUBSCRIBE, as in RabbitMQ.
