@@ -70,6 +70,17 @@ pub enum Effect {
         /// Which page.
         page: PageId,
     },
+    /// Of a page nothing is needed any more from one slot to another, both included. Others in it
+    /// may be: the messages of these were purged while they were out of memory, while some that had
+    /// left before them were with consumers.
+    SlotsGone {
+        /// Which page.
+        page: PageId,
+        /// The first slot.
+        first: u16,
+        /// The last slot.
+        last: u16,
+    },
     /// A gate of this consumer's, its window or its channel's, had refused somebody and now has
     /// room. What that changes in this queue has been done; poll the other queues that the gate
     /// belongs to.

@@ -90,7 +90,7 @@ pub use options::{
     ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, SlowConsumer,
     TakeMode,
 };
-pub use queue::{Browsed, BrowsedItem, ConsumerId, Queue, Rebuilt, UnackedDelivery};
+pub use queue::{Browsed, BrowsedItem, ConsumerId, PagedOut, Queue, Rebuilt, UnackedDelivery};
 pub use storage::{
     DirectoryLock, FaultyStorage, FileStorage, MemoryStorage, OpenMode, Storage, StorageFile,
 };

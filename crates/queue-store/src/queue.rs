@@ -4,6 +4,7 @@ mod chunk;
 mod consumers;
 mod inspect;
 mod level;
+mod paged;
 mod paging;
 mod ready;
 mod rebuild;
@@ -19,6 +20,7 @@ use std::num::NonZeroU64;
 
 pub use consumers::ConsumerId;
 pub use inspect::{Browsed, BrowsedItem, UnackedDelivery};
+pub use paged::PagedOut;
 pub use rebuild::Rebuilt;
 
 use crate::{
@@ -167,7 +169,7 @@ impl Queue {
     }
 
     /// Takes the next message without consuming: AMQP's `basic.get`. `None` when nothing is ready,
-    /// or a page is [wanted](Self::wanted_page): bring it back and ask again. Renews the lease.
+    /// or a page is [wanted](Self::wanted_page) now: bring it back and ask again. Renews the lease.
     ///
     /// Prefetch limits do not apply, and an exclusive or single active consumer does not stand in
     /// the way.

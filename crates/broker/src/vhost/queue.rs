@@ -24,7 +24,7 @@ use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::outbox::{ConsumerKey, Outbox, Outgoing};
 use crate::slow;
-use crate::store::Resident;
+use crate::store::{Holder, Relieved, Resident};
 use crate::timers::{Due, TimerId};
 
 /// What a queue was declared with.
@@ -61,6 +61,8 @@ pub(crate) struct DeadLetter {
     pub(crate) reason: DeathReason,
     /// What it is called on disk, where it stays until it has arrived.
     pub(crate) stored: Option<Stored>,
+    /// How often it had come back.
+    pub(crate) delivery_count: u32,
 }
 
 /// The broker's side of a consumer: where its deliveries go.
@@ -137,6 +139,10 @@ struct State {
     timer_at: Option<Time>,
     /// What the memory gauge counts for this queue.
     accounted: usize,
+    /// Whether the store knows that it holds messages.
+    is_listed: bool,
+    /// Whether anybody took a message since the store asked last whether it can have memory.
+    was_used: bool,
 }
 
 /// How a queue stands, at one moment.
@@ -198,6 +204,8 @@ impl QueueCell {
             had_consumer: false,
             timer_at: None,
             accounted: 0,
+            is_listed: false,
+            was_used: false,
         };
         let cell = Arc::new(Self {
             id,
@@ -317,8 +325,16 @@ impl QueueCell {
     /// Takes the next message, as basic.get does, and tells how many remain.
     pub(crate) fn take(self: &Arc<Self>, now: Time, mode: TakeMode) -> Option<(Delivery, u64)> {
         self.with(now, |state, now, effects| {
-            let delivery = state.queue.take(now, mode, effects)?;
-            Some((delivery, state.queue.ready_len() as u64))
+            state.was_used = true;
+            loop {
+                if let Some(delivery) = state.queue.take(now, mode, effects) {
+                    return Some((delivery, state.queue.ready_len() as u64));
+                }
+                let (disk, page) = (self.disk.as_ref()?, state.queue.wanted_page()?);
+                if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
+                    return None;
+                }
+            }
         })
     }
 
@@ -434,10 +450,10 @@ impl QueueCell {
         for item in state.queue.browse() {
             let goes_on = match item {
                 BrowsedItem::Message(browsed) => look(browsed.message, browsed.redelivered),
-                BrowsedItem::Page { page, .. } => self
+                BrowsedItem::Page { page, slots, .. } => self
                     .disk
                     .as_ref()
-                    .is_none_or(|disk| disk.browse_page(page, &mut look)),
+                    .is_none_or(|disk| disk.browse_page(page, slots, &mut look)),
             };
             if !goes_on {
                 break;
@@ -551,13 +567,29 @@ impl Drop for QueueCell {
 
 impl Resident for QueueCell {
     fn move_to_pages(&self, below: NonZeroU64) {
-        if let Some(disk) = &self.disk {
-            disk.move_to_pages(&mut self.state.lock().queue, below);
+        let Some(disk) = &self.disk else { return };
+        let options = {
+            let mut state = self.state.lock();
+            disk.move_to_pages(&mut state.queue, below);
+            state.queue.options().clone()
+        };
+        if self.keeps_undelivered()
+            && let Some(vhost) = self.vhost.upgrade()
+        {
+            vhost.undelivered.with_old(self, below, |letters| {
+                disk.move_letters(&options, letters);
+            });
         }
     }
 
     fn begin(self: Arc<Self>, now: Time) {
         self.poll(now);
+    }
+}
+
+impl Holder for QueueCell {
+    fn relieve(self: Arc<Self>, now: Time) -> Relieved {
+        self.give_up_memory(now)
     }
 }
 

@@ -130,6 +130,15 @@ pub(super) enum Operation {
     PageOut {
         pages: u8,
     },
+    /// Memory is so short that what is next goes as well.
+    PageOutAny {
+        pages: u8,
+        least: u8,
+    },
+    /// One page is made of several small ones.
+    Join {
+        at_least: u8,
+    },
     /// The older part of the log is to be given back.
     Rehome {
         below: u8,
@@ -208,8 +217,15 @@ impl Operation {
                 limit: source.below(5),
             },
             26 if source.below(3) == 0 => Self::Restart,
-            _ => Self::PageOut {
+            27 => Self::PageOut {
                 pages: source.below(6),
+            },
+            28 => Self::PageOutAny {
+                pages: source.below(8),
+                least: if source.below(4) == 0 { 100 } else { 0 },
+            },
+            _ => Self::Join {
+                at_least: source.below(5),
             },
         };
         Some(operation)

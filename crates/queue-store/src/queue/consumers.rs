@@ -263,6 +263,19 @@ impl Consumers {
         }
     }
 
+    /// Whether anybody can take a message, unless a gate refuses it. Those that have enough are put
+    /// aside on the way.
+    pub(super) fn is_anyone_in_line(&mut self) -> bool {
+        while let Some(slot) = self.lines.last().and_then(|line| line.ring.first()) {
+            if !self.slots[slot as usize].has_enough() {
+                return true;
+            }
+            self.leave_line(slot);
+            self.slots[slot as usize].standing = Standing::Full;
+        }
+        false
+    }
+
     /// Finds the consumer for a message, if any can take one, and counts the message as given to
     /// it. Those that have enough, and those a gate refuses, are put aside on the way.
     pub(super) fn admit(&mut self, message: &Message, effects: &mut Vec<Effect>) -> Option<u32> {

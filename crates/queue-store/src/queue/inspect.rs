@@ -18,6 +18,8 @@ pub enum BrowsedItem<'a> {
         position: usize,
         /// How many there are.
         len: usize,
+        /// The first and the last slot of those in the page that are meant.
+        slots: (u16, u16),
     },
 }
 
@@ -144,6 +146,7 @@ impl Queue {
                         page,
                         position,
                         len,
+                        slots: paged.slots.unwrap_or((0, u16::MAX)),
                     }
                 }
             }
