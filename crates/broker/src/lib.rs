@@ -107,7 +107,8 @@
 //!
 //! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
 //! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
-//! lets in whom your application knows already. Nothing is encrypted, so a listener on a network that you do not trust
+//! lets in whom your application knows already, by a password or token, or by what the browser's request for its WebSocket
+//! shows ([`Login::request`]). Nothing is encrypted, so a listener on a network that you do not trust
 //! needs a tunnel or a TLS proxy before it.
 //!
 //! Who is in may do everything in every virtual host, unless the broker is given [`Accounts`]: users with
@@ -128,7 +129,8 @@
 //!   database redb.
 //! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
 //!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
-//!   web server of its own hands over the WebSockets that it has agreed to: [`Broker::serve_stomp_websocket`].
+//!   web server of its own answers requests for WebSockets on a route ([`Broker::agree_to_websocket`]) and hands them over
+//!   ([`Broker::serve_websocket`]), with the identity that it has established.
 //!
 //! # What it is not
 //!
@@ -137,7 +139,7 @@
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
-//! - Not finished: WebSocket, TLS and the management API are not there yet.
+//! - Not finished: TLS and the management API are not there yet.
 
 mod access;
 mod alarms;
@@ -161,6 +163,8 @@ mod memory;
 mod metadata;
 mod net;
 mod outbox;
+#[cfg(feature = "stomp")]
+mod percent;
 mod random;
 #[doc(hidden)]
 pub mod sans_io;
@@ -174,6 +178,8 @@ mod simulation;
 )]
 mod store;
 mod timers;
+#[cfg(feature = "stomp")]
+mod upgrade_request;
 mod vhost;
 
 pub use access::{
@@ -195,6 +201,8 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
+#[cfg(feature = "stomp")]
+pub use upgrade_request::UpgradeRequest;
 pub use vhost::{
     ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
     Unroutable,

@@ -17,6 +17,8 @@ use super::service::Service;
 use crate::auth::Identity;
 use crate::connection::Endpoints;
 use crate::session;
+#[cfg(feature = "stomp")]
+use crate::session::websocket::{Speaks, WebSocket};
 use crate::shared::Shared;
 
 /// How many connections the kernel keeps for us until we accept them: thousands of phones come back at once when a
@@ -139,22 +141,18 @@ fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, share
         }
         #[cfg(feature = "stomp")]
         Service::WebSocket => {
-            if let Some(connection) = Connection::new(
-                stream,
-                endpoints,
-                shared,
-                session::websocket::WebSocket::new,
-            ) {
+            if let Some(connection) = Connection::new(stream, endpoints, shared, WebSocket::new) {
                 tokio::spawn(connection.run());
             }
         }
     }
 }
 
-/// Serves STOMP on a WebSocket that the embedding program has agreed to.
+/// Serves a WebSocket that the embedding program has agreed to.
 #[cfg(feature = "stomp")]
 pub(crate) fn serve_websocket<S>(
     stream: S,
+    speaks: Speaks,
     identity: Identity,
     shared: &Arc<Shared>,
 ) -> impl Future<Output = ()> + Send + use<S>
@@ -166,7 +164,7 @@ where
         None,
         shared,
         |shared, registration, outbox, _, now| {
-            session::websocket::WebSocket::opened(shared, registration, outbox, now, identity)
+            WebSocket::opened(shared, registration, outbox, now, speaks, identity)
         },
     );
     async move {

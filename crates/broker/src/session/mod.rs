@@ -3,6 +3,8 @@
 //! `net` feeds a session with bytes, deliveries and the time, and writes what it puts out.
 
 pub(crate) mod amqp;
+#[cfg(feature = "stomp")]
+mod newcomer;
 mod output;
 #[cfg(feature = "stomp")]
 pub(crate) mod stomp;
@@ -18,6 +20,8 @@ use leveret_queue_store::{Lsn, Time};
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
 
+#[cfg(feature = "stomp")]
+pub(crate) use newcomer::{Credentials, Newcomer};
 pub(crate) use output::Output;
 
 /// A client's side of a protocol, as `net` drives it.

@@ -4,10 +4,10 @@ use leveret_queue_store::Time;
 use leveret_stomp_codec::{Command, Frame, HeartBeat, Limits, Version};
 
 use super::problem::Problem;
-use super::{Core, Phase, Session, User};
+use super::{Core, Phase, Session};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
-use crate::session::Output;
+use crate::session::{Credentials, Newcomer, Output};
 
 /// What a CONNECT asked for, while its login is checked.
 #[derive(Debug)]
@@ -53,30 +53,39 @@ impl Session {
             version,
             heart_beat,
         };
-        if let Some(User::Known(identity)) = &self.core.user {
-            let identity = identity.clone();
-            self.finish_connecting(now, &connecting, Ok(identity), out);
-            return Ok(());
-        }
-        let (username, passcode) = self.credentials(frame);
+        // What the web server knew is of no use any more after this.
+        let (request, credentials) = match self.core.newcomer.take().map(|newcomer| *newcomer) {
+            Some(Newcomer::Known(identity)) => {
+                self.finish_connecting(now, &connecting, Ok(identity), out);
+                return Ok(());
+            }
+            Some(Newcomer::Asked {
+                request,
+                credentials,
+            }) => (Some(request), credentials),
+            None => (None, None),
+        };
+        let Credentials { username, password } = credentials.unwrap_or_else(|| {
+            let (username, passcode) = self.credentials_of_frame(frame);
+            Credentials {
+                username: username.to_owned(),
+                password: passcode.into(),
+            }
+        });
+        connecting.username = username.as_str().into();
+        let account = self.core.shared.account(&username);
         let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
-        let mut login = Login::new(username.to_owned(), passcode.into(), MECHANISM, peer);
-        login.account = self.core.shared.account(username);
-        connecting.username = username.into();
-        connecting.asked = Some(login);
+        connecting.asked = Some(Login {
+            account,
+            request,
+            connect_headers: headers_without_passcode(frame),
+            ..Login::new(username, password, MECHANISM, peer)
+        });
         self.phase = Phase::Login(Box::new(connecting));
         Ok(())
     }
 
     /// Who says nothing of himself is the default user, as in RabbitMQ. Who gives a name gives the passcode too.
-    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a [u8]) {
-        if let Some(User::Claimed(claimed)) = &self.core.user {
-            return (&claimed.username, &claimed.password);
-        }
-        let (username, passcode) = self.credentials_of_frame(frame);
-        (username, passcode.as_bytes())
-    }
-
     fn credentials_of_frame<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
         let default = &self.core.shared.config.stomp_default_user;
         match (frame.header("login"), default) {
@@ -154,6 +163,14 @@ impl Session {
         let until = now.saturating_add(self.core.shared.config.refusal_delay_ms());
         self.phase = Phase::Dropping { until };
     }
+}
+
+fn headers_without_passcode(frame: &Frame) -> Vec<(String, String)> {
+    let headers = frame.headers.iter();
+    headers
+        .filter(|(name, _)| *name != "passcode")
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 impl Core {
