@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::access::User;
+#[cfg(feature = "stomp")]
+use crate::upgrade_request::UpgradeRequest;
 
 /// What a client shows when it logs in.
 ///
@@ -30,6 +32,14 @@ pub struct Login {
     /// all there is: it has been verified, the password is empty, and `username` is what
     /// [`Authenticator::certificate_user`] made of it.
     pub tls: Option<Arc<TlsPeer>>,
+    /// The HTTP request that the client's WebSocket began with; none for clients that came without one. Its cookies or a
+    /// token in its address may say more of a browser than name and password do.
+    #[cfg(feature = "stomp")]
+    pub request: Option<Box<UpgradeRequest>>,
+    /// The headers of a STOMP client's CONNECT in their order, `passcode` left out, which is the password; none for other
+    /// clients.
+    #[cfg(feature = "stomp")]
+    pub connect_headers: Vec<(String, String)>,
 }
 
 /// What TLS has shown of a client.
@@ -74,7 +84,21 @@ impl Login {
             peer,
             account: None,
             tls: None,
+            #[cfg(feature = "stomp")]
+            request: None,
+            #[cfg(feature = "stomp")]
+            connect_headers: Vec::new(),
         }
+    }
+
+    /// The first header of this name in a STOMP client's CONNECT.
+    #[cfg(feature = "stomp")]
+    #[must_use]
+    pub fn connect_header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.connect_headers.iter();
+        headers
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::ServerConfig;
+#[cfg(feature = "stomp")]
+use tungstenite::http;
 
 use crate::access::{AccountChange, AccountError, Accounts};
 use crate::alarms::Alarm;
@@ -17,6 +19,8 @@ use crate::error::Error;
 #[cfg(feature = "stomp")]
 use crate::net;
 use crate::net::{Listener, Service, Spoken};
+#[cfg(feature = "stomp")]
+use crate::session::websocket::{Speaks, agree};
 use crate::shared::Shared;
 use crate::vhost::VhostLimits;
 
@@ -132,7 +136,42 @@ impl Broker {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        net::serve_websocket(stream, identity, &self.shared)
+        net::serve_websocket(stream, Speaks::Stomp, identity, &self.shared)
+    }
+
+    /// As [`Broker::serve_stomp_websocket`], for clients that may speak AMQP 0-9-1 as well: the first bytes tell. What a
+    /// client of AMQP says of its user does not count either.
+    #[cfg(feature = "stomp")]
+    pub fn serve_websocket<S>(
+        &self,
+        stream: S,
+        identity: Identity,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        net::serve_websocket(stream, Speaks::Either, identity, &self.shared)
+    }
+
+    /// Answers a request for a WebSocket that came to a web server of the embedding program's own. Once the answer has been
+    /// sent, the upgraded connection is for [`Broker::serve_websocket`]. The subprotocol is chosen from those that the
+    /// client offers as on the broker's own [listeners](Builder::websocket); the path is the web server's affair.
+    ///
+    /// Browsers send their cookies with what pages of others ask for too. Unless [origins](Builder::websocket_origins) are
+    /// listed, a page may therefore ask only the host that it came from: the `Origin` header, without its scheme, has to be
+    /// the `Host`. Behind a proxy that changes `Host`, list the origins.
+    ///
+    /// The handler of such a route, with axum and hyper, is in `examples/web/src/mount.rs`.
+    ///
+    /// # Errors
+    /// The answer to send instead: 405 or 426 for what asks for no WebSocket, 400 for what asks in a wrong way, 403 for a
+    /// page from elsewhere.
+    #[cfg(feature = "stomp")]
+    pub fn agree_to_websocket<B>(
+        &self,
+        request: &http::Request<B>,
+    ) -> Result<http::Response<()>, http::Response<()>> {
+        agree(request, &self.shared.config.websocket)
     }
 
     fn addresses(&self, service: Service) -> Vec<SocketAddr> {

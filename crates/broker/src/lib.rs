@@ -117,8 +117,9 @@
 //!
 //! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
 //! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
-//! lets in whom your application knows already. On a network that you do not trust, listen with TLS (feature `tls`,
-//! `Builder::amqps` and its like), or put a TLS proxy before the broker.
+//! lets in whom your application knows already, by a password or token, or by what the browser's request for its WebSocket
+//! shows ([`Login::request`]). On a network that you do not trust, listen with TLS (feature `tls`, `Builder::amqps` and its
+//! like), or put a TLS proxy before the broker.
 //!
 //! Who is in may do everything in every virtual host, unless the broker is given [`Accounts`]: users with
 //! [`Permissions`] for each virtual host, and with [`TopicPermissions`] for routing keys, as in RabbitMQ. They can be
@@ -139,7 +140,8 @@
 //!   database redb.
 //! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
 //!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
-//!   web server of its own hands over the WebSockets that it has agreed to: [`Broker::serve_stomp_websocket`].
+//!   web server of its own answers requests for WebSockets on a route ([`Broker::agree_to_websocket`]) and hands them over
+//!   ([`Broker::serve_websocket`]), with the identity that it has established.
 //! - `tls`, off by default: listeners with TLS (`Builder::tls`, `Broker::set_tls`), and logins by client certificate. Brings
 //!   rustls, as `leveret_broker::rustls`, without a provider of cryptography.
 //!
@@ -177,6 +179,8 @@ mod net;
 mod network;
 mod outbox;
 mod overview;
+#[cfg(feature = "stomp")]
+mod percent;
 mod proxy_protocol;
 mod quota;
 mod random;
@@ -193,6 +197,8 @@ mod slow;
 )]
 mod store;
 mod timers;
+#[cfg(feature = "stomp")]
+mod upgrade_request;
 mod vhost;
 
 pub use access::{
@@ -222,6 +228,8 @@ pub use overview::{
 };
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
+#[cfg(feature = "stomp")]
+pub use upgrade_request::UpgradeRequest;
 pub use vhost::{
     ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
     Unroutable, VhostLimits,

@@ -54,7 +54,7 @@ async fn the_exchange_and_its_bindings_come_back_and_nobody_is_present() {
     bind(&client, "member", &named("a")).await;
     assert_eq!(client.queue_info("events").await.unwrap().ready, 1);
     broker.shutdown().await;
-    drop((client, broker));
+    drop(client);
 
     let broker = dir.broker().await;
     let client = broker.client().unwrap();
@@ -89,18 +89,18 @@ async fn what_was_dropped_for_a_slow_consumer_does_not_come_back() {
         ..ConsumeOptions::default()
     };
     let consumer = client.consume("q", options).await.unwrap();
-    for n in 0..6 {
+    for body in [b"0", b"1", b"2", b"3", b"4", b"5"] {
         let publish = Publish {
             properties: Some(Properties {
                 delivery_mode: Some(2),
                 ..Properties::default()
             }),
-            ..Publish::to_queue("q", n.to_string().as_bytes())
+            ..Publish::to_queue("q", body)
         };
         client.publish(publish).await.unwrap();
     }
     broker.shutdown().await;
-    drop((consumer, client, broker));
+    drop((consumer, client));
 
     let broker = dir.broker().await;
     let client = broker.client().unwrap();

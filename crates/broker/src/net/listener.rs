@@ -21,7 +21,7 @@ use super::speak::speak;
 use crate::auth::Identity;
 use crate::connection::Endpoints;
 #[cfg(feature = "stomp")]
-use crate::session;
+use crate::session::websocket::{Speaks, WebSocket};
 use crate::shared::Shared;
 
 /// How many connections the kernel keeps for us until we accept them: thousands of phones come back at once when a
@@ -143,10 +143,11 @@ fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, share
     speak(service.spoken, stream, seat, shared);
 }
 
-/// Serves STOMP on a WebSocket that the embedding program has agreed to.
+/// Serves a WebSocket that the embedding program has agreed to.
 #[cfg(feature = "stomp")]
 pub(crate) fn serve_websocket<S>(
     stream: S,
+    speaks: Speaks,
     identity: Identity,
     shared: &Arc<Shared>,
 ) -> impl Future<Output = ()> + Send + use<S>
@@ -159,7 +160,7 @@ where
             seat,
             shared,
             |shared, registration, outbox, _, now| {
-                session::websocket::WebSocket::opened(shared, registration, outbox, now, identity)
+                WebSocket::opened(shared, registration, outbox, now, speaks, identity)
             },
         )
     });

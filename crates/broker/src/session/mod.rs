@@ -3,6 +3,8 @@
 //! `net` feeds a session with bytes, deliveries and the time, and writes what it puts out.
 
 pub(crate) mod amqp;
+#[cfg(feature = "stomp")]
+mod newcomer;
 mod output;
 #[cfg(feature = "stomp")]
 pub(crate) mod stomp;
@@ -21,6 +23,8 @@ use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
 
+#[cfg(feature = "stomp")]
+pub(crate) use newcomer::{Credentials, Newcomer};
 pub(crate) use output::Output;
 
 /// A client's side of a protocol, as `net` drives it.

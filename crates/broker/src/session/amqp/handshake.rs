@@ -10,6 +10,8 @@ use super::{Core, Phase, Progress, Session, sasl};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
+#[cfg(feature = "stomp")]
+use crate::session::Newcomer;
 use crate::session::Output;
 use crate::vhost::VirtualHost;
 
@@ -169,16 +171,20 @@ impl Session {
         out: &mut Output,
     ) {
         self.core.client = ClientCapabilities::from_properties(start_ok.client_properties);
+        #[cfg(feature = "stomp")]
+        let request = match self.core.newcomer.take().map(|newcomer| *newcomer) {
+            Some(Newcomer::Known(identity)) => {
+                self.let_in(now, deadline, identity, out);
+                return;
+            }
+            Some(Newcomer::Asked { request, .. }) => Some(request),
+            None => None,
+        };
         if *start_ok.mechanism == *sasl::ANONYMOUS
             && let Some(user) = &self.core.shared.config.anonymous_user
         {
             let identity = Identity::new(user.as_str());
-            self.phase = Phase::Login {
-                deadline,
-                asked: None,
-                mechanism: sasl::ANONYMOUS,
-            };
-            self.handle_login(now, Ok(identity), out);
+            self.let_in(now, deadline, identity, out);
             return;
         }
         match sasl::parse(
@@ -193,6 +199,10 @@ impl Session {
                     Login::new(credentials.username, credentials.password, mechanism, peer);
                 login.account = self.core.shared.account(&login.username);
                 login.tls = self.core.registration.tls().cloned();
+                #[cfg(feature = "stomp")]
+                {
+                    login.request = request;
+                }
                 self.phase = Phase::Login {
                     deadline,
                     asked: Some(login),
@@ -204,6 +214,16 @@ impl Session {
                 self.drop_silently(now);
             }
         }
+    }
+
+    /// Somebody of whom nothing needs to be checked.
+    fn let_in(&mut self, now: Time, deadline: Time, identity: Identity, out: &mut Output) {
+        self.phase = Phase::Login {
+            deadline,
+            asked: None,
+            mechanism: sasl::ANONYMOUS,
+        };
+        self.handle_login(now, Ok(identity), out);
     }
 
     /// A login to be checked; the answer goes to [`Session::handle_login`].

@@ -40,6 +40,8 @@ use crate::auth::{Identity, Login};
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
 use crate::outbox::{Outbox, Outgoing};
+#[cfg(feature = "stomp")]
+use crate::session::Newcomer;
 use crate::session::Output;
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
@@ -77,6 +79,9 @@ struct Core {
     limits: Limits,
     negotiated: Negotiated,
     client: handshake::ClientCapabilities,
+    /// What its web server knows of it, until it logs in.
+    #[cfg(feature = "stomp")]
+    newcomer: Option<Box<Newcomer>>,
     identity: Option<Identity>,
     /// Nobody until a virtual host is open.
     caller: Caller,
@@ -195,6 +200,8 @@ impl Session {
                 limits,
                 negotiated: Negotiated::default(),
                 client: handshake::ClientCapabilities::default(),
+                #[cfg(feature = "stomp")]
+                newcomer: None,
                 identity: None,
                 caller,
                 vhost: None,
@@ -213,6 +220,13 @@ impl Session {
             unsettled: Vec::new(),
             inbox: VecDeque::new(),
         }
+    }
+
+    /// The same for a client of whom something is known before it logs in.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn with_newcomer(mut self, newcomer: Option<Box<Newcomer>>) -> Self {
+        self.core.newcomer = newcomer;
+        self
     }
 
     /// Consumes what it can of `input`. What it leaves is an incomplete frame, or must wait: for the rest of it, for a

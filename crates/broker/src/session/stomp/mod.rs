@@ -33,7 +33,6 @@ mod transactions;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
@@ -48,7 +47,7 @@ use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::overview::ConnectionOverview;
-use crate::session::{Output, Protocol, amqp};
+use crate::session::{Newcomer, Output, Protocol, amqp};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
@@ -97,8 +96,8 @@ struct Core {
     endpoints: Option<Endpoints>,
     registration: Registration,
     outbox: Arc<Outbox>,
-    /// Who it is, whatever CONNECT says.
-    user: Option<User>,
+    /// What its web server knows of it, until it has said CONNECT.
+    newcomer: Option<Box<Newcomer>>,
     identity: Option<Identity>,
     /// Nobody until a virtual host is open.
     caller: Caller,
@@ -130,32 +129,7 @@ pub(crate) struct Start {
     pub(crate) endpoints: Option<Endpoints>,
     pub(crate) now: Time,
     pub(crate) transport: Transport,
-    /// Who the client is, where that is known before it says so.
-    pub(crate) user: Option<User>,
-}
-
-/// What is known of a client before its CONNECT, whose login then does not count.
-#[derive(Debug)]
-pub(crate) enum User {
-    /// It has proved who it is.
-    Known(Identity),
-    /// It has shown these to the web server.
-    Claimed(Credentials),
-}
-
-/// A name and a password.
-pub(crate) struct Credentials {
-    pub(crate) username: String,
-    pub(crate) password: Vec<u8>,
-}
-
-impl fmt::Debug for Credentials {
-    /// The password is left out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
+    pub(crate) newcomer: Option<Box<Newcomer>>,
 }
 
 #[derive(Debug)]
@@ -201,7 +175,7 @@ impl Session {
             endpoints,
             now,
             transport: Transport::Stream,
-            user: None,
+            newcomer: None,
         })
     }
 
@@ -214,7 +188,7 @@ impl Session {
             endpoints,
             now,
             transport,
-            user,
+            newcomer,
         } = start;
         let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
         let consumer_timeout_at = match shared.config.consumer_timeout_ms() {
@@ -232,7 +206,7 @@ impl Session {
                 endpoints,
                 registration,
                 outbox,
-                user,
+                newcomer,
                 identity: None,
                 caller,
                 vhost: None,
@@ -260,23 +234,20 @@ impl Session {
     }
 
     /// A session of AMQP in the place of this one, which has heard nothing yet. None when the broker is shutting down.
-    pub(crate) fn to_amqp(&self, now: Time) -> Option<amqp::Session> {
+    pub(crate) fn to_amqp(&mut self, now: Time) -> Option<amqp::Session> {
         let Core {
             shared,
             outbox,
             endpoints,
+            newcomer,
+            registration: old,
             ..
-        } = &self.core;
+        } = &mut self.core;
         let mut registration = shared.registry.register(outbox, Kind::Socket, *endpoints)?;
-        registration.replace(&self.core.registration);
+        registration.replace(old);
         let (shared, outbox) = (Arc::clone(shared), Arc::clone(outbox));
-        Some(amqp::Session::new(
-            shared,
-            registration,
-            outbox,
-            *endpoints,
-            now,
-        ))
+        let session = amqp::Session::new(shared, registration, outbox, *endpoints, now);
+        Some(session.with_newcomer(newcomer.take()))
     }
 
     /// Takes frames off the input until it is incomplete or must wait.

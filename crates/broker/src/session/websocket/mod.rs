@@ -26,12 +26,13 @@ use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
-use crate::session::stomp::{Transport, User};
-use crate::session::{Output, Protocol, amqp, stomp};
+use crate::session::stomp::Transport;
+use crate::session::{Newcomer, Output, Protocol, amqp, stomp};
 use crate::shared::Shared;
 use inner::Inner;
 use open::{Heard, Open};
-use upgrade::{Speaks, Upgrade};
+use upgrade::Upgrade;
+pub(crate) use upgrade::{Speaks, agree};
 
 /// How long a client has to answer our close frame before the socket is closed. It has nothing to do but that.
 const CLOSE_TIMEOUT_MS: u64 = 5000;
@@ -90,6 +91,7 @@ impl WebSocket {
         registration: Registration,
         outbox: Arc<Outbox>,
         now: Time,
+        speaks: Speaks,
         identity: Identity,
     ) -> Self {
         let waiting = Waiting {
@@ -99,9 +101,8 @@ impl WebSocket {
             outbox,
             endpoints: None,
         };
-        let user = Some(User::Known(identity));
         Self {
-            phase: Phase::Open(waiting.open(now, Speaks::Stomp, user)),
+            phase: Phase::Open(waiting.open(now, speaks, Newcomer::Known(identity))),
         }
     }
 
@@ -129,8 +130,11 @@ impl WebSocket {
                 let _ = input.split_to(accepted.size);
                 out.buffer().extend_from_slice(&accepted.response);
                 if let Phase::Upgrade(waiting) = std::mem::replace(&mut self.phase, Phase::Closed) {
-                    let user = accepted.credentials.map(User::Claimed);
-                    self.phase = Phase::Open(waiting.open(now, accepted.speaks, user));
+                    let newcomer = Newcomer::Asked {
+                        request: Box::new(accepted.request),
+                        credentials: accepted.credentials,
+                    };
+                    self.phase = Phase::Open(waiting.open(now, accepted.speaks, newcomer));
                 }
             }
         }
@@ -175,7 +179,7 @@ impl WebSocket {
 }
 
 impl Waiting {
-    fn open(self, now: Time, speaks: Speaks, user: Option<User>) -> Box<Open> {
+    fn open(self, now: Time, speaks: Speaks, newcomer: Newcomer) -> Box<Open> {
         let Self {
             shared,
             registration,
@@ -185,6 +189,7 @@ impl Waiting {
         } = self;
         let frame_size_max = shared.config.stomp_frame_size_max;
         let binary = shared.config.websocket.binary;
+        let newcomer = Some(Box::new(newcomer));
         let inner = match speaks {
             Speaks::Stomp | Speaks::Either => {
                 Inner::Stomp(Box::new(stomp::Session::start(stomp::Start {
@@ -194,16 +199,13 @@ impl Waiting {
                     endpoints,
                     now,
                     transport: Transport::WebSocket { binary },
-                    user,
+                    newcomer,
                 })))
             }
-            Speaks::Amqp => Inner::Amqp(Box::new(amqp::Session::new(
-                shared,
-                registration,
-                outbox,
-                endpoints,
-                now,
-            ))),
+            Speaks::Amqp => {
+                let session = amqp::Session::new(shared, registration, outbox, endpoints, now);
+                Inner::Amqp(Box::new(session.with_newcomer(newcomer)))
+            }
         };
         let is_undecided = speaks == Speaks::Either;
         Box::new(Open::new(inner, is_undecided, frame_size_max))
