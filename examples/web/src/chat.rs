@@ -19,10 +19,9 @@ use crate::Error;
 use crate::pages::File;
 
 /// The files of the page.
-pub const FILES: [File; 4] = [
+pub const FILES: [File; 3] = [
     ("/", include_str!("../pages/chat.html")),
     ("/chat.js", include_str!("../pages/chat.js")),
-    ("/timeline.js", include_str!("../pages/timeline.js")),
     ("/direct.js", include_str!("../pages/direct.js")),
 ];
 

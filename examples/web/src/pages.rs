@@ -19,11 +19,12 @@ use crate::Error;
 pub type File = (&'static str, &'static str);
 
 /// What all pages use.
-const SHARED: [File; 6] = [
+const SHARED: [File; 7] = [
     ("/icon.svg", include_str!("../pages/icon.svg")),
     ("/style.css", include_str!("../pages/style.css")),
     ("/session.js", include_str!("../pages/session.js")),
     ("/connection.js", include_str!("../pages/connection.js")),
+    ("/timeline.js", include_str!("../pages/timeline.js")),
     (
         "/stomp.js",
         include_str!("../pages/vendor/stomp.umd.min.js"),
