@@ -30,6 +30,9 @@ impl Stamp {
     }
 }
 
+/// What takes longer counts as this: a minute, far beyond any limit that would be set.
+const LATENCY_US_MAX: u64 = 60_000_000;
+
 /// The books of a run.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -65,7 +68,7 @@ impl Tally {
             out_of_order: 0,
             foreign: 0,
             late_us_max: 0,
-            latency_us: Histogram::new(3)?,
+            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?,
             failure: None,
         })
     }
