@@ -278,8 +278,7 @@ impl Store {
     /// Messages are not written before the definitions of their queues are, for which `commit` is called: a message whose
     /// queue is not known after a crash would be lost, whoever was told that it is safe, and a dead letter with it that
     /// is gone from where it died. It is called after what will be written has been taken, so that it sees the queues of
-    /// all of that; and only if the first message of some queue is in there, so that others do not wait for definitions that
-    /// are none of their business. What comes later is written later.
+    /// all of that.
     pub(crate) fn turn(
         &self,
         now: Time,

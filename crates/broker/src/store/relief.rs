@@ -119,15 +119,18 @@ impl Round {
 
     /// Notes what came of asking the one that the hand has just left. Says whether all were asked in vain and none is in use.
     fn note(&mut self, relieved: Relieved, now: Time) -> bool {
-        self.in_vain += 1;
         match relieved {
             Relieved::Some => self.in_vain = 0,
-            Relieved::InUse => self.any_in_use = true,
+            Relieved::InUse => {
+                self.in_vain += 1;
+                self.any_in_use = true;
+            }
+            // There is one less to ask, so this ends; and it may have given up something.
             Relieved::Forget => {
                 self.hand = self.hand.saturating_sub(1);
                 self.holders.swap_remove(self.hand);
             }
-            Relieved::None | Relieved::NotNeeded => {}
+            Relieved::None | Relieved::NotNeeded => self.in_vain += 1,
         }
         let is_in_vain = self.in_vain > self.holders.len();
         if is_in_vain {
@@ -212,6 +215,14 @@ mod tests {
         assert_eq!(asked(&fakes), before);
         assert!(relief.relieve(again_at, || true) > Some(again_at));
         assert!(asked(&fakes) > before);
+    }
+
+    #[test]
+    fn all_that_give_up_everything_are_asked() {
+        let (relief, fakes) = relief(&[Relieved::Forget; 10]);
+        relief.note_shortage();
+        assert_eq!(relief.relieve(Time::from_millis(1), || true), None);
+        assert_eq!(asked(&fakes), [1; 10]);
     }
 
     #[test]

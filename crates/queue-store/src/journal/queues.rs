@@ -26,8 +26,6 @@ pub(super) struct Queues {
     by_key: HashMap<QueueKey, u32, RandomState>,
     /// The files of the log, the oldest first; the last one is written to.
     files: VecDeque<LogFile>,
-    /// What waits to be written tells of a queue that no block before did.
-    tells_of_new: bool,
 }
 
 #[derive(Debug)]
@@ -37,8 +35,6 @@ struct QueueEntry {
     next_number: u64,
     /// Where its messages are that are nowhere but in the log, the oldest first.
     spans: Vec<Span>,
-    /// No message of it was ever appended.
-    is_new: bool,
 }
 
 /// The messages of one queue in one file of the log.
@@ -70,7 +66,6 @@ impl Queues {
                 key,
                 next_number: 1,
                 spans: Vec::new(),
-                is_new: true,
             });
             u32::try_from(slot).unwrap_or(u32::MAX)
         });
@@ -85,11 +80,6 @@ impl Queues {
     pub(super) fn is_open(&self, queue: QueueLog) -> bool {
         let entry = self.entries.get(queue.slot as usize);
         entry.is_some_and(|entry| entry.key == queue.key)
-    }
-
-    /// Whether messages were appended, since this was asked last, of a queue that had none before.
-    pub(super) fn take_new(&mut self) -> bool {
-        std::mem::take(&mut self.tells_of_new)
     }
 
     /// Begins a file of the log.
@@ -122,7 +112,6 @@ impl Queues {
             return false;
         };
         debug_assert!(number.get() >= entry.next_number, "numbers ascend");
-        self.tells_of_new |= std::mem::take(&mut entry.is_new);
         entry.next_number = number.get().saturating_add(1);
         entry.count(file, number);
         true
@@ -142,7 +131,6 @@ impl Queues {
     pub(super) fn set_next_number(&mut self, queue: QueueLog, next_number: u64) {
         if let Some(entry) = self.entry(queue) {
             entry.next_number = entry.next_number.max(next_number);
-            entry.is_new = false;
         }
     }
 

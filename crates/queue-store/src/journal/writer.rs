@@ -263,9 +263,8 @@ impl Journal {
     }
 
     /// As [`work`](Self::work), and calls `prepare` once it is settled what will be written, before
-    /// any of it is, if there are messages in it of a queue that never had any: what `prepare` brings
-    /// to the disk is there before the journal says anything of that queue. It may append, which then
-    /// waits for the next call.
+    /// any of it is: what it brings to the disk is there before the journal says anything that
+    /// needs it. It may append, which then waits for the next call.
     ///
     /// An error of it is treated as one of the disk: nothing becomes safe any more.
     pub fn work_after(&self, now: Time, prepare: impl FnOnce() -> Result<(), String>) -> Worked {
@@ -324,8 +323,8 @@ impl Journal {
         let was_written = writer.written;
         let mut outcome = writer.write_jobs(self.storage.as_ref());
         if outcome.is_ok() {
-            // What could not be written by an earlier call for want of room was prepared by that.
-            if self.gather(writer) {
+            self.gather(writer);
+            if !writer.unwritten.is_empty() {
                 prepare().map_err(WriteError::Failed)?;
             }
             outcome = writer.write_jobs(self.storage.as_ref());
@@ -346,21 +345,19 @@ impl Journal {
         self.move_pages()
     }
 
-    /// Takes what was appended, and begins a new file of the log if this one is full. Says whether
-    /// there are messages in it of a queue that never had any.
-    fn gather(&self, writer: &mut Writer) -> bool {
+    /// Takes what was appended, and begins a new file of the log if this one is full.
+    fn gather(&self, writer: &mut Writer) {
         let mut state = self.state.lock();
         let number = state.block;
         let spare_buffer = std::mem::take(&mut writer.spare_buffer);
         let Some(block) = state.take_block(spare_buffer) else {
-            return false;
+            return;
         };
-        let has_new = state.queues.take_new();
         self.note_pending(&state);
         let end = writer.log.end + block.len() as u64;
         writer.unwritten.push_back(Job::Block(block, number));
         if end < self.options.log_file_size.clamp(4 << 10, 1 << 30) {
-            return has_new;
+            return;
         }
         let log_number = writer.next_log_number;
         writer.next_log_number = log_number.saturating_add(1);
@@ -371,7 +368,6 @@ impl Journal {
             oldest: oldest.map_or(log_number, |file| file.number),
             blocks: vec![state.checkpoint()],
         }));
-        has_new
     }
 
     fn sync_if_due(&self, writer: &mut Writer, now: Time, is_idle: bool) -> Result<(), WriteError> {
