@@ -8,7 +8,7 @@ use leveret_amqp_codec::ReplyCode;
 use tokio::sync::mpsc;
 
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, Endpoints, Kind};
+use crate::connection::{Endpoints, Kind, Registration};
 use crate::outbox::Outgoing;
 
 /// How long connections have to say what they are. They do so at their next turn; one that cannot within this time has a
@@ -33,6 +33,8 @@ pub struct ConnectionOverview {
     pub user: Option<Arc<str>>,
     /// The virtual host that it has opened.
     pub vhost: Option<Arc<str>>,
+    /// Whether it comes by TLS.
+    pub is_encrypted: bool,
     /// How far it is.
     pub state: ConnectionState,
     /// Bytes wait for the peer to read them, and nothing more is delivered until it has.
@@ -111,15 +113,20 @@ pub struct ChannelOverview {
 
 impl ConnectionOverview {
     /// One of which nothing else is known.
-    pub(crate) fn new(id: ConnectionId, endpoints: Option<Endpoints>, protocol: &str) -> Self {
+    pub(crate) fn new(
+        registration: &Registration,
+        endpoints: Option<Endpoints>,
+        protocol: &str,
+    ) -> Self {
         Self {
-            id: id.0,
+            id: registration.id().0,
             name: endpoints.map_or_else(|| "in-process".to_owned(), |ends| ends.to_string()),
             peer: endpoints.map(|ends| ends.peer),
             local: endpoints.map(|ends| ends.local),
             protocol: protocol.to_owned(),
             user: None,
             vhost: None,
+            is_encrypted: registration.tls().is_some(),
             state: ConnectionState::Starting,
             is_unread: false,
             channels: Vec::new(),

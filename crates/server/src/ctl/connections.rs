@@ -247,7 +247,7 @@ fn connection_cell(connection: &ConnectionOverview, column: &str) -> Cell {
         "host" => local.map_or(Cell::Empty, |local| Cell::Text(local.ip().to_string())),
         "peer_port" => peer.map_or(Cell::Empty, |peer| Cell::number(peer.port())),
         "peer_host" => peer.map_or(Cell::Empty, |peer| Cell::Text(peer.ip().to_string())),
-        "ssl" => Cell::Bool(false),
+        "ssl" => Cell::Bool(connection.is_encrypted),
         // A peer that does not read holds itself up, which RabbitMQ calls flow.
         "state" if connection.is_unread => Cell::text("flow"),
         "state" => Cell::text(connection.state.as_str()),

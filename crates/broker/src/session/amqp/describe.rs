@@ -39,7 +39,7 @@ impl Session {
             channel_max: core.negotiated.channel_max,
             frame_size_max: core.negotiated.frame_size_max,
             heartbeat_s: core.negotiated.heartbeat_s,
-            ..ConnectionOverview::new(core.registration.id(), core.endpoints, "AMQP 0-9-1")
+            ..ConnectionOverview::new(&core.registration, core.endpoints, "AMQP 0-9-1")
         }
     }
 }

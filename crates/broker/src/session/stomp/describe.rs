@@ -36,7 +36,7 @@ impl Session {
             vhost: core.vhost.as_ref().map(|vhost| Arc::clone(vhost.name())),
             state,
             channels: channel.into_iter().collect(),
-            ..ConnectionOverview::new(core.registration.id(), core.endpoints, &protocol)
+            ..ConnectionOverview::new(&core.registration, core.endpoints, &protocol)
         }
     }
 }

@@ -260,8 +260,8 @@ impl Protocol for WebSocket {
         };
         match &self.phase {
             Phase::Upgrade(waiting) => {
-                let id = waiting.registration.id();
-                Some(ConnectionOverview::new(id, waiting.endpoints, "HTTP"))
+                let registration = &waiting.registration;
+                Some(ConnectionOverview::new(registration, waiting.endpoints, "HTTP"))
             }
             Phase::Open(open) | Phase::Closing { socket: open, .. } => of_session(open),
             Phase::Closed => None,
