@@ -168,6 +168,7 @@ impl VirtualHost {
     }
 
     /// Whether an exchange exists that keeps what passes it for bindings to come.
+    #[cfg(feature = "stomp")]
     pub(crate) fn keeps_history(&self, name: &str) -> bool {
         let topology = self.topology.read();
         let exchange = topology.exchange_by_name(name);

@@ -50,9 +50,10 @@ pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
 pub use limits::VhostLimits;
+#[cfg(feature = "stomp")]
+pub(crate) use past::POSITION_MARK;
 pub(crate) use past::{
-    HISTORY_AGE, HISTORY_GAP, HISTORY_ID, HISTORY_LENGTH, HistoryLimits, POSITION_MARK,
-    RESUME_FROM, position_in,
+    HISTORY_AGE, HISTORY_GAP, HISTORY_ID, HISTORY_LENGTH, HistoryLimits, RESUME_FROM, position_in,
 };
 pub use past::{Position, PositionError, ResumeFrom};
 pub(crate) use publish::{PublishBatch, RouteCache};

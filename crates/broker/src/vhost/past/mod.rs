@@ -30,7 +30,9 @@ use spans::Spans;
 pub(crate) use joining::RESUME_FROM;
 pub(super) use limits::HISTORY_ARGUMENTS;
 pub(crate) use limits::{HISTORY_AGE, HISTORY_LENGTH, HistoryLimits};
-pub(crate) use position::{HISTORY_GAP, HISTORY_ID, POSITION_MARK, position_in};
+#[cfg(feature = "stomp")]
+pub(crate) use position::POSITION_MARK;
+pub(crate) use position::{HISTORY_GAP, HISTORY_ID, position_in};
 pub use position::{Position, PositionError, ResumeFrom};
 
 type Hasher = foldhash::fast::RandomState;
