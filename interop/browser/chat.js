@@ -112,6 +112,21 @@ check('chat: a conversation of two is theirs alone, also after a reload', async 
   }
 });
 
+check('chat: who is there is seen, and who leaves is gone', async () => {
+  const join = await chat();
+  const ann = await join('Ann');
+  await ann.getByText('1 here').waitFor();
+  const bob = await join('Bob');
+  await ann.getByText('2 here').waitFor();
+  await person(ann, 'Bob').getByTitle('here').waitFor();
+  await room(bob, 'garden').click();
+  await ann.getByText('1 here').waitFor();
+  await room(bob, 'lobby').click();
+  await bob.getByText('2 here').waitFor();
+  await bob.getByRole('button', { name: 'Leave' }).click();
+  await ann.getByText('1 here').waitFor();
+});
+
 check('chat: two pages open a channel past the server', async () => {
   const join = await chat();
   const ann = await join('Ann');

@@ -29,6 +29,9 @@ pub const FILES: [File; 3] = [
 const KEPT: u64 = 200;
 const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long somebody whose connection broke counts as being there: a page that is reloaded is not gone.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How many users the accounts may have.
 const USERS_MAX: usize = 10_000;
 
@@ -53,9 +56,12 @@ pub async fn prepare(broker: &Broker) -> Result<(), Error> {
             .declare_exchange(name, ExchangeType::Topic, options)
             .await?;
     }
-    let presence = ExchangeOptions::default();
+    let presence = ExchangeOptions {
+        presence_grace: Some(GRACE),
+        ..Default::default()
+    };
     client
-        .declare_exchange("presence", ExchangeType::Topic, presence)
+        .declare_exchange("presence", ExchangeType::Presence, presence)
         .await?;
     Ok(())
 }
@@ -75,11 +81,12 @@ pub fn admit(broker: &Broker, user: &str) -> Result<(), Error> {
     broker.change_accounts(AccountChange::PutUser(User::new(user)))?;
     // Subscriptions have queues of these names, which the broker makes up.
     const OWN: &str = "^stomp-subscription-";
-    let exchanges = "^(stomp-subscription-.*|rooms|people|typing|presence|signals)$";
+    let write = "^(stomp-subscription-.*|rooms|people|typing|signals)$";
+    let read = "^(stomp-subscription-.*|rooms|people|typing|presence|signals)$";
     broker.change_accounts(AccountChange::SetPermissions(UserPermissions {
         user: user.into(),
         vhost: "/".into(),
-        permissions: Permissions::new(OWN, exchanges, exchanges)?,
+        permissions: Permissions::new(OWN, write, read)?,
     }))?;
     let room = "^room\\.(lobby|garden|workshop)$";
     let me = format!("^to\\.{user}$");
