@@ -63,7 +63,7 @@ fn limit_vhost(broker: &Broker, connections_max: Option<u32>, queues_max: Option
 #[tokio::test]
 async fn a_virtual_host_has_so_many_connections_and_no_more() {
     let broker = broker().await;
-    let mut first = connect(&broker).await;
+    let first = connect(&broker).await;
     limit_vhost(&broker, Some(1), None);
     // Before it is known whether the user may come in: bob may not.
     for user in ["ann", "bob"] {
@@ -84,7 +84,7 @@ async fn a_virtual_host_has_so_many_connections_and_no_more() {
     );
     // The program itself does not count.
     broker.client().unwrap();
-    first.say_goodbye().await;
+    first.close().await;
     until("the first's end", || broker.connection_count() == 0).await;
     let _second = connect(&broker).await;
     refused(&broker, "ann", "/").await;

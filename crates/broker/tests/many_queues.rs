@@ -99,7 +99,8 @@ async fn durable_queues_keep_their_messages_on_disk_and_in_order() {
     want.remove(1);
     assert_eq!(drain(&client, 1).await, want);
 
-    let broker = dir.crashed().broker_with(builder()).await;
+    let after = dir.crashed();
+    let broker = after.broker_with(builder()).await;
     let client = broker.client().unwrap();
     memory_falls_to(&broker, MEMORY).await;
     for queue in 2..QUEUES {

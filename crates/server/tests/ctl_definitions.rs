@@ -35,7 +35,7 @@ fn what_rabbitmq_exported_is_there() {
         said(&dir, &["import_definitions", &path]),
         format!(
             "Importing definitions in JSON from a file at \"{path}\" ...\n\
-             Successfully imported definitions: 3 users, 2 virtual hosts, 2 queues, 1 exchanges, 2 bindings."
+             Successfully imported definitions: 3 users, 2 virtual hosts, 3 queues, 1 exchanges, 2 bindings."
         )
     );
     assert_eq!(
@@ -79,7 +79,8 @@ fn what_rabbitmq_exported_is_there() {
             ]
         ),
         "a b\tfalse\ttrue\t[]\n\
-         q1\ttrue\tfalse\t[{\"x-dead-letter-exchange\",\"dlx\"},{\"x-max-length\",10},{\"x-message-ttl\",60000}]"
+         q1\ttrue\tfalse\t[{\"x-dead-letter-exchange\",\"dlx\"},{\"x-max-length\",10},{\"x-message-ttl\",60000}]\n\
+         q4\tfalse\tfalse\t[]"
     );
     assert_eq!(
         said(
@@ -92,7 +93,7 @@ fn what_rabbitmq_exported_is_there() {
                 "routing_key"
             ]
         ),
-        "\ta b\ta b\n\tq1\tq1\nex\tq1\ta.*\nex\tamq.fanout\tk"
+        "\ta b\ta b\n\tq1\tq1\n\tq4\tq4\nex\tq1\ta.*\nex\tamq.fanout\tk"
     );
     // Once more changes nothing.
     let before = said(&dir, &["export_definitions", "-"]);

@@ -214,7 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::Done));
         }
         if self.is_writing() {
-            if let Poll::Ready(inquiry) = self.outbox.poll_inquiry(cx) {
+            // Until it is pending, so that the next question wakes this task too.
+            while let Poll::Ready(inquiry) = self.outbox.poll_inquiry(cx) {
                 self.answer(&inquiry);
                 if inquiry.end {
                     let why = "closed by the operator, and the peer does not read";

@@ -80,12 +80,17 @@ pub(super) const VERBS: &[Verb] = &[
         },
         run: |line, peer| {
             let text = read(line)?;
-            let json = serde_json::from_slice(&text).map_err(|error| {
+            let refused = |error: &dyn std::fmt::Display| {
                 Failure::new(
                     Exit::Data,
                     format!("Failed to deserialise input (format: JSON) (error: {error})"),
                 )
-            })?;
+            };
+            // By itself serde would take a list for the fields of an object, in their order.
+            let json: Json = serde_json::from_slice(&text).map_err(|error| refused(&error))?;
+            if !json.is_object() {
+                return Err(refused(&"definitions are an object"));
+            }
             let ask = Ask::Import(Document(json));
             match peer.ask(Request::Definitions(ask))? {
                 Reply::Text(report) => Ok(Outcome::Message(report)),

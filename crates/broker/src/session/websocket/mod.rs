@@ -261,7 +261,11 @@ impl Protocol for WebSocket {
         match &self.phase {
             Phase::Upgrade(waiting) => {
                 let registration = &waiting.registration;
-                Some(ConnectionOverview::new(registration, waiting.endpoints, "HTTP"))
+                Some(ConnectionOverview::new(
+                    registration,
+                    waiting.endpoints,
+                    "HTTP",
+                ))
             }
             Phase::Open(open) | Phase::Closing { socket: open, .. } => of_session(open),
             Phase::Closed => None,
