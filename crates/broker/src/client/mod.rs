@@ -281,7 +281,23 @@ impl Client {
         exchange: &str,
         routing_key: &str,
     ) -> Result<(), Error> {
-        let request = request(queue, exchange, routing_key, &[]);
+        self.unbind_queue_with(queue, exchange, routing_key, &Table::default())
+            .await
+    }
+
+    /// Removes the binding that was made with these arguments, in any order. What does not exist is fine.
+    ///
+    /// # Errors
+    /// As [`Client::unbind_queue`].
+    pub async fn unbind_queue_with(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: &Table,
+    ) -> Result<(), Error> {
+        let arguments = arguments.to_bytes();
+        let request = request(queue, exchange, routing_key, &arguments);
         let now = self.inner.shared.now();
         let ticket = self
             .inner
