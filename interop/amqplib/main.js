@@ -1,7 +1,8 @@
 // Runs the amqplib suite against AMQP_URL: `node main.js`.
 
+import { atEnd, runChecks } from '../javascript/suite.js';
 import { Broker } from './broker.js';
-import { CHECK_LIMIT_MS, SOON_MS, allChecks, within } from './harness.js';
+import { CHECK_LIMIT_MS } from './harness.js';
 
 // Importing a file puts its checks on the list; the order here is the order in which they run.
 import './checks/declaring.js';
@@ -13,29 +14,12 @@ import './checks/content.js';
 import './checks/connecting.js';
 import './checks/errors.js';
 
-/** Run one check, then clean up after it. Returns the error that ended it, if any. */
-async function run({ body, title }) {
+/** A broker for one check, cleaned up after it. */
+function make() {
   const broker = new Broker();
-  const failures = [];
-  const note = (error) => failures.push(error);
-  await within(CHECK_LIMIT_MS, body(broker), title).catch(note);
-  await within(SOON_MS, broker.cleanUp(), 'cleaning up').catch(note);
-  return failures[0];
+  atEnd(() => broker.cleanUp());
+  return broker;
 }
 
-let passed = 0;
-let failed = 0;
-for (const entry of allChecks()) {
-  const error = await run(entry);
-  if (error) {
-    failed += 1;
-    console.log(`FAIL  ${entry.title}: ${error}`);
-    console.error(error);
-  } else {
-    passed += 1;
-    console.log(`ok    ${entry.title}`);
-  }
-}
-console.log(`${passed} passed, ${failed} failed`);
-// A suite without a check has failed. Sockets that a failed check left behind must not keep the process.
-process.exit(passed > 0 && failed === 0 ? 0 : 1);
+// Sockets that a failed check left behind must not keep the process.
+process.exit(await runChecks({ limitMs: CHECK_LIMIT_MS, make }));

@@ -1,7 +1,7 @@
 // The chat in one process.
 
 import {
-  attempt, check, connected, enter, goOffline, goOnline, heard, hears, open, picture, same, say, start,
+  PHONE, attempt, check, connected, enter, fits, goOffline, goOnline, heard, hears, open, picture, same, say, start,
 } from './harness.js';
 
 /** Messages while a page stands still. */
@@ -104,7 +104,6 @@ check('chat: a conversation of two is theirs alone, also after a reload', async 
     ['subscribe', '/exchange/signals/to.*'],
     ['publish', '/exchange/rooms/room.lobby', { 'user-id': 'Bob' }],
     ['publish', '/exchange/rooms/room.elsewhere'],
-    ['publish', '/exchange/presence/room.lobby'],
     ['publish', '/queue/anything'],
   ]) {
     const refused = await attempt(eve, [frame]);
@@ -125,6 +124,63 @@ check('chat: who is there is seen, and who leaves is gone', async () => {
   await bob.getByText('2 here').waitFor();
   await bob.getByRole('button', { name: 'Leave' }).click();
   await ann.getByText('1 here').waitFor();
+});
+
+check('chat: who comes back at once was never gone, and who does not is', async () => {
+  const join = await chat();
+  const ann = await join('Ann');
+  const bob = await join('Bob');
+  await ann.getByText('2 here').waitFor();
+  // Whatever the page shows from here on.
+  await ann.evaluate(() => {
+    globalThis.counts = [];
+    const state = document.getElementById('state');
+    new MutationObserver(() => globalThis.counts.push(state.textContent)).observe(state, { childList: true });
+  });
+  await goOffline(bob);
+  await goOnline(bob);
+  await say(bob, 'a tunnel');
+  await hears(ann, 'a tunnel');
+  same(await ann.evaluate(() => globalThis.counts.filter((text) => text !== '2 here')), [], 'other counts');
+  await goOffline(bob);
+  await ann.getByText('1 here').waitFor();
+  await goOnline(bob);
+  await ann.getByText('2 here').waitFor();
+});
+
+check('chat: nobody is there under the name of another', async () => {
+  const join = await chat();
+  const ann = await join('Ann');
+  const eve = await join('Eve');
+  await ann.getByText('2 here').waitFor();
+  const names = await eve.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const client = new globalThis.StompJs.Client({ brokerURL: new URL('/ws', location.href).href.replace('http', 'ws') });
+        client.onConnect = () => {
+          const names = [];
+          const destination = '/exchange/rooms/room.lobby';
+          const watch = ({ headers }) => {
+            names.push(`${headers.event} ${headers.member}`);
+            if (headers.event !== 'joined') return;
+            resolve([...names].sort());
+            client.deactivate();
+          };
+          client.subscribe(destination, watch, { 'x-presence': 'watch' });
+          client.subscribe(destination, () => {}, { 'x-presence-member': 'Ann' });
+        };
+        client.activate();
+      }),
+  );
+  same(names, ['joined Eve/Ann', 'present Ann', 'present Eve'], 'who is there');
+});
+
+check('chat: the page fits a phone', async () => {
+  const join = await chat();
+  const ann = await join('Ann', { viewport: PHONE });
+  await say(ann, `a word that does not fit ${'x'.repeat(200)}`);
+  await hears(ann, `a word that does not fit ${'x'.repeat(200)}`);
+  await fits(ann);
 });
 
 check('chat: two pages open a channel past the server', async () => {

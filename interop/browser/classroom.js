@@ -1,6 +1,8 @@
 // The classroom: questions to the teacher, announcements to all, and what is missed.
 
-import { attempt, check, connected, enter, goOffline, goOnline, heard, hears, picture, same, say, start } from './harness.js';
+import {
+  PHONE, attempt, check, connected, enter, fits, goOffline, goOnline, heard, hears, picture, same, say, start,
+} from './harness.js';
 
 async function classroom() {
   const { address, lines } = await start('classroom', ['--listen', '127.0.0.1:0']);
@@ -90,6 +92,17 @@ check('classroom: a student can neither read the questions nor speak as somebody
     const refused = await attempt(ann, [frame]);
     same(['access_refused', 'precondition_failed'].includes(refused), true, `${frame.join(' ')}: ${refused}`);
   }
+});
+
+check('classroom: the pages fit a phone', async () => {
+  const { student, teacher } = await classroom();
+  const desk = await teacher({ viewport: PHONE });
+  const ann = await student('Ann', { viewport: PHONE });
+  await say(ann, `Why? ${'y'.repeat(200)}`);
+  await card(desk, 'Why?').waitFor();
+  await say(desk, `Because. ${'x'.repeat(200)}`);
+  await hears(ann, `Because. ${'x'.repeat(200)}`);
+  for (const page of [desk, ann]) await fits(page);
 });
 
 check('classroom: a name belongs to one browser, and the teacher’s to whoever knows the code', async () => {

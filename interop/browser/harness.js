@@ -1,14 +1,16 @@
-// The list of checks, the browser, the programs under test, and small helpers to state what should hold.
+// The browser, the programs under test, and what people do on their pages.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { inspect, isDeepStrictEqual } from 'node:util';
 
 import { chromium } from 'playwright-core';
+
+import { atEnd, holds, within } from '../javascript/suite.js';
+
+export { check, same } from '../javascript/suite.js';
 
 /** Where the examples' programs are. */
 const PROGRAMS = process.env.PROGRAMS ?? 'target/debug';
@@ -37,48 +39,11 @@ const FLAGS = [
   '--allow-loopback-in-peer-connection',
 ];
 
-const checks = [];
-const endings = [];
 const troubles = [];
 let browser;
 
-/** Put a check on the list. `title` says what holds. */
-export function check(title, body) {
-  checks.push({ title, body });
-}
-
-/** The checks in the order in which they were defined. */
-export function allChecks() {
-  return checks;
-}
-
-/** Fail unless both values are deeply equal. */
-export function same(got, want, what = 'value') {
-  if (!isDeepStrictEqual(got, want)) throw new Error(`${what}: got ${inspect(got)}, want ${inspect(want)}`);
-}
-
-/** The outcome of `promise`, or a failure when there is none in time. */
-export async function within(milliseconds, promise, what) {
-  const timer = new AbortController();
-  const late = sleep(milliseconds, null, { signal: timer.signal }).then(() => {
-    throw new Error(`no end after ${milliseconds} ms: ${what}`);
-  });
-  late.catch(() => {}); // aborted below
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    timer.abort();
-  }
-}
-
-/** Have `end` called when the check is over, passed or failed. */
-function atEnd(end) {
-  endings.push(end);
-}
-
-/** Ends what a check has started, the last first, and fails if a page met something that it should not have. */
-export async function closeAll() {
-  for (const end of endings.splice(0).reverse()) await end();
+/** Fails if a page met something that it should not have. */
+export function noTrouble() {
   const [trouble] = troubles.splice(0);
   if (trouble) throw new Error(trouble);
 }
@@ -176,6 +141,17 @@ export async function goOffline(page) {
 export async function goOnline(page) {
   await page.context().setOffline(false);
   await connected(page);
+}
+
+/** Fails if something of the page is beyond the edges of its window, or where one writes. */
+export async function fits(page) {
+  const { width, height } = page.viewportSize();
+  const { scrollWidth, text } = await page.evaluate(() => ({
+    scrollWidth: document.documentElement.scrollWidth,
+    text: document.getElementById('text').getBoundingClientRect().toJSON(),
+  }));
+  holds(scrollWidth <= width, `${scrollWidth} pixels of the page in a window of ${width}`);
+  holds(text.left >= 0 && text.right <= width && text.bottom <= height, `one can write: ${JSON.stringify(text)}`);
 }
 
 /** Pictures for whoever looks at the run: both widths, light and dark. */

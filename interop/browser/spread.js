@@ -40,6 +40,24 @@ check('spread: pages of two web servers talk, and a name belongs to one browser'
   });
 });
 
+check('spread: who is there is seen, and two pages open a channel, across web servers', async () => {
+  await spread(async (serve) => {
+    const one = await serve(0);
+    const other = await serve(0);
+    const ann = await enter(one.address, { name: 'Ann' });
+    const bob = await enter(other.address, { name: 'Bob' });
+    await ann.getByText('2 here').waitFor();
+    await bob.locator('#text').pressSequentially('m');
+    await ann.getByText('Bob is typing…').waitFor();
+    await ann.locator('#people').getByRole('button', { name: 'Bob' }).click();
+    await ann.getByRole('button', { name: 'Connect directly' }).click();
+    await bob.getByRole('button', { name: 'Accept' }).click();
+    for (const page of [ann, bob]) await page.locator('#state').getByText('direct', { exact: true }).waitFor();
+    await say(ann, 'peer to peer');
+    await hears(bob, 'peer to peer');
+  });
+});
+
 check('spread: when a web server goes, its pages come back with what they missed', async () => {
   await spread(async (serve) => {
     const one = await serve(0);

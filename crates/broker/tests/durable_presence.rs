@@ -5,7 +5,7 @@ mod support;
 
 use leveret_broker::{
     Client, ConsumeOptions, ExchangeOptions, ExchangeType, PresenceKind, Properties, Publish,
-    QueueOptions, SlowLimit, Table, Value, WhenSlow,
+    QueueOptions, ResumeFrom, SlowLimit, Table, Value, WhenSlow,
 };
 use support::data_dir::Dir;
 use support::table;
@@ -71,6 +71,50 @@ async fn the_exchange_and_its_bindings_come_back_and_nobody_is_present() {
     let event = watcher.recv().await.unwrap();
     assert_eq!(event.kind, PresenceKind::Joined);
     assert_eq!(client.queue_info("events").await.unwrap().ready, 1);
+    broker.shutdown().await;
+}
+
+/// History is gone with the broker's end, and goes on for queues that were bound before it, if they had messages.
+#[tokio::test]
+async fn an_exchange_that_keeps_history_too_comes_back_with_both() {
+    let dir = Dir::new();
+    let broker = dir.broker().await;
+    let client = broker.client().unwrap();
+    let options = ExchangeOptions {
+        durable: true,
+        history_length: Some(9),
+        ..ExchangeOptions::default()
+    };
+    let declare = async |client: &Client| {
+        let declared = client.declare_exchange("rooms", ExchangeType::Presence, options.clone());
+        declared.await.unwrap();
+    };
+    declare(&client).await;
+    let resuming = QueueOptions {
+        resume_from: Some(ResumeFrom::First),
+        ..durable_queue()
+    };
+    for queue in ["member", "events"] {
+        client.declare_queue(queue, resuming.clone()).await.unwrap();
+    }
+    let watch = table([("x-presence", Value::from("watch"))]);
+    bind(&client, "events", &watch).await;
+    bind(&client, "member", &named("a")).await;
+    broker.shutdown().await;
+    drop(client);
+
+    let broker = dir.broker().await;
+    let client = broker.client().unwrap();
+    declare(&client).await;
+    let hi = Publish::to_exchange("rooms", "k", b"hi");
+    client.publish(hi).await.unwrap();
+    assert_eq!(client.queue_info("member").await.unwrap().ready, 1);
+    assert_eq!(client.queue_info("events").await.unwrap().ready, 0);
+    for (queue, ready) in [("member", 1), ("events", 1)] {
+        client.bind_queue(queue, "rooms", "#").await.unwrap();
+        let info = client.queue_info(queue).await.unwrap();
+        assert_eq!(info.ready, ready, "{queue} has each message once");
+    }
     broker.shutdown().await;
 }
 

@@ -190,4 +190,14 @@ async fn a_client_that_outlives_the_broker_is_told_so() {
     let declared = client.declare_queue("other", QueueOptions::default()).await;
     assert!(declared.unwrap_err().is_closed());
     assert!(client.get("q").await.unwrap_err().is_closed());
+    let settled = [
+        client.bind_queue("q", "amq.fanout", "").await,
+        client.unbind_queue("q", "amq.fanout", "").await,
+        client.bind_exchange("amq.topic", "amq.fanout", "").await,
+        client.unbind_exchange("amq.topic", "amq.fanout", "").await,
+        client.delete_queue("q").await.map(|_| ()),
+    ];
+    for outcome in settled {
+        assert!(outcome.unwrap_err().is_closed());
+    }
 }

@@ -31,7 +31,10 @@ class Chat {
   #members = new Set();
   /** Who has said something in a room. */
   #authors = new Set();
-  #presence = [];
+  /** The subscriptions to what is said in rooms, by their keys. */
+  #rooms = new Map();
+  /** Those to what else happens in the room that is open. */
+  #around = [];
   #typing = new Map();
   #noticeAt = 0;
   #offers = [];
@@ -65,20 +68,21 @@ class Chat {
   }
 
   open(key) {
-    const isOther = this.#current.key !== key;
+    const before = this.#current.key;
     this.#current = this.#conversations.get(key) ?? this.#current;
     this.#current.unread = 0;
     this.#timeline.show(this.#current.messages);
-    if (isOther && this.#connection.isUp) this.#enterRoom();
+    if (this.#current.key !== before && this.#connection.isUp) {
+      this.#listen(before, 'hidden');
+      this.#enterRoom();
+    }
     this.#draw();
   }
 
   // --- the connection
 
   #up() {
-    for (const conversation of this.#conversations.values()) {
-      if (conversation.key.startsWith('room.')) this.#subscribe(`rooms/${conversation.key}`, () => conversation);
-    }
+    for (const key of this.#conversations.keys()) if (key !== this.#current.key) this.#listen(key, 'hidden');
     // What others said to me, and copies of what I said to them.
     this.#subscribe(`people/to.${this.#me}`, (from, headers) => this.#with(from === this.#me ? headers.to : from));
     this.#connection.subscribe(`/exchange/signals/to.${this.#me}`, ({ headers, body }) => {
@@ -89,6 +93,8 @@ class Chat {
   }
 
   #down() {
+    this.#rooms.clear();
+    this.#around = [];
     this.#members.clear();
     this.#showLink();
     this.#draw();
@@ -97,8 +103,9 @@ class Chat {
   #resume = new Map();
 
   // Whoever comes asks for all that is kept, whoever comes back for what came meanwhile.
-  #subscribe(source, conversationOf) {
+  #subscribe(source, conversationOf, more = {}) {
     const headers = {
+      ...more,
       'resume-from': this.#resume.get(source) ?? 'first',
       // A page that cannot keep up gets the latest, and is told how many it has not got.
       'x-slow-consumer': 'drop-oldest',
@@ -122,12 +129,19 @@ class Chat {
       });
       this.#stopTyping(from);
     };
-    this.#connection.subscribe(`/exchange/${source}`, take, headers);
+    return this.#connection.subscribe(`/exchange/${source}`, take, headers);
   }
 
-  // Being there is a subscription; so is seeing who else is.
+  // What is said is heard in every room; to be `present` is to be seen there by those who watch.
+  #listen(key, presence) {
+    if (!key.startsWith('room.')) return;
+    this.#rooms.get(key)?.unsubscribe();
+    const conversation = this.#conversations.get(key);
+    this.#rooms.set(key, this.#subscribe(`rooms/${key}`, () => conversation, { 'x-presence': presence }));
+  }
+
   #enterRoom() {
-    for (const subscription of this.#presence.splice(0)) subscription.unsubscribe();
+    for (const subscription of this.#around.splice(0)) subscription.unsubscribe();
     this.#members.clear();
     this.#typing.clear();
     const key = this.#current.key;
@@ -138,11 +152,11 @@ class Chat {
       this.#draw();
     };
     const typed = ({ headers }) => this.#showTyping(headers['user-id']);
-    this.#presence = [
-      this.#connection.subscribe(`/exchange/presence/${key}`, watch, { 'x-presence': 'watch' }),
-      this.#connection.subscribe(`/exchange/presence/${key}`, () => {}),
+    this.#around = [
+      this.#connection.subscribe(`/exchange/rooms/${key}`, watch, { 'x-presence': 'watch' }),
       this.#connection.subscribe(`/exchange/typing/${key}`, typed),
     ];
+    this.#listen(key, 'present');
   }
 
   // --- messages

@@ -2,10 +2,9 @@
 //!
 //! | Exchange | Keys | What is sent there |
 //! | --- | --- | --- |
-//! | `rooms` | `room.NAME` | messages to a room; the latest of each are kept for those who come or come back |
+//! | `rooms` | `room.NAME` | messages to a room; the latest are kept for those who come or come back, and who is there is seen |
 //! | `people` | `to.USER` | messages to one user, kept likewise |
 //! | `typing` | `room.NAME` | that somebody is typing |
-//! | `presence` | `room.NAME` | nothing: whoever subscribes is there, and others can watch that |
 //! | `signals` | `to.USER` | offers, answers and candidates of WebRTC |
 
 use std::time::Duration;
@@ -20,7 +19,13 @@ use crate::pages::File;
 
 /// The files of the page.
 pub const FILES: [File; 3] = [
-    ("/", include_str!("../pages/chat.html")),
+    (
+        "/",
+        concat!(
+            include_str!("../pages/head.html"),
+            include_str!("../pages/chat.html")
+        ),
+    ),
     ("/chat.js", include_str!("../pages/chat.js")),
     ("/direct.js", include_str!("../pages/direct.js")),
 ];
@@ -46,23 +51,18 @@ pub async fn prepare(broker: &Broker) -> Result<(), Error> {
         history_age: Some(KEPT_FOR),
         ..Default::default()
     };
-    for (name, options) in [
-        ("rooms", kept.clone()),
-        ("people", kept),
-        ("typing", ExchangeOptions::default()),
-        ("signals", ExchangeOptions::default()),
-    ] {
-        client
-            .declare_exchange(name, ExchangeType::Topic, options)
-            .await?;
-    }
-    let presence = ExchangeOptions {
+    let rooms = ExchangeOptions {
         presence_grace: Some(GRACE),
-        ..Default::default()
+        ..kept.clone()
     };
-    client
-        .declare_exchange("presence", ExchangeType::Presence, presence)
-        .await?;
+    for (name, kind, options) in [
+        ("rooms", ExchangeType::Presence, rooms),
+        ("people", ExchangeType::Topic, kept),
+        ("typing", ExchangeType::Topic, ExchangeOptions::default()),
+        ("signals", ExchangeType::Topic, ExchangeOptions::default()),
+    ] {
+        client.declare_exchange(name, kind, options).await?;
+    }
     Ok(())
 }
 
@@ -82,7 +82,7 @@ pub fn admit(broker: &Broker, user: &str) -> Result<(), Error> {
     // Subscriptions have queues of these names, which the broker makes up.
     const OWN: &str = "^stomp-subscription-";
     let write = "^(stomp-subscription-.*|rooms|people|typing|signals)$";
-    let read = "^(stomp-subscription-.*|rooms|people|typing|presence|signals)$";
+    let read = "^(stomp-subscription-.*|rooms|people|typing|signals)$";
     broker.change_accounts(AccountChange::SetPermissions(UserPermissions {
         user: user.into(),
         vhost: "/".into(),
@@ -93,7 +93,6 @@ pub fn admit(broker: &Broker, user: &str) -> Result<(), Error> {
     for (exchange, write, read) in [
         ("rooms", room, room),
         ("typing", room, room),
-        ("presence", "^$", room),
         ("people", "^to\\.", &*me),
         ("signals", "^to\\.", &*me),
     ] {

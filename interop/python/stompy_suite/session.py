@@ -4,30 +4,43 @@ import os
 import queue
 import urllib.parse
 
+import pika
 import stomp
 
-from harness import SOON
+from harness import SOON, broker_url
 
 #: Where the broker is when STOMP_URL does not say.
 DEFAULT_URL = "stomp://guest:guest@127.0.0.1:61613"
+
+VERSIONS = ("1.0", "1.1", "1.2")
+
+#: Those that know heart-beats.
+NEWER = VERSIONS[1:]
 
 _CLASSES = {"1.0": stomp.Connection10, "1.1": stomp.Connection11, "1.2": stomp.Connection12}
 
 _open = []
 
 
-class Session(stomp.ConnectionListener):
-    """One connection; frames are waited for with `message`, `receipt` and `error`."""
+def address():
+    """The URL under test: STOMP_URL, or a broker on this machine with RabbitMQ's defaults."""
+    return os.environ.get("STOMP_URL", DEFAULT_URL)
 
-    def __init__(self, version="1.2", **connect):
-        url = urllib.parse.urlsplit(os.environ.get("STOMP_URL", DEFAULT_URL))
+
+class Session(stomp.ConnectionListener):
+    """One connection; what comes is waited for with `next` and `receipt`.
+
+    `port` is that of a relay before the broker, if there is one.
+    """
+
+    def __init__(self, version="1.2", port=None, **connect):
+        url = urllib.parse.urlsplit(address())
+        self.version = version
         self.frames = {name: queue.Queue() for name in ("message", "receipt", "error", "end")}
         options = {"reconnect_attempts_max": 1, "auto_decode": False}
-        if version != "1.0":
-            options["heartbeats"] = connect.pop("heartbeats", (0, 0))
-        if version == "1.2" or version == "1.1":
-            options["vhost"] = "/"
-        self.connection = _CLASSES[version]([(url.hostname, url.port or 61613)], **options)
+        if version in NEWER:
+            options |= {"heartbeats": connect.pop("heartbeats", (0, 0)), "vhost": "/"}
+        self.connection = _CLASSES[version]([(url.hostname, port or url.port or 61613)], **options)
         self.connection.set_listener("suite", self)
         login = {"username": url.username, "passcode": url.password, "wait": True}
         self.connection.connect(**(login | connect))
@@ -66,6 +79,31 @@ class Session(stomp.ConnectionListener):
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.connection.send(destination, body, headers=headers | {"receipt": "sent"})
         self.receipt("sent")
+
+    def ack(self, message, **headers):
+        """Acknowledges a message, as the version has it."""
+        self._settle("ACK", message, headers)
+
+    def nack(self, message, **headers):
+        """Refuses a message; RabbitMQ knows that in 1.0 too."""
+        self._settle("NACK", message, headers)
+
+    def _settle(self, command, message, headers):
+        if self.version == "1.2":
+            which = {"id": message.headers["ack"]}
+        else:
+            which = {name: message.headers[name] for name in ("message-id", "subscription")}
+        self.connection.send_frame(command, which | headers, "")
+
+    def delete_queue(self, name):
+        """Deletes a queue, for which STOMP has no word."""
+        with pika.BlockingConnection(pika.URLParameters(broker_url())) as connection:
+            connection.channel().queue_delete(name)
+
+    def leave(self):
+        """Ends in order: everything that was said before has been done."""
+        self.connection.disconnect(receipt="bye")
+        self.next("end")
 
     def close(self):
         if self.connection.is_connected():

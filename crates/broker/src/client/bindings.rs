@@ -34,10 +34,9 @@ impl Client {
     ) -> Result<(), Error> {
         let arguments = arguments.to_bytes();
         let request = request(queue, exchange, routing_key, &arguments);
-        let ticket =
-            self.inner
-                .vhost
-                .bind_queue(self.inner.shared.now(), self.caller(), &request)?;
+        let ticket = self
+            .vhost()?
+            .bind_queue(self.inner.shared.now(), self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -51,12 +50,25 @@ impl Client {
         exchange: &str,
         routing_key: &str,
     ) -> Result<(), Error> {
-        let request = request(queue, exchange, routing_key, &[]);
+        self.unbind_queue_with(queue, exchange, routing_key, &Table::default())
+            .await
+    }
+
+    /// Removes the binding that was made with these arguments, in any order. What does not exist is fine.
+    ///
+    /// # Errors
+    /// As [`Client::unbind_queue`].
+    pub async fn unbind_queue_with(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: &Table,
+    ) -> Result<(), Error> {
+        let arguments = arguments.to_bytes();
+        let request = request(queue, exchange, routing_key, &arguments);
         let now = self.inner.shared.now();
-        let ticket = self
-            .inner
-            .vhost
-            .unbind_queue(now, self.caller(), &request)?;
+        let ticket = self.vhost()?.unbind_queue(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -70,10 +82,8 @@ impl Client {
         source: &str,
         routing_key: &str,
     ) -> Result<(), Error> {
-        let request = request(destination, source, routing_key, &[]);
-        let vhost = &self.inner.vhost;
-        let ticket = vhost.bind_exchange(self.inner.shared.now(), self.caller(), &request)?;
-        self.recorded(ticket).await
+        self.bind_exchange_with(destination, source, routing_key, &Table::default())
+            .await
     }
 
     /// As [`Client::bind_exchange`], with arguments.
@@ -105,7 +115,7 @@ impl Client {
         routing_key: &str,
     ) -> Result<(), Error> {
         let request = request(destination, source, routing_key, &[]);
-        let vhost = &self.inner.vhost;
+        let vhost = self.vhost()?;
         let now = self.inner.shared.now();
         let ticket = vhost.unbind_exchange(now, self.caller(), &request)?;
         self.recorded(ticket).await

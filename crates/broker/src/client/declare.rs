@@ -101,8 +101,7 @@ impl Client {
             if_empty: false,
         };
         let deleted =
-            self.inner
-                .vhost
+            self.vhost()?
                 .delete_queue(self.inner.shared.now(), self.caller(), &delete)?;
         self.recorded(deleted.ticket).await?;
         Ok(deleted.ready)

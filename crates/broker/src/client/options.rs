@@ -71,7 +71,7 @@ pub struct ExchangeOptions {
     /// Where messages go that reach no queue from here.
     pub alternate_exchange: Option<String>,
     /// Of each routing key the latest so many messages are kept for queues that are bound later with a wish for them
-    /// ([`QueueOptions::resume_from`]), at least one. For topic, direct and fanout exchanges; in memory only.
+    /// ([`QueueOptions::resume_from`]), at least one. For topic, presence, direct and fanout exchanges; in memory only.
     pub history_length: Option<u64>,
     /// What has passed within that time is kept so, in whole milliseconds, at least one. With
     /// [`history_length`](Self::history_length): what both let stand.

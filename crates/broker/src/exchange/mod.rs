@@ -249,6 +249,14 @@ impl Router {
         }
     }
 
+    /// Whether messages come by a binding with these arguments, and not events alone.
+    pub(crate) fn leads_messages(&self, arguments: Option<&Arc<BindingArguments>>) -> bool {
+        match self {
+            Self::Presence(_) => !presence::watches(arguments),
+            _ => true,
+        }
+    }
+
     /// Calls `found` for each destination of the message; a destination may be named more than once.
     pub(crate) fn route(&self, subject: &Subject<'_>, found: &mut dyn FnMut(Destination)) {
         match self {

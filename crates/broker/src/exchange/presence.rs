@@ -270,7 +270,8 @@ fn matches(patterns: &TopicTrie<()>, key: &str) -> bool {
     matches
 }
 
-fn watches(arguments: Option<&Arc<BindingArguments>>) -> bool {
+/// Whether a binding with these arguments is there for events.
+pub(super) fn watches(arguments: Option<&Arc<BindingArguments>>) -> bool {
     // Nearly always there are none. What cannot be read was refused when it was bound.
     arguments.is_some_and(|arguments| matches!(role(arguments.table()), Ok(Role::Watch)))
 }

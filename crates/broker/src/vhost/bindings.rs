@@ -55,10 +55,14 @@ impl VirtualHost {
             .ok_or_else(|| self.no_queue(request.destination))?;
         validate(&topology, source, request)?;
         self.check_owner(queue, caller)?;
-        if request.resume.is_some() && topology.exchange(source).past().is_none() {
+        if request.resume.is_some() && topology.past_of(&binding(source, request)).is_none() {
             return Err(Refusal::precondition_failed(format!(
-                "{} keeps no history",
-                self.exchange_phrase(request.source)
+                "{} keeps no history{}",
+                self.exchange_phrase(request.source),
+                match asked {
+                    Asked::ToWatch => " of who was present",
+                    Asked::ToBePresent(_) | Asked::Nothing => "",
+                }
             )));
         }
         let destination = Destination::Queue(queue.id());
@@ -215,10 +219,11 @@ impl VirtualHost {
         }
         if let Destination::Queue(_) = destination
             && !topology.is_bound(destination, &binding)
-            && let Some(past) = topology.exchange(source).past().map(Arc::clone)
+            && let Some(past) = topology.past_of(&binding).map(Arc::clone)
             && let Some(queue) = topology.queue(request.destination).map(Arc::clone)
         {
-            return Ok(self.join(now, topology, &past, &queue, binding, request.resume));
+            let ends = (&past, &queue);
+            return Ok(self.join(now, topology, ends, binding, request.resume, then));
         }
         let is_new = topology.bind(destination, binding);
         then(&mut topology);

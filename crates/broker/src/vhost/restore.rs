@@ -56,7 +56,7 @@ impl VirtualHost {
             match find_ends(&topology, record) {
                 Some((binding, destination)) => {
                     if let Destination::Queue(queue) = destination
-                        && let Some(past) = topology.exchange(binding.source).past()
+                        && let Some(past) = topology.past_of(&binding)
                     {
                         past.restore_binding(queue, &binding.key);
                     }

@@ -307,9 +307,12 @@ impl Topology {
         }
     }
 
-    /// What its source keeps, which may have gone in the same sweep.
-    fn past_of(&self, binding: &Binding) -> Option<&Arc<Past>> {
-        self.exchanges.get(binding.source.0 as usize)?.past()
+    /// The history of what comes by a binding, if its source keeps one; the source may have gone in the same sweep.
+    pub(super) fn past_of(&self, binding: &Binding) -> Option<&Arc<Past>> {
+        let source = self.exchanges.get(binding.source.0 as usize)?;
+        let past = source.past()?;
+        let has_messages = source.router.leads_messages(binding.arguments.as_ref());
+        has_messages.then_some(past)
     }
 
     /// The source's half of removing a binding. Returns the source when it is an auto-delete exchange without bindings

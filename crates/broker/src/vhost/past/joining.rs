@@ -29,7 +29,7 @@ struct Replay {
 
 impl VirtualHost {
     /// Makes a binding to a queue that is not there yet, and gives the queue what is kept and matches it, unless it has had
-    /// it. Until then no message passes the exchange.
+    /// it. Until then no message passes the exchange. `then` is done with the topology when the binding is made.
     ///
     /// What a durable queue is given is written like any persistent message, but the answer to the binding does not wait
     /// for it: a crash within a tenth of a second may take it, and with it the history that it came from.
@@ -37,16 +37,18 @@ impl VirtualHost {
         &self,
         now: Time,
         mut topology: RwLockWriteGuard<'_, Topology>,
-        past: &Arc<Past>,
-        queue: &Arc<QueueCell>,
+        (past, queue): (&Arc<Past>, &Arc<QueueCell>),
         binding: Binding,
         resume: Option<ResumeFrom>,
+        then: impl FnOnce(&mut Topology),
     ) -> Ticket {
         let key = Arc::clone(&binding.key);
         let resume = resume.or_else(|| resume_of(queue.definition().arguments.table()));
         let mut state = past.state.lock();
         past.change();
         topology.bind(Destination::Queue(queue.id()), binding);
+        then(&mut topology);
+        let announcements = topology.take_announcements();
         // From here on publishers find the queue, and wait for the history; everybody else goes on.
         let ticket = self.topology_changed(topology);
         let replay = past.replay(&mut state, now, queue.id(), &key, resume);
@@ -62,6 +64,7 @@ impl VirtualHost {
         );
         let loose: Loose = past.settle_up(&mut state);
         drop(state);
+        announcements.make(self, now);
         queue.follow_up(now, afterwards);
         past.follow_up(loose);
         ticket

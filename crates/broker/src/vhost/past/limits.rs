@@ -43,7 +43,10 @@ impl HistoryLimits {
         }
         if !matches!(
             kind,
-            ExchangeKind::Topic | ExchangeKind::Direct | ExchangeKind::Fanout
+            ExchangeKind::Topic
+                | ExchangeKind::Direct
+                | ExchangeKind::Fanout
+                | ExchangeKind::Presence
         ) {
             return Err(Refusal::precondition_failed(format!(
                 "{phrase} of type '{}' cannot keep history",

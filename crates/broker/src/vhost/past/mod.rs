@@ -53,6 +53,7 @@ pub(super) struct Positions {
 /// Its lock is taken after the topology's, before any queue's, and several of them in the order of their timers' ids.
 #[derive(Debug)]
 pub(crate) struct Past {
+    /// How the exchange routes.
     kind: ExchangeKind,
     positions: Arc<Positions>,
     vhost: Weak<VirtualHost>,
@@ -138,7 +139,10 @@ impl Past {
         let positions = Arc::clone(vhost.positions());
         let kept = Kept::new(limits, positions.last());
         Arc::new(Self {
-            kind,
+            kind: match kind {
+                ExchangeKind::Presence => ExchangeKind::Topic,
+                other => other,
+            },
             positions,
             vhost: Weak::clone(&vhost.myself),
             services: Arc::clone(&vhost.services),

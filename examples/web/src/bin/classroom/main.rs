@@ -39,7 +39,13 @@ use lesson::{Lesson, Said};
 use roles::TEACHER;
 
 const FILES: [File; 2] = [
-    ("/", include_str!("../../../pages/classroom.html")),
+    (
+        "/",
+        concat!(
+            include_str!("../../../pages/head.html"),
+            include_str!("../../../pages/classroom.html")
+        ),
+    ),
     ("/classroom.js", include_str!("../../../pages/classroom.js")),
 ];
 
