@@ -12,6 +12,7 @@ use super::{Loose, Past, State};
 use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
 use crate::memory::MemoryGauge;
 use crate::metadata::Ticket;
+use crate::quota::Seat;
 use crate::vhost::topology::{Binding, Topology};
 use crate::vhost::{QueueCell, VirtualHost};
 
@@ -39,14 +40,14 @@ impl VirtualHost {
         mut topology: RwLockWriteGuard<'_, Topology>,
         past: &Arc<Past>,
         queue: &Arc<QueueCell>,
-        binding: Binding,
+        (binding, seat): (Binding, Option<Seat>),
         resume: Option<ResumeFrom>,
     ) -> Ticket {
         let key = Arc::clone(&binding.key);
         let resume = resume.or_else(|| resume_of(queue.definition().arguments.table()));
         let mut state = past.state.lock();
         past.change();
-        topology.bind(Destination::Queue(queue.id()), binding);
+        topology.bind(Destination::Queue(queue.id()), binding, seat);
         // From here on publishers find the queue, and wait for the history; everybody else goes on.
         let ticket = self.topology_changed(topology);
         let replay = past.replay(&mut state, now, queue.id(), &key, resume);
