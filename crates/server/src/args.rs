@@ -264,6 +264,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 35);
+        assert_eq!(options, 47);
     }
 }
