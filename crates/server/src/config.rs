@@ -48,6 +48,7 @@ pub(crate) struct ConfigFile {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
+    pub(crate) tls_client_crl: Option<PathBuf>,
     /// Whether clients show certificates.
     pub(crate) tls_client_cert: Option<ClientCertificates>,
     /// The oldest version of TLS that is spoken.

@@ -172,6 +172,7 @@ fn the_example_shows_every_key() {
         tls_key,
         tls_client_ca,
         tls_client_cert,
+        tls_client_crl,
         tls_min_version,
         tls_login_from,
         stomp_cert_login,
@@ -237,6 +238,7 @@ fn the_example_shows_every_key() {
         assert!(addresses.is_some_and(|addresses| addresses.len() == 2));
     }
     assert!(tls_cert.is_some() && tls_key.is_some() && tls_client_ca.is_some());
+    assert!(tls_client_crl.is_some());
     assert_eq!(tls_client_cert, Some(ClientCertificates::Required));
     assert_eq!(tls_min_version, Some(TlsVersion::default()));
     assert_eq!(tls_login_from, Some(LoginFrom::default()));
