@@ -51,7 +51,7 @@ impl Allowances {
 }
 
 /// More than can be counted are no limit.
-pub(crate) fn to_u32(count: usize) -> u32 {
+fn to_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -49,6 +49,7 @@ impl Builder {
         self.config.connections_max = connections;
         self
     }
+
     /// How many connections each user may have at once, of whom [nothing else](crate::UserLimits) is said; one more is
     /// refused with 530, in RabbitMQ's words. Nine tenths of [all](Self::connections_max) unless set, so that no user alone
     /// keeps the others out. Without [accounts](Self::accounts) nobody is counted.
@@ -87,6 +88,7 @@ impl Builder {
         self.config.queues_max = queues;
         self
     }
+
     /// How many of the queues that there are one connection may have made; declaring one more is refused with 406. 250,000
     /// unless set. A queue counts until it is deleted, whoever deletes it, or its connection ends.
     /// [Clients](crate::Client) that act for no user are not counted.
@@ -108,6 +110,7 @@ impl Builder {
         self.config.bindings_max = bindings;
         self
     }
+
     /// How many of the bindings that there are one connection may have made; one more is refused with 406. A million unless
     /// set. They count as [queues](Self::queues_per_connection_max) do.
     pub fn bindings_per_connection_max(mut self, bindings: u32) -> Self {
@@ -121,6 +124,7 @@ impl Builder {
         self.config.consumers_per_channel_max = consumers;
         self
     }
+
     /// How many consumers a connection may have on all of its channels, or subscriptions a STOMP session; with one more it is
     /// closed with 530. 50,000 unless set.
     pub fn consumers_per_connection_max(mut self, consumers: usize) -> Self {
@@ -168,6 +172,7 @@ impl Builder {
         self.config.channel_max = channels;
         self
     }
+
     /// How many channels each user may have on all connections together, of whom [nothing else](crate::UserLimits) is said;
     /// with one more the connection is closed with 530, in RabbitMQ's words. A million unless set. Without
     /// [accounts](Self::accounts) nobody is counted.
