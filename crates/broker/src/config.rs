@@ -6,6 +6,7 @@ use std::time::Duration;
 #[cfg(feature = "journal")]
 use leveret_queue_store::SyncPolicy;
 
+use crate::allowances::Allowances;
 use crate::connection::LimitsOfAddresses;
 use crate::login_guard::FreeFailures;
 #[cfg(feature = "tls")]
@@ -55,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) exchanges_max: usize,
     pub(crate) bindings_max: usize,
     pub(crate) consumers_per_channel_max: usize,
+    pub(crate) allowances: Allowances,
     pub(crate) held_max: usize,
     pub(crate) rate_limits: RateLimits,
     pub(crate) channel_max: u16,
@@ -145,6 +147,7 @@ impl Default for Config {
             exchanges_max: 100_000,
             bindings_max: 10_000_000,
             consumers_per_channel_max: 10_000,
+            allowances: Allowances::default(),
             held_max: 256 * 1024 * 1024,
             rate_limits: RateLimits::default(),
             channel_max: 2047,

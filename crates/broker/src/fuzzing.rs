@@ -169,6 +169,71 @@ pub fn stomp_session(data: &[u8]) {
     peer.leave();
 }
 
+/// Plays a client of WebSockets from its first byte on, the request included. The first byte says how what it sends is cut
+/// into pieces, all others are what it sends.
+///
+/// # Panics
+///
+/// When the broker answers with something that is neither HTTP nor a whole, unmasked frame, or keeps something of a client
+/// that is gone.
+#[cfg(feature = "stomp")]
+pub fn websocket(data: &[u8]) {
+    let [cuts, said @ ..] = data else { return };
+    let mut peer = Peer::websocket(MEMORY_LIMIT);
+    let mut cut = Cuts::new(*cuts);
+    let mut rest = said;
+    let mut is_open = false;
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(cut.next_size().min(rest.len()));
+        peer.hear(piece);
+        if cut.is_time_for_a_tick() {
+            peer.tick(TICK);
+        }
+        let mut said = peer.said();
+        if !is_open && !said.is_empty() {
+            let head_len = said
+                .windows(4)
+                .position(|end| end == b"\r\n\r\n")
+                .expect("the head of an answer is written whole");
+            let (head, behind) = said.split_at(head_len + 4);
+            assert!(head.starts_with(b"HTTP/1.1 "), "{head:?}");
+            is_open = head.starts_with(b"HTTP/1.1 101 ");
+            // What is refused may have a body, and is the end.
+            said = if is_open { behind } else { &[] };
+            assert!(is_open || peer.is_finished(), "nothing follows a refusal");
+        }
+        each_frame(said, |_, _| ());
+        peer.forget_said();
+        rest = behind;
+    }
+    peer.leave();
+}
+
+/// Takes whole, unmasked frames apart.
+#[cfg(feature = "stomp")]
+fn each_frame(mut said: &[u8], mut act: impl FnMut(u8, &[u8])) {
+    while let [first, second, rest @ ..] = said {
+        let (len, rest) = match second {
+            126 => {
+                let (len, rest) = rest.split_first_chunk().expect("a length");
+                (usize::from(u16::from_be_bytes(*len)), rest)
+            }
+            127 => {
+                let (len, rest) = rest.split_first_chunk().expect("a length");
+                (u64::from_be_bytes(*len) as usize, rest)
+            }
+            len => (usize::from(*len), rest),
+        };
+        let (payload, behind) = rest.split_at(len);
+        match first {
+            0x81 | 0x82 | 0x88 | 0x8a => act(*first, payload),
+            other => panic!("a server does not say {other:x}"),
+        }
+        said = behind;
+    }
+    assert!(said.is_empty(), "frames are written whole");
+}
+
 #[cfg(feature = "stomp")]
 const UPGRADE: &[u8] =
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -231,27 +296,12 @@ impl Ear {
         assert!(self.heard.is_empty(), "frames are written whole");
     }
 
-    /// Takes the payloads out of whole, unmasked frames. Control frames say nothing.
-    fn unwrap(&mut self, mut said: &[u8]) {
-        while let [first, second, rest @ ..] = said {
-            let (len, rest) = match second {
-                126 => {
-                    let (len, rest) = rest.split_first_chunk().expect("a length");
-                    (usize::from(u16::from_be_bytes(*len)), rest)
-                }
-                127 => {
-                    let (len, rest) = rest.split_first_chunk().expect("a length");
-                    (u64::from_be_bytes(*len) as usize, rest)
-                }
-                len => (usize::from(*len), rest),
-            };
-            let (payload, behind) = rest.split_at(len);
-            match first {
-                0x81 | 0x82 => self.heard.extend_from_slice(payload),
-                0x88 | 0x8a => {}
-                other => panic!("a server does not say {other:x}"),
+    /// Takes the payloads out of frames. Control frames say nothing.
+    fn unwrap(&mut self, said: &[u8]) {
+        each_frame(said, |first, payload| {
+            if matches!(first, 0x81 | 0x82) {
+                self.heard.extend_from_slice(payload);
             }
-            said = behind;
-        }
+        });
     }
 }

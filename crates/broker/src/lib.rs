@@ -156,6 +156,7 @@
 
 mod access;
 mod alarms;
+mod allowances;
 mod arguments;
 mod auth;
 mod beginning;

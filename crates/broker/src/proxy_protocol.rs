@@ -96,34 +96,12 @@ impl Header {
         if bytes.len() >= LINE_SIZE_MAX {
             return Err(ProxyError::TooLong);
         }
-        let least = match bytes {
-            [
-                b'P',
-                b'R',
-                b'O',
-                b'X',
-                b'Y',
-                b' ',
-                b'T',
-                b'C',
-                b'P',
-                b'4',
-                ..,
-            ] => IPV4_LINE_SIZE_MIN,
-            [
-                b'P',
-                b'R',
-                b'O',
-                b'X',
-                b'Y',
-                b' ',
-                b'T',
-                b'C',
-                b'P',
-                b'6',
-                ..,
-            ] => IPV6_LINE_SIZE_MIN,
-            _ => 0,
+        let least = if bytes.starts_with(b"PROXY TCP4") {
+            IPV4_LINE_SIZE_MIN
+        } else if bytes.starts_with(b"PROXY TCP6") {
+            IPV6_LINE_SIZE_MIN
+        } else {
+            0
         };
         // At least the line's end is missing, or its second half.
         let end = if bytes.ends_with(b"\r") { 1 } else { 2 };

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Counts what there is, and says no to one too many. Counting goes on without a limit, so that one can be set later.
+/// Counts what there is, and says no to one too many. Counting goes on where nobody has set a limit, so that one can be
+/// set later.
 #[derive(Debug)]
 pub(crate) struct Quota {
     used: AtomicU32,
-    /// `NO_LIMIT`, or fewer than 2^32.
+    /// `NOT_SET`, or fewer than 2^32.
     max: AtomicU64,
 }
 
-const NO_LIMIT: u64 = u64::MAX;
+const NOT_SET: u64 = u64::MAX;
 
 /// There are as many as there may be: that many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl Quota {
     pub(crate) fn new(max: Option<u32>) -> Self {
         let quota = Self {
             used: AtomicU32::new(0),
-            max: AtomicU64::new(NO_LIMIT),
+            max: AtomicU64::new(NOT_SET),
         };
         quota.set_max(max);
         quota
@@ -30,7 +31,7 @@ impl Quota {
     /// What there is stays, however many that are.
     pub(crate) fn set_max(&self, max: Option<u32>) {
         self.max
-            .store(max.map_or(NO_LIMIT, u64::from), Ordering::Relaxed);
+            .store(max.map_or(NOT_SET, u64::from), Ordering::Relaxed);
     }
 
     pub(crate) fn max(&self) -> Option<u32> {
@@ -42,22 +43,25 @@ impl Quota {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// One more, until the seat is dropped.
+    /// One more, until the seat is dropped. Where no limit is set there may be `otherwise`.
     ///
     /// # Errors
     /// When there are as many as there may be.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Seat, Reached> {
-        let max = self.max();
-        let one_more = |used: u32| match max {
-            Some(max) if used >= max => None,
-            _ => used.checked_add(1),
+    pub(crate) fn enter(self: &Arc<Self>, otherwise: u32) -> Result<Seat, Reached> {
+        let max = self.max().unwrap_or(otherwise);
+        let one_more = |used: u32| {
+            if used < max {
+                used.checked_add(1)
+            } else {
+                None
+            }
         };
         match self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
         {
             Ok(_) => Ok(Seat(Arc::clone(self))),
-            Err(used) => Err(Reached(max.unwrap_or(used))),
+            Err(_) => Err(Reached(max)),
         }
     }
 }
@@ -76,13 +80,15 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const ENOUGH: u32 = 100;
+
     #[test]
     fn one_too_many_is_refused_until_somebody_leaves() {
         let quota = Arc::new(Quota::new(Some(2)));
-        let (first, second) = (quota.enter().unwrap(), quota.enter().unwrap());
-        assert_eq!(quota.enter().unwrap_err(), Reached(2));
+        let (first, second) = (quota.enter(ENOUGH).unwrap(), quota.enter(ENOUGH).unwrap());
+        assert_eq!(quota.enter(ENOUGH).unwrap_err(), Reached(2));
         drop(first);
-        let third = quota.enter().unwrap();
+        let third = quota.enter(ENOUGH).unwrap();
         assert_eq!(quota.used(), 2);
         drop((second, third));
         assert_eq!(quota.used(), 0);
@@ -91,14 +97,15 @@ mod tests {
     #[test]
     fn a_limit_below_what_there_is_takes_nothing_away() {
         let quota = Arc::new(Quota::new(None));
-        let seats = [0; 3].map(|_| quota.enter().unwrap());
+        let seats = [0; 3].map(|_| quota.enter(ENOUGH).unwrap());
         quota.set_max(Some(1));
-        assert_eq!(quota.enter().unwrap_err(), Reached(1));
+        assert_eq!(quota.enter(ENOUGH).unwrap_err(), Reached(1));
         assert_eq!(quota.used(), 3);
         drop(seats);
         quota.set_max(Some(0));
-        assert_eq!(quota.enter().unwrap_err(), Reached(0));
+        assert_eq!(quota.enter(ENOUGH).unwrap_err(), Reached(0));
         quota.set_max(None);
-        quota.enter().unwrap();
+        quota.enter(ENOUGH).unwrap();
+        assert_eq!(quota.enter(0).unwrap_err(), Reached(0));
     }
 }

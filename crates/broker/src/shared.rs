@@ -87,10 +87,18 @@ impl Shared {
             queues_max: config.queues_max,
             exchanges_max: config.exchanges_max,
             bindings_max: config.bindings_max,
+            connections_per_vhost: config
+                .allowances
+                .connections_per_vhost(config.connections_max),
+            allowances: config.allowances,
             held_max: config.held_max(),
             topic_history: config.topic_history,
             histories: AtomicUsize::new(0),
             metadata,
+        });
+        let access = access.map(|access| {
+            let access = access.limited_by(&config.allowances, config.connections_max);
+            Arc::new(access.record_to(&services.metadata))
         });
         Arc::new(Self {
             login_guard: LoginGuard::new(config.free_login_failures),
@@ -98,7 +106,7 @@ impl Shared {
             clock,
             registry: Arc::default(),
             authenticator,
-            access: access.map(|access| Arc::new(access.record_to(&services.metadata))),
+            access,
             busy: services.metadata.busy().clone(),
             services,
             vhosts: RwLock::default(),

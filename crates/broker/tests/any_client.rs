@@ -3,7 +3,7 @@
 mod support;
 
 use leveret_broker::fuzzing::amqp_session;
-use support::seeds::{Random, run};
+use support::seeds::{Random, cut_anywhere, run, with_noise, with_wrong_bytes};
 
 const TARGET: &str = "amqp_session";
 
@@ -21,32 +21,12 @@ fn every_seed_leaves_nothing_behind() {
 
 #[test]
 fn seeds_may_be_cut_anywhere_and_come_in_pieces_of_any_size() {
-    for (name, data) in seeds() {
-        for cuts in [0, 1, 77] {
-            let mut data = data.clone();
-            data[1] = cuts;
-            run(&name, &data, amqp_session);
-        }
-        let step = (data.len() / 60).max(1);
-        for end in (2..data.len()).step_by(step) {
-            run(&name, &data[..end], amqp_session);
-        }
-    }
+    cut_anywhere(TARGET, 1, amqp_session);
 }
 
 #[test]
 fn seeds_with_wrong_bytes_leave_nothing_behind() {
-    let mut random = Random(1);
-    for (name, data) in seeds() {
-        for _ in 0..60 {
-            let mut wrong = data.clone();
-            for _ in 0..=random.below(3) {
-                let at = random.below(wrong.len());
-                wrong[at] = random.next().to_le_bytes()[0];
-            }
-            run(&name, &wrong, amqp_session);
-        }
-    }
+    with_wrong_bytes(TARGET, amqp_session);
 }
 
 /// Whole frames of one conversation in the middle of another: what no client would say, well formed.
@@ -79,10 +59,5 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
 
 #[test]
 fn noise_leaves_nothing_behind() {
-    let mut random = Random(3);
-    for _ in 0..300 {
-        let size = random.below(500);
-        let data: Vec<u8> = (0..size).map(|_| random.next().to_le_bytes()[0]).collect();
-        run("noise", &data, amqp_session);
-    }
+    with_noise(amqp_session);
 }

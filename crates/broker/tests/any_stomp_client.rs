@@ -5,7 +5,7 @@
 mod support;
 
 use leveret_broker::fuzzing::stomp_session;
-use support::seeds::{Random, run};
+use support::seeds::{Random, cut_anywhere, run, with_noise, with_wrong_bytes};
 
 const TARGET: &str = "stomp_session";
 
@@ -23,32 +23,12 @@ fn every_seed_leaves_nothing_behind() {
 
 #[test]
 fn seeds_may_be_cut_anywhere_and_come_in_pieces_of_any_size() {
-    for (name, data) in seeds() {
-        for cuts in [0, 1, 77] {
-            let mut data = data.clone();
-            data[1] = cuts;
-            run(&name, &data, stomp_session);
-        }
-        let step = (data.len() / 60).max(1);
-        for end in (2..data.len()).step_by(step) {
-            run(&name, &data[..end], stomp_session);
-        }
-    }
+    cut_anywhere(TARGET, 1, stomp_session);
 }
 
 #[test]
 fn seeds_with_wrong_bytes_leave_nothing_behind() {
-    let mut random = Random(1);
-    for (name, data) in seeds() {
-        for _ in 0..60 {
-            let mut wrong = data.clone();
-            for _ in 0..=random.below(3) {
-                let at = random.below(wrong.len());
-                wrong[at] = random.next().to_le_bytes()[0];
-            }
-            run(&name, &wrong, stomp_session);
-        }
-    }
+    with_wrong_bytes(TARGET, stomp_session);
 }
 
 /// Whole frames of one conversation in the middle of another: what no client would say, well formed.
@@ -76,10 +56,5 @@ fn frames(bytes: &[u8]) -> Vec<&[u8]> {
 
 #[test]
 fn noise_leaves_nothing_behind() {
-    let mut random = Random(3);
-    for _ in 0..300 {
-        let size = random.below(500);
-        let data: Vec<u8> = (0..size).map(|_| random.next().to_le_bytes()[0]).collect();
-        run("noise", &data, stomp_session);
-    }
+    with_noise(stomp_session);
 }

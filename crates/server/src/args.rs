@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use leveret_broker::Network;
 
-use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
 use crate::limits::Limits;
+use crate::listeners::ListenArgs;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
 use crate::store::StoreCommand;
@@ -33,6 +33,8 @@ configuration file, and that before the default.
   --tls-client-ca, --tls-client-cert
                 With the first, the second is required unless it says optional: every client
                 shows a certificate, and AMQP's EXTERNAL logs it in as the user it names
+  --tls-client-crl
+                Read anew with the certificates. Every authority below the topmost needs a list
   --tls-login-from
                 common-name, distinguished-name, san-dns, san-email or san-uri
   --proxy-protocol-from
@@ -86,35 +88,8 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Where to listen for AMQP 0-9-1; may be repeated
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "LEVERET_AMQP",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) amqp: Vec<ListenAddress>,
-
-    /// Where to listen for STOMP 1.0 to 1.2; may be repeated
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "LEVERET_STOMP",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) stomp: Vec<ListenAddress>,
-
-    /// Where to listen for STOMP or AMQP over WebSocket
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "LEVERET_STOMP_WS",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) stomp_ws: Vec<ListenAddress>,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
@@ -264,6 +239,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 35);
+        assert_eq!(options, 48);
     }
 }

@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
 use crate::sync::SyncChoice;
-use crate::time_span::TimeSpan;
+use crate::time_span::{FiniteTime, TimeSpan};
 use crate::tls::{CertificateEntry, ClientCertificates, LoginFrom, TlsVersion};
 
 /// What a configuration file says; keys are named as the flags are. What it does not mention is `None`.
@@ -48,6 +48,7 @@ pub(crate) struct ConfigFile {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
+    pub(crate) tls_client_crl: Option<PathBuf>,
     /// Whether clients show certificates.
     pub(crate) tls_client_cert: Option<ClientCertificates>,
     /// The oldest version of TLS that is spoken.
@@ -80,16 +81,28 @@ pub(crate) struct ConfigFile {
     pub(crate) log_level: Option<LogFilter>,
     /// How log lines look.
     pub(crate) log_format: Option<LogFormat>,
-    /// Limits; whole numbers, and sizes as for memory.
+    /// Limits; whole numbers, and sizes and times as for memory and deliveries.
     connections_max: Option<usize>,
+    connections_per_user_max: Option<usize>,
+    connections_per_vhost_max: Option<usize>,
     connections_per_address_max: Option<usize>,
     strangers_per_address_max: Option<usize>,
+    handshake_timeout: Option<FiniteTime>,
+    free_login_failures: Option<u32>,
+    free_login_failures_per_address: Option<u32>,
     channel_max: Option<u16>,
+    channels_per_user_max: Option<u32>,
+    channels_per_vhost_max: Option<u32>,
     consumers_per_channel_max: Option<usize>,
+    consumers_per_connection_max: Option<usize>,
+    consumers_per_vhost_max: Option<u32>,
     queues_max: Option<usize>,
+    queues_per_connection_max: Option<u32>,
     exchanges_max: Option<usize>,
     bindings_max: Option<usize>,
+    bindings_per_connection_max: Option<u32>,
     message_size_max: Option<MemorySize>,
+    headers_per_message_max: Option<usize>,
     held_max: Option<MemorySize>,
     bytes_per_s_max: Option<u64>,
     messages_per_s_max: Option<u64>,
@@ -153,14 +166,26 @@ impl ConfigFile {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             connections_max: self.connections_max,
+            connections_per_user_max: self.connections_per_user_max,
+            connections_per_vhost_max: self.connections_per_vhost_max,
             connections_per_address_max: self.connections_per_address_max,
             strangers_per_address_max: self.strangers_per_address_max,
+            handshake_timeout: self.handshake_timeout,
+            free_login_failures: self.free_login_failures,
+            free_login_failures_per_address: self.free_login_failures_per_address,
             channel_max: self.channel_max,
+            channels_per_user_max: self.channels_per_user_max,
+            channels_per_vhost_max: self.channels_per_vhost_max,
             consumers_per_channel_max: self.consumers_per_channel_max,
+            consumers_per_connection_max: self.consumers_per_connection_max,
+            consumers_per_vhost_max: self.consumers_per_vhost_max,
             queues_max: self.queues_max,
+            queues_per_connection_max: self.queues_per_connection_max,
             exchanges_max: self.exchanges_max,
             bindings_max: self.bindings_max,
+            bindings_per_connection_max: self.bindings_per_connection_max,
             message_size_max: self.message_size_max,
+            headers_per_message_max: self.headers_per_message_max,
             held_max: self.held_max,
             bytes_per_s_max: self.bytes_per_s_max,
             messages_per_s_max: self.messages_per_s_max,
@@ -255,285 +280,4 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for TextOrNumber<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const EXAMPLE: &str = include_str!("../leveret.example.toml");
-
-    fn parse(text: &str) -> Result<ConfigFile, String> {
-        ConfigFile::parse(text, Path::new("test.toml")).map_err(|error| error.to_string())
-    }
-
-    /// The start of the message, because the rest is up to the TOML parser.
-    #[track_caller]
-    fn check_refused(text: &str, want: &str) {
-        let message = parse(text).unwrap_err();
-        assert!(
-            message.starts_with(want),
-            "{message:?} does not start with {want:?}"
-        );
-        assert!(!message.contains('\n'), "{message:?} has several lines");
-    }
-
-    #[test]
-    fn every_key_can_be_set() {
-        let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndisk-free-limit = '1GB'\n\
-            consumer-timeout = '30min'\ndata-dir = '/var/lib/leveret'\nsync = 'interval:100'\ndurable-memory = '64MiB'\n\
-            log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n\
-            loopback-users = []\n";
-        let want = ConfigFile {
-            stomp: None,
-            stomp_ws: None,
-            amqp: Some(vec![
-                "127.0.0.1:5672".parse().unwrap(),
-                "[::1]:5672".parse().unwrap(),
-            ]),
-            memory: Some(MemorySize::Bytes(2 << 30)),
-            disk_free_limit: Some(DiskSize::Bytes(1_000_000_000)),
-            consumer_timeout: Some(TimeSpan(Some(Duration::from_secs(1800)))),
-            data_dir: Some("/var/lib/leveret".into()),
-            sync: Some("interval:100".parse().unwrap()),
-            durable_memory: Some(MemorySize::Bytes(64 << 20)),
-            log_level: Some("warn,leveret_broker=debug".parse().unwrap()),
-            log_format: Some(LogFormat::Json),
-            loopback_users: Some(Vec::new()),
-            ..ConfigFile::default()
-        };
-        assert_eq!(parse(text), Ok(want));
-    }
-
-    #[test]
-    fn an_empty_file_sets_nothing() {
-        assert_eq!(parse(""), Ok(ConfigFile::default()));
-        assert_eq!(parse("# nothing\n"), Ok(ConfigFile::default()));
-    }
-
-    #[test]
-    fn memory_may_be_a_number() {
-        let config = parse("memory = 536870912").unwrap();
-        assert_eq!(config.memory, Some(MemorySize::Bytes(536_870_912)));
-    }
-
-    #[test]
-    fn limits_may_be_numbers_too() {
-        let config = parse("disk-free-limit = 0\nconsumer-timeout = 1800000").unwrap();
-        assert_eq!(config.disk_free_limit, Some(DiskSize::Bytes(0)));
-        assert_eq!(config.consumer_timeout, Some("30min".parse().unwrap()));
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_with_their_place() {
-        check_refused(
-            "memory = 1\n\n  amqpp = []\n",
-            "test.toml:3:3: unknown field `amqpp`",
-        );
-        check_refused("[amqp]\nport = 5672\n", "test.toml:1:1: ");
-    }
-
-    #[test]
-    fn bad_values_are_refused_with_their_place() {
-        check_refused(
-            "amqp = ['127.0.0.1:1', 'localhost']",
-            "test.toml:1:8: 'localhost': an address is written HOST:PORT",
-        );
-        check_refused("amqp = []", "test.toml:1:8: at least one address is needed");
-        check_refused(
-            "proxy-protocol-from = ['10.0.0.1/8']",
-            "test.toml:1:23: '10.0.0.1/8': the address of a network",
-        );
-        check_refused(
-            "tls-client-cert = 'sometimes'",
-            "test.toml:1:19: unknown variant `sometimes`",
-        );
-        check_refused("memory = '5XB'", "test.toml:1:10: unknown unit 'XB'");
-        check_refused("memory = -1", "test.toml:1:10: a size is a whole number");
-        check_refused("memory = 0", "test.toml:1:10: a size of zero");
-        check_refused("memory = 0.5", "test.toml:1:10: invalid type");
-        check_refused("disk-free-limit = -1", "test.toml:1:19: a size is a whole");
-        check_refused(
-            "consumer-timeout = '1d'",
-            "test.toml:1:20: unknown unit 'd'",
-        );
-        check_refused("consumer-timeout = 0", "test.toml:1:20: a time of zero");
-        check_refused(
-            "\nlog-level = 'loud'",
-            "test.toml:2:13: 'loud' is not a level",
-        );
-        check_refused(
-            "\nlog-format = 'xml'",
-            "test.toml:2:14: unknown variant `xml`",
-        );
-        check_refused("data-dir = 7", "test.toml:1:12: invalid type");
-        check_refused("sync = 'never'", "test.toml:1:8: 'never' is none of");
-        check_refused("durable-memory = 0", "test.toml:1:18: a size of zero");
-    }
-
-    #[test]
-    fn what_is_not_toml_is_refused_with_its_place() {
-        check_refused("memory = 1\nmemory = 2\n", "test.toml:2:1: ");
-        check_refused("memory = 1\namqp = [\n", "test.toml:");
-        check_refused("hello world\n", "test.toml:1:7: ");
-    }
-
-    #[test]
-    fn columns_count_characters() {
-        assert_eq!(line_and_column("a\nüb", 4), (2, 2));
-        assert_eq!(line_and_column("a\nüb", 3), (2, 1));
-        assert_eq!(line_and_column("ab", 99), (1, 3));
-        assert_eq!(line_and_column("", 0), (1, 1));
-    }
-
-    #[test]
-    fn the_example_changes_nothing_until_it_is_edited() {
-        assert_eq!(parse(EXAMPLE), Ok(ConfigFile::default()));
-    }
-
-    #[test]
-    fn the_example_shows_every_key() {
-        // Sentences have a space after their `#`, settings have none.
-        let is_setting =
-            |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
-        let settings: String = EXAMPLE
-            .lines()
-            .filter(|line| is_setting(line))
-            .map(|line| format!("{}\n", &line[1..]))
-            .collect();
-        let config = parse(&settings).unwrap();
-        let ConfigFile {
-            amqp,
-            stomp,
-            stomp_ws,
-            memory,
-            disk_free_limit,
-            consumer_timeout,
-            data_dir,
-            sync,
-            durable_memory,
-            ctl_socket,
-            log_level,
-            log_format,
-            loopback_users,
-            vhost,
-            user,
-            permission,
-            topic_permission,
-            amqps,
-            stomps,
-            stomp_wss,
-            tls_cert,
-            tls_key,
-            tls_client_ca,
-            tls_client_cert,
-            tls_min_version,
-            tls_login_from,
-            stomp_cert_login,
-            tls_certificate,
-            proxy_protocol_from,
-            connections_max,
-            connections_per_address_max,
-            strangers_per_address_max,
-            channel_max,
-            consumers_per_channel_max,
-            queues_max,
-            exchanges_max,
-            bindings_max,
-            message_size_max,
-            held_max,
-            bytes_per_s_max,
-            messages_per_s_max,
-        } = config;
-        assert!(bytes_per_s_max.is_some() && messages_per_s_max.is_some());
-        assert_eq!((connections_max, channel_max), (Some(100_000), Some(2047)));
-        assert_eq!(connections_per_address_max, Some(100_000));
-        assert_eq!(strangers_per_address_max, Some(10_000));
-        assert_eq!(consumers_per_channel_max, Some(10_000));
-        assert_eq!(
-            (queues_max, exchanges_max),
-            (Some(2_000_000), Some(100_000))
-        );
-        assert_eq!(bindings_max, Some(10_000_000));
-        assert_eq!(message_size_max, Some(MemorySize::Bytes(128 << 20)));
-        assert_eq!(held_max, Some(MemorySize::Bytes(256 << 20)));
-        for addresses in [amqps, stomps, stomp_wss] {
-            assert!(addresses.is_some_and(|addresses| addresses.len() == 2));
-        }
-        assert!(tls_cert.is_some() && tls_key.is_some() && tls_client_ca.is_some());
-        assert_eq!(tls_client_cert, Some(ClientCertificates::Required));
-        assert_eq!(tls_min_version, Some(TlsVersion::default()));
-        assert_eq!(tls_login_from, Some(LoginFrom::default()));
-        assert_eq!((stomp_cert_login, tls_certificate.len()), (Some(false), 1));
-        assert!(proxy_protocol_from.is_some_and(|networks| networks.len() == 1));
-        assert_eq!(memory, Some(MemorySize::DEFAULT));
-        assert_eq!(disk_free_limit, Some(DiskSize::DEFAULT));
-        assert_eq!(consumer_timeout, Some(TimeSpan::default()));
-        assert_eq!(log_level, Some(LogFilter::default()));
-        assert_eq!(log_format, Some(LogFormat::default()));
-        assert!(amqp.is_some_and(|addresses| addresses.len() == 2));
-        assert!(stomp.is_some_and(|addresses| addresses.len() == 2));
-        assert!(stomp_ws.is_some_and(|addresses| addresses.len() == 2));
-        assert!(data_dir.is_some());
-        assert!(ctl_socket.is_some());
-        assert_eq!(sync, Some(SyncChoice::default()));
-        assert_eq!(durable_memory, Some(MemorySize::Bytes(16 << 20)));
-        assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));
-        assert_eq!((vhost.len(), user.len()), (1, 2));
-        assert_eq!((permission.len(), topic_permission.len()), (2, 1));
-    }
-
-    #[test]
-    fn what_accounts_refer_to_has_to_be_there() {
-        let ann = "[[user]]\nname = 'ann'\n";
-        let of = |user, vhost| {
-            format!(
-                "{ann}[[permission]]\nuser = '{user}'\nvhost = '{vhost}'\nconfigure = ''\nwrite = ''\nread = ''\n"
-            )
-        };
-        parse(&of("ann", "/")).unwrap();
-        check_refused(&of("bob", "/"), "test.toml:4:8: there is no user 'bob'");
-        check_refused(&of("guest", "/"), "test.toml:4:8: there is no user 'guest'");
-        check_refused(
-            &of("ann", "shop"),
-            "test.toml:5:9: there is no virtual host 'shop'",
-        );
-        let twice = format!("{}{}", of("ann", "/"), &of("ann", "/")[ann.len()..]);
-        check_refused(
-            &twice,
-            "test.toml:10:8: the permission of 'ann' is there already",
-        );
-        check_refused(
-            &format!("{ann}{ann}"),
-            "test.toml:4:8: the user 'ann' is there already",
-        );
-        check_refused(
-            "[[vhost]]\nname = 'a'\n[[vhost]]\nname = 'a'",
-            "test.toml:4:8: the virtual host 'a' is there already",
-        );
-    }
-
-    #[test]
-    fn passwords_and_patterns_are_looked_at() {
-        let user = |rest: &str| format!("[[user]]\nname = 'ann'\n{rest}\n");
-        check_refused(&user("password = ''"), "test.toml:3:12: an empty password");
-        check_refused(
-            &user("password-hash = 'secret'"),
-            "test.toml:3:17: neither `$argon2id$...` nor",
-        );
-        check_refused(
-            &user(
-                "password = 'x'\npassword-hash = 'kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR'",
-            ),
-            "test.toml:2:8: a user has a password or a hash of it",
-        );
-        let pattern = "[[permission]]\nuser = 'guest'\nvhost = '/'\nconfigure = '^(?!x)'\nwrite = ''\nread = ''";
-        check_refused(
-            pattern,
-            "test.toml:4:13: '^(?!x)' is not a pattern for permissions: look-around",
-        );
-        check_refused(
-            &pattern.replace("^(?!x)", "").replace("\nread = ''", ""),
-            "test.toml:1:1: missing field `read`",
-        );
-    }
-}
+mod tests;

@@ -4,189 +4,144 @@ use clap::Args;
 use leveret_broker::Builder;
 
 use crate::size::MemorySize;
+use crate::time_span::FiniteTime;
 
-/// The flags of limits; each is a key of the configuration file as well.
-//
-// The comments on the fields are the lines of `--help`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub(crate) struct Limits {
+/// How many logins may fail freely where the other of the two numbers alone is set: the broker's defaults.
+const FREE_LOGIN_FAILURES: u32 = 10;
+const FREE_LOGIN_FAILURES_PER_ADDRESS: u32 = 100;
+
+/// Makes [`Limits`] of one line for each: the comment is the line of `--help`, then come the flag and key, its type, what
+/// `--help` calls the value, the environment variable, and how a broker is told.
+macro_rules! limits {
+    ($($(#[$comment:meta])* $name:ident: $type:ty, $value:literal, $variable:literal, $tell:expr;)*) => {
+        /// The flags of limits; each is a key of the configuration file as well.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+        pub(crate) struct Limits {
+            $(
+                $(#[$comment])*
+                #[arg(long, value_name = $value, env = $variable, hide_env_values = true)]
+                pub(crate) $name: Option<$type>,
+            )*
+        }
+
+        impl Limits {
+            /// What is not limited here is limited as `others` say.
+            pub(crate) fn or(self, others: Self) -> Self {
+                Self {
+                    $($name: self.$name.or(others.$name),)*
+                }
+            }
+
+            /// Tells a broker all but how many logins may fail.
+            fn apply_each(&self, builder: Builder, in_bytes: &dyn Fn(MemorySize) -> usize) -> Builder {
+                let mut builder = builder;
+                $(
+                    builder = tell(builder, self.$name, in_bytes, $tell);
+                )*
+                builder
+            }
+        }
+    };
+}
+
+/// Tells a broker of one limit, if it is set.
+fn tell<T>(
+    builder: Builder,
+    limit: Option<T>,
+    in_bytes: &dyn Fn(MemorySize) -> usize,
+    how: impl FnOnce(Builder, T, &dyn Fn(MemorySize) -> usize) -> Builder,
+) -> Builder {
+    match limit {
+        Some(limit) => how(builder, limit, in_bytes),
+        None => builder,
+    }
+}
+
+limits! {
     /// Connections at once
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_CONNECTIONS_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) connections_max: Option<usize>,
-
+    connections_max: usize, "N", "LEVERET_CONNECTIONS_MAX",
+        |builder, limit, _| builder.connections_max(limit);
+    /// Connections at once of one user
+    connections_per_user_max: usize, "N", "LEVERET_CONNECTIONS_PER_USER_MAX",
+        |builder, limit, _| builder.connections_per_user_max(limit);
+    /// Connections at once in one virtual host
+    connections_per_vhost_max: usize, "N", "LEVERET_CONNECTIONS_PER_VHOST_MAX",
+        |builder, limit, _| builder.connections_per_vhost_max(limit);
     /// Connections at once from one address
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_CONNECTIONS_PER_ADDRESS_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) connections_per_address_max: Option<usize>,
-
+    connections_per_address_max: usize, "N", "LEVERET_CONNECTIONS_PER_ADDRESS_MAX",
+        |builder, limit, _| builder.connections_per_address_max(limit);
     /// Of those, how many that have not logged in
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_STRANGERS_PER_ADDRESS_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) strangers_per_address_max: Option<usize>,
-
+    strangers_per_address_max: usize, "N", "LEVERET_STRANGERS_PER_ADDRESS_MAX",
+        |builder, limit, _| builder.strangers_per_address_max(limit);
+    /// Time to log in: milliseconds, 30s
+    handshake_timeout: FiniteTime, "TIME", "LEVERET_HANDSHAKE_TIMEOUT",
+        |builder, limit, _| builder.handshake_timeout(limit.0);
+    /// Logins of a user that may fail before others wait
+    free_login_failures: u32, "N", "LEVERET_FREE_LOGIN_FAILURES", |builder, _, _| builder;
+    /// The same for all users from one address
+    free_login_failures_per_address: u32, "N", "LEVERET_FREE_LOGIN_FAILURES_PER_ADDRESS",
+        |builder, _, _| builder;
     /// Channels of a connection; 0 for no limit
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_CHANNEL_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) channel_max: Option<u16>,
-
+    channel_max: u16, "N", "LEVERET_CHANNEL_MAX", |builder, limit, _| builder.channel_max(limit);
+    /// Channels of a user on all connections
+    channels_per_user_max: u32, "N", "LEVERET_CHANNELS_PER_USER_MAX",
+        |builder, limit, _| builder.channels_per_user_max(limit);
+    /// Channels in a virtual host
+    channels_per_vhost_max: u32, "N", "LEVERET_CHANNELS_PER_VHOST_MAX",
+        |builder, limit, _| builder.channels_per_vhost_max(limit);
     /// Consumers of a channel
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_CONSUMERS_PER_CHANNEL_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) consumers_per_channel_max: Option<usize>,
-
+    consumers_per_channel_max: usize, "N", "LEVERET_CONSUMERS_PER_CHANNEL_MAX",
+        |builder, limit, _| builder.consumers_per_channel_max(limit);
+    /// Consumers of a connection
+    consumers_per_connection_max: usize, "N", "LEVERET_CONSUMERS_PER_CONNECTION_MAX",
+        |builder, limit, _| builder.consumers_per_connection_max(limit);
+    /// Consumers in a virtual host
+    consumers_per_vhost_max: u32, "N", "LEVERET_CONSUMERS_PER_VHOST_MAX",
+        |builder, limit, _| builder.consumers_per_vhost_max(limit);
     /// Queues of a virtual host
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_QUEUES_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) queues_max: Option<usize>,
-
+    queues_max: usize, "N", "LEVERET_QUEUES_MAX", |builder, limit, _| builder.queues_max(limit);
+    /// Queues that one connection has made
+    queues_per_connection_max: u32, "N", "LEVERET_QUEUES_PER_CONNECTION_MAX",
+        |builder, limit, _| builder.queues_per_connection_max(limit);
     /// Exchanges of a virtual host
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_EXCHANGES_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) exchanges_max: Option<usize>,
-
+    exchanges_max: usize, "N", "LEVERET_EXCHANGES_MAX", |builder, limit, _| builder.exchanges_max(limit);
     /// Bindings of a virtual host
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_BINDINGS_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) bindings_max: Option<usize>,
-
+    bindings_max: usize, "N", "LEVERET_BINDINGS_MAX", |builder, limit, _| builder.bindings_max(limit);
+    /// Bindings that one connection has made
+    bindings_per_connection_max: u32, "N", "LEVERET_BINDINGS_PER_CONNECTION_MAX",
+        |builder, limit, _| builder.bindings_per_connection_max(limit);
     /// The largest message
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "LEVERET_MESSAGE_SIZE_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) message_size_max: Option<MemorySize>,
-
+    message_size_max: MemorySize, "SIZE", "LEVERET_MESSAGE_SIZE_MAX",
+        |builder, size, in_bytes| builder.message_size_max(in_bytes(size));
+    /// Headers of an AMQP message
+    headers_per_message_max: usize, "N", "LEVERET_HEADERS_PER_MESSAGE_MAX",
+        |builder, limit, _| builder.headers_per_message_max(limit);
     /// What a connection holds of incomplete messages
-    #[arg(
-        long,
-        value_name = "SIZE",
-        env = "LEVERET_HELD_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) held_max: Option<MemorySize>,
-
+    held_max: MemorySize, "SIZE", "LEVERET_HELD_MAX", |builder, size, in_bytes| builder.held_max(in_bytes(size));
     /// Bytes a second from each connection
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_BYTES_PER_S_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) bytes_per_s_max: Option<u64>,
-
+    bytes_per_s_max: u64, "N", "LEVERET_BYTES_PER_S_MAX", |builder, rate, _| builder.bytes_per_s_max(rate);
     /// Messages a second from each connection
-    #[arg(
-        long,
-        value_name = "N",
-        env = "LEVERET_MESSAGES_PER_S_MAX",
-        hide_env_values = true
-    )]
-    pub(crate) messages_per_s_max: Option<u64>,
+    messages_per_s_max: u64, "N", "LEVERET_MESSAGES_PER_S_MAX",
+        |builder, rate, _| builder.messages_per_s_max(rate);
 }
 
 impl Limits {
-    /// What is not limited here is limited as `others` say.
-    pub(crate) fn or(self, others: Self) -> Self {
-        Self {
-            connections_max: self.connections_max.or(others.connections_max),
-            connections_per_address_max: self
-                .connections_per_address_max
-                .or(others.connections_per_address_max),
-            strangers_per_address_max: self
-                .strangers_per_address_max
-                .or(others.strangers_per_address_max),
-            channel_max: self.channel_max.or(others.channel_max),
-            consumers_per_channel_max: self
-                .consumers_per_channel_max
-                .or(others.consumers_per_channel_max),
-            queues_max: self.queues_max.or(others.queues_max),
-            exchanges_max: self.exchanges_max.or(others.exchanges_max),
-            bindings_max: self.bindings_max.or(others.bindings_max),
-            message_size_max: self.message_size_max.or(others.message_size_max),
-            held_max: self.held_max.or(others.held_max),
-            bytes_per_s_max: self.bytes_per_s_max.or(others.bytes_per_s_max),
-            messages_per_s_max: self.messages_per_s_max.or(others.messages_per_s_max),
-        }
-    }
-
     /// Tells a broker. `in_bytes` says how much a share of the memory is.
     pub(crate) fn apply(
         &self,
         builder: Builder,
         in_bytes: impl Fn(MemorySize) -> usize,
     ) -> Builder {
-        let mut builder = builder;
-        if let Some(limit) = self.connections_max {
-            builder = builder.connections_max(limit);
+        let builder = self.apply_each(builder, &in_bytes);
+        match (
+            self.free_login_failures,
+            self.free_login_failures_per_address,
+        ) {
+            (None, None) => builder,
+            (of_user, of_address) => builder.free_login_failures(
+                of_user.unwrap_or(FREE_LOGIN_FAILURES),
+                of_address.unwrap_or(FREE_LOGIN_FAILURES_PER_ADDRESS),
+            ),
         }
-        if let Some(limit) = self.connections_per_address_max {
-            builder = builder.connections_per_address_max(limit);
-        }
-        if let Some(limit) = self.strangers_per_address_max {
-            builder = builder.strangers_per_address_max(limit);
-        }
-        if let Some(limit) = self.channel_max {
-            builder = builder.channel_max(limit);
-        }
-        if let Some(limit) = self.consumers_per_channel_max {
-            builder = builder.consumers_per_channel_max(limit);
-        }
-        if let Some(limit) = self.queues_max {
-            builder = builder.queues_max(limit);
-        }
-        if let Some(limit) = self.exchanges_max {
-            builder = builder.exchanges_max(limit);
-        }
-        if let Some(limit) = self.bindings_max {
-            builder = builder.bindings_max(limit);
-        }
-        if let Some(size) = self.message_size_max {
-            builder = builder.message_size_max(in_bytes(size));
-        }
-        if let Some(size) = self.held_max {
-            builder = builder.held_max(in_bytes(size));
-        }
-        if let Some(rate) = self.bytes_per_s_max {
-            builder = builder.bytes_per_s_max(rate);
-        }
-        if let Some(rate) = self.messages_per_s_max {
-            builder = builder.messages_per_s_max(rate);
-        }
-        builder
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// Which log lines are written: a level, or a filter in the syntax of `tracing`, for example
 /// `info,leveret_broker=debug`.
@@ -80,11 +81,37 @@ impl fmt::Display for LogFilter {
     }
 }
 
+/// Changes how much is logged, once there is a log; before that nothing.
+#[derive(Clone, Default)]
+pub(crate) struct LogControl(Option<Arc<dyn Fn(EnvFilter) + Send + Sync>>);
+
+impl LogControl {
+    fn of<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> Self {
+        Self(Some(Arc::new(move |filter| {
+            // It fails when the log is gone, which lives as long as the process.
+            let _ = handle.reload(filter);
+        })))
+    }
+
+    /// From now on what this filter lets through is logged; see [`LogFilter`].
+    pub(crate) fn set(&self, filter: &str) {
+        if let Some(set) = &self.0 {
+            set(EnvFilter::new(filter));
+        }
+    }
+}
+
+impl fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogControl").finish_non_exhaustive()
+    }
+}
+
 /// Sends the log lines of this process to stderr from now on. To be called once; a second call changes nothing.
 ///
 /// A line that cannot be written, because nobody reads stderr any more, is dropped and the server goes on. A reader that
 /// is merely slow holds up whoever writes the line.
-pub(crate) fn start(filter: &LogFilter, format: LogFormat) {
+pub(crate) fn start(filter: &LogFilter, format: LogFormat) -> LogControl {
     let builder = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(EnvFilter::new(&filter.0))
@@ -92,10 +119,20 @@ pub(crate) fn start(filter: &LogFilter, format: LogFormat) {
         // The complaint about a line that could not be written would go to stderr too, and panic there.
         .log_internal_errors(false);
     // An error means that there is a subscriber already.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
+    match format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let control = LogControl::of(builder.reload_handle());
+            let _ = builder.try_init();
+            control
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let control = LogControl::of(builder.reload_handle());
+            let _ = builder.try_init();
+            control
+        }
+    }
 }
 
 /// Escape codes are for terminals, and not for those whose owner has set `NO_COLOR`.

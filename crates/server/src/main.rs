@@ -13,6 +13,7 @@ mod disk;
 mod disk_size;
 mod error;
 mod limits;
+mod listeners;
 mod logging;
 mod memory;
 mod passwords;
@@ -54,6 +55,6 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<ExitCode, Error> {
     let settings = Settings::load(args)?;
-    logging::start(&settings.log_level, settings.log_format);
-    serve::run(&settings)
+    let log = logging::start(&settings.log_level, settings.log_format);
+    serve::run(&settings, log)
 }

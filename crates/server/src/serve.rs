@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::ctl::{About, ControlServer, ControlSocket, Node};
 use crate::disk::FileSystem;
 use crate::error::Error;
+use crate::logging::LogControl;
 use crate::passwords::Passwords;
 use crate::settings::{Settings, in_bytes};
 use crate::signals::Signals;
@@ -29,7 +30,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
-pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
+pub(crate) fn run(settings: &Settings, log: LogControl) -> Result<ExitCode, Error> {
     let tls = Keeper::load(&settings.tls)?;
     if tls.is_none() && settings.listens_for_tls() {
         return Err(TlsError::Settings("a listener for TLS needs tls-cert and tls-key").into());
@@ -46,7 +47,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, passwords, tls, settings));
+    let outcome = runtime.block_on(serve(builder, passwords, tls, log, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
@@ -120,13 +121,22 @@ async fn serve(
     builder: Builder,
     passwords: Passwords,
     tls: Option<Keeper>,
+    log: LogControl,
     settings: &Settings,
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
     let broker = Arc::new(builder.start().await.map_err(Error::Broker)?);
     let stop = Arc::new(Notify::new());
     let about = about(settings);
-    let node = Node::new(Arc::clone(&broker), passwords, about, Arc::clone(&stop));
+    let certificates = Keeper::certificates(tls.as_ref());
+    let node = Node::new(
+        Arc::clone(&broker),
+        passwords,
+        about,
+        certificates,
+        log,
+        Arc::clone(&stop),
+    );
     let control = control(node, settings)?;
     if let Err(error) = announce(&broker, settings) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");

@@ -107,17 +107,18 @@ impl Settings {
             limits: args.limits.or(file.limits()),
             ctl_socket: args.ctl_socket.or(file.ctl_socket),
             config: args.config,
-            amqp: given(args.amqp).or(file.amqp),
-            stomp: given(args.stomp).or(file.stomp),
-            stomp_ws: given(args.stomp_ws).or(file.stomp_ws),
-            amqps: given(args.tls.amqps).or(file.amqps),
-            stomps: given(args.tls.stomps).or(file.stomps),
-            stomp_wss: given(args.tls.stomp_wss).or(file.stomp_wss),
+            amqp: given(args.listen.amqp).or(file.amqp),
+            stomp: given(args.listen.stomp).or(file.stomp),
+            stomp_ws: given(args.listen.stomp_ws).or(file.stomp_ws),
+            amqps: given(args.listen.amqps).or(file.amqps),
+            stomps: given(args.listen.stomps).or(file.stomps),
+            stomp_wss: given(args.listen.stomp_wss).or(file.stomp_wss),
             tls: TlsSettings {
                 cert: args.tls.tls_cert.or(file.tls_cert),
                 key: args.tls.tls_key.or(file.tls_key),
                 client_ca: args.tls.tls_client_ca.or(file.tls_client_ca),
                 client_cert: args.tls.tls_client_cert.or(file.tls_client_cert),
+                client_crl: args.tls.tls_client_crl.or(file.tls_client_crl),
                 min_version: args
                     .tls
                     .tls_min_version

@@ -26,6 +26,22 @@ pub(crate) enum TimeSpanError {
     /// More milliseconds than 64 bits can count.
     #[error("the time is too long")]
     TooLong,
+    /// No limit, where there has to be one.
+    #[error("this time cannot be unlimited")]
+    Unlimited,
+}
+
+/// A span of time that has an end: as a [`TimeSpan`], but not `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FiniteTime(pub(crate) Duration);
+
+impl FromStr for FiniteTime {
+    type Err = TimeSpanError;
+
+    fn from_str(text: &str) -> Result<Self, TimeSpanError> {
+        let TimeSpan(span) = text.parse()?;
+        span.map(Self).ok_or(TimeSpanError::Unlimited)
+    }
 }
 
 impl FromStr for TimeSpan {
@@ -74,6 +90,12 @@ impl<'de> serde::Deserialize<'de> for TimeSpan {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for FiniteTime {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::config::text_or_number(deserializer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +134,13 @@ mod tests {
     fn off_is_no_limit() {
         assert_eq!("off".parse(), Ok(TimeSpan(None)));
         assert_eq!(TimeSpan(None).to_string(), "off");
+    }
+
+    #[test]
+    fn some_times_have_to_end() {
+        let ten_seconds = FiniteTime(Duration::from_secs(10));
+        assert_eq!("10s".parse(), Ok(ten_seconds));
+        assert_eq!("off".parse::<FiniteTime>(), Err(TimeSpanError::Unlimited));
     }
 
     #[test]

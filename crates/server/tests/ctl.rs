@@ -1,4 +1,4 @@
-//! `leveret ctl` against a running server and a data directory at rest: users, permissions, virtual hosts, limits.
+//! `leveret ctl` against a running server: users, permissions, virtual hosts, limits.
 //!
 //! Texts and exit codes are those that `rabbitmqctl` of RabbitMQ 3.10.8 gave for the same words, but where the comment
 //! says otherwise.
@@ -8,62 +8,11 @@ mod support;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::PathBuf;
 use std::process::Stdio;
 
-use support::amqp::{CLOSE, Client, OPEN_OK, TUNE};
-use support::ctl::{check, check_refused, ctl};
-use support::{Outcome, Server, fresh_path, leveret};
-
-/// A server on a data directory of its own.
-struct Node {
-    dir: PathBuf,
-    server: Server,
-    address: std::net::SocketAddr,
-}
-
-impl Node {
-    fn start(name: &str) -> Self {
-        Self::on(fresh_path(name), &[])
-    }
-
-    fn on(dir: PathBuf, flags: &[&str]) -> Self {
-        let mut all = vec!["--data-dir", dir.to_str().unwrap()];
-        all.extend(flags);
-        let (server, address) = Server::ready(&all);
-        Self {
-            dir,
-            server,
-            address,
-        }
-    }
-
-    fn ctl(&self, words: &[&str]) -> Outcome {
-        ctl(&self.dir, words)
-    }
-
-    #[track_caller]
-    fn check(&self, words: &[&str], want: &str) {
-        check(&self.dir, words, want);
-    }
-
-    #[track_caller]
-    fn check_refused(&self, words: &[&str], code: i32, want: &str) {
-        check_refused(&self.dir, words, code, want);
-    }
-
-    fn stop(self) -> PathBuf {
-        self.server.signal("TERM");
-        assert_eq!(self.server.outcome().code, Some(0));
-        self.dir
-    }
-
-    fn can_log_in(&self, user: &str, password: &str) -> bool {
-        let mut client = Client::log_in(self.address, user, password);
-        client.hear() == TUNE
-    }
-}
+use support::amqp::{CLOSE, Client, OPEN_OK};
+use support::ctl::Node;
+use support::{fresh_path, leveret};
 
 #[test]
 fn users_are_made_changed_and_removed() {
@@ -343,86 +292,6 @@ fn limits_act_at_once() {
 }
 
 #[test]
-fn a_directory_at_rest_is_worked_on_under_its_lock() {
-    let dir = Node::start("ctl-at-rest").stop();
-    check(&dir, &["-q", "add_user", "ann", "secret"], "");
-    check(
-        &dir,
-        &["-s", "list_users"],
-        "ann\t[]\nguest\t[administrator]",
-    );
-    check(
-        &dir,
-        &["-q", "authenticate_user", "ann", "secret"],
-        "Success",
-    );
-    let outcome = ctl(&dir, &["status"]);
-    assert_eq!(outcome.code, Some(69), "only a server has a status");
-
-    // A server without a socket holds the lock.
-    let node = Node::on(dir, &["--ctl-socket", "off"]);
-    let outcome = node.ctl(&["list_users"]);
-    assert_eq!(outcome.code, Some(69));
-    assert!(
-        outcome
-            .stderr
-            .join("\n")
-            .contains("in use by another process"),
-        "{outcome:?}"
-    );
-    assert!(node.can_log_in("ann", "secret"));
-}
-
-#[test]
-fn a_directory_that_is_none_is_not_made() {
-    let dir = fresh_path("ctl-nowhere");
-    assert_eq!(ctl(&dir, &["add_user", "ann", "secret"]).code, Some(69));
-    assert_eq!(ctl(&dir, &["ping"]).code, Some(69));
-    assert!(!dir.exists());
-}
-
-#[test]
-fn the_socket_and_the_directory_are_for_their_owner_alone() {
-    let node = Node::start("ctl-modes");
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&node.dir), 0o700);
-    let socket = node.dir.join("ctl.sock");
-    assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
-    assert_eq!(mode(&socket), 0o600);
-    assert_eq!(mode(&node.dir.join("metadata.redb")), 0o600);
-    let dir = node.stop();
-    assert!(!dir.join("ctl.sock").exists());
-
-    // Elsewhere, in a directory that is made for it.
-    let parent = fresh_path("ctl-modes-socket");
-    let socket = parent.join("s");
-    let node = Node::on(dir, &["--ctl-socket", socket.to_str().unwrap()]);
-    assert_eq!((mode(&parent), mode(&socket)), (0o700, 0o600));
-    node.check(
-        &["--ctl-socket", socket.to_str().unwrap(), "-q", "ping"],
-        "Ping succeeded",
-    );
-}
-
-#[test]
-fn a_socket_that_was_left_behind_is_taken_and_one_in_use_is_not() {
-    let node = Node::start("ctl-leftover");
-    node.server.signal("KILL");
-    let Node { dir, server, .. } = node;
-    server.outcome();
-    let socket = dir.join("ctl.sock");
-    assert!(socket.exists());
-    let node = Node::on(dir, &[]);
-    node.check(&["-q", "ping"], "Ping succeeded");
-
-    let mut command = leveret(&["--amqp", "127.0.0.1:0", "--ctl-socket"]);
-    command.arg(&socket);
-    let outcome = Server::start(command).outcome();
-    assert_eq!(outcome.code, Some(73));
-    node.check(&["-q", "ping"], "Ping succeeded");
-}
-
-#[test]
 fn passwords_come_from_stdin_where_no_list_of_processes_shows_them() {
     let node = Node::start("ctl-stdin");
     let typed = |words: &[&str], text: &str| {
@@ -508,113 +377,6 @@ fn what_the_file_says_cannot_be_changed_and_what_is_beside_it_can() {
     // Without the file there is whom ctl has made; guest never was.
     let node = Node::on(dir, &[]);
     node.check(&["-s", "list_users"], "ann\t[]");
-}
-
-#[test]
-fn the_server_is_pinged_described_and_stopped() {
-    let node = Node::start("ctl-server");
-    node.check(
-        &["ping"],
-        "Will ping the server. This only checks that it answers.\nPing succeeded",
-    );
-    node.check(
-        &["ping", "--formatter", "json"],
-        "{\"message\":\"Ping succeeded\"}",
-    );
-    node.check(&["await_startup"], "");
-    node.check(&["version"], env!("CARGO_PKG_VERSION"));
-    let status = node.ctl(&["status"]).stdout.join("\n");
-    for want in [
-        "Status of the server ...",
-        "Alarms\n\n(none)",
-        &format!("port: {}", node.address.port()),
-        "Virtual host count: 1",
-    ] {
-        assert!(status.contains(want), "{want} in {status}");
-    }
-    let json = node.ctl(&["status", "--formatter", "json"]).stdout.join("");
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["product_name"], "leveret");
-    let environment = node.ctl(&["environment", "-q"]).stdout.join("\n");
-    assert!(
-        environment.contains("disk-free-limit = 50000000"),
-        "{environment}"
-    );
-
-    node.check(
-        &["set_vm_memory_high_watermark", "absolute", "1GB"],
-        "Setting memory threshold to 1GB bytes ...",
-    );
-    node.check(
-        &["set_disk_free_limit", "1MB"],
-        "Setting disk free limit to 1MB ...",
-    );
-    let status = node.ctl(&["status"]).stdout.join("\n");
-    assert!(
-        status.contains("Memory high watermark setting: 1.0000 gb"),
-        "{status}"
-    );
-    assert!(
-        status.contains("Low free disk space watermark: 0.0010 gb"),
-        "{status}"
-    );
-    for words in [
-        &["set_vm_memory_high_watermark", "1.5"][..],
-        &["set_vm_memory_high_watermark", "x"],
-        &["set_disk_free_limit", "zorp"],
-    ] {
-        assert_eq!(node.ctl(words).code, Some(65), "{words:?}");
-    }
-
-    node.check(&["stop"], "Stopping and halting the server ...");
-    let Node { dir, server, .. } = node;
-    assert_eq!(server.outcome().code, Some(0));
-    let outcome = ctl(&dir, &["ping"]);
-    assert_eq!(outcome.code, Some(69));
-    assert!(
-        outcome.stderr[0].starts_with("Error: unable to perform an operation on the server at "),
-        "{outcome:?}"
-    );
-    let outcome = ctl(&dir, &["await_startup", "-t", "0"]);
-    assert_eq!(outcome.code, Some(75));
-}
-
-#[test]
-fn the_command_line_is_checked_before_anybody_is_asked() {
-    let nowhere = fresh_path("ctl-usage");
-    for (words, want) in [
-        (&["zorp"][..], "Command 'zorp' not found."),
-        (&["list_user"], "Did you mean 'list_users'?"),
-        (&["list_users", "extra"], "too many arguments."),
-        (&["set_permissions", "ann"], "not enough arguments."),
-        (
-            &["list_vhosts", "zorp"],
-            "Info key(s) zorp are not supported",
-        ),
-        (&["list_users", "--zorp"], "--zorp : "),
-        (&[], "Usage"),
-    ] {
-        let outcome = ctl(&nowhere, words);
-        assert_eq!(outcome.code, Some(64), "{words:?}");
-        let text = outcome.stderr.join("\n");
-        assert!(text.contains(want), "{words:?}: {text}");
-        assert_eq!(outcome.stdout, [""; 0], "{words:?}");
-    }
-    let help = ctl(&nowhere, &["help", "list_users"]);
-    assert_eq!(help.code, Some(0));
-    assert!(help.stdout.join("\n").contains("leveret ctl list_users"));
-    let outcome = Server::start(leveret(&["ctl", "ping"])).outcome();
-    assert_eq!(outcome.code, Some(64), "{outcome:?}");
-}
-
-#[test]
-fn an_answer_that_takes_too_long_is_not_waited_for() {
-    let node = Node::start("ctl-timeout");
-    node.check_refused(
-        &["list_users", "--timeout", "0"],
-        75,
-        "Error: operation list_users timed out. Timeout value used: 0",
-    );
 }
 
 #[test]

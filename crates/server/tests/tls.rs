@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use support::tls::Authority;
+use support::tls::{Authority, ClientCertificate};
 use support::{PATIENCE, Server, fresh_path, leveret};
 
 /// A server with a listener for AMQP over TLS and one without.
@@ -186,5 +186,136 @@ fn a_proxy_is_believed() {
     assert!(
         line.contains("203.0.113.7:4711 -> 192.0.2.1:5672"),
         "{line}"
+    );
+}
+
+/// The first byte of the server's answer to AMQP's header, for who shows this certificate.
+fn is_let_in(authority: &Authority, client: &ClientCertificate, address: SocketAddr) -> bool {
+    let greet = || {
+        let mut stream = authority.connect_as(Some(client), address, "localhost")?;
+        stream.write_all(b"AMQP\0\0\x09\x01")?;
+        // With TLS 1.3 a client learns here that its certificate was refused.
+        stream.read_exact(&mut [0])
+    };
+    greet().is_ok()
+}
+
+#[test]
+fn who_is_revoked_is_refused_and_lists_are_read_anew() {
+    let authority = Authority::new("tls-revoked");
+    authority.write("server", &["localhost"], 2090);
+    authority.write_own("ca.pem");
+    authority.write_revoked("crl.pem", &[7], 2090);
+    let (ann, bob) = (authority.sign_user("ann", 7), authority.sign_user("bob", 8));
+    let mut flags = authority.flags("server").to_vec();
+    for (flag, file) in [
+        ("--tls-client-ca", "ca.pem"),
+        ("--tls-client-crl", "crl.pem"),
+    ] {
+        flags.extend([flag.to_owned(), authority.path(file)]);
+    }
+    let (server, _, address) = serve(&flags);
+    wait_for_log(&server, "list of revoked certificates in use");
+    assert!(!is_let_in(&authority, &ann, address));
+    assert!(is_let_in(&authority, &bob, address));
+    wait_for_log(&server, "Revoked");
+
+    // Who is there stays.
+    let mut old_timer = authority
+        .connect_as(Some(&bob), address, "localhost")
+        .unwrap();
+    authority.write_revoked("crl.pem", &[7, 8], 2090);
+    server.signal("HUP");
+    wait_for_log(&server, "TLS certificates have been read anew");
+    assert!(!is_let_in(&authority, &bob, address));
+    old_timer.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    old_timer.read_exact(&mut [0]).unwrap();
+
+    // A list that makes no sense changes nothing; one that is out of date does.
+    authority.replace("crl.pem", "nothing");
+    server.signal("HUP");
+    let line = wait_for_log(&server, "the old ones stay in use");
+    assert!(
+        line.contains("has no list of revoked certificates in PEM"),
+        "{line}"
+    );
+    assert!(!is_let_in(&authority, &bob, address));
+    authority.write_revoked("crl.pem", &[7], 2021);
+    server.signal("HUP");
+    wait_for_log(&server, "out of date; it is believed all the same");
+    assert!(is_let_in(&authority, &bob, address));
+    assert!(!is_let_in(&authority, &ann, address));
+
+    // Of whom no list says anything is refused: his authority has none here.
+    let stranger = Authority::new("tls-revoked-stranger");
+    stranger.write_revoked("crl.pem", &[], 2090);
+    let list = fs::read_to_string(stranger.path("crl.pem")).unwrap();
+    authority.replace("crl.pem", &list);
+    server.signal("HUP");
+    wait_for_log(&server, "TLS certificates have been read anew");
+    assert!(!is_let_in(&authority, &bob, address));
+}
+
+#[test]
+fn operators_see_how_long_certificates_hold_and_what_clients_show() {
+    let authority = Authority::new("tls-seen");
+    authority.write("server", &["localhost"], 2090);
+    authority.write_own("ca.pem");
+    authority.write_revoked("crl.pem", &[], 2021);
+    let dir = fresh_path("tls-seen-data");
+    let mut flags = authority.flags("server").to_vec();
+    flags.extend(["--data-dir".to_owned(), dir.to_str().unwrap().to_owned()]);
+    for (flag, file) in [
+        ("--tls-client-ca", "ca.pem"),
+        ("--tls-client-crl", "crl.pem"),
+    ] {
+        flags.extend([flag.to_owned(), authority.path(file)]);
+    }
+    let (_server, _, address) = serve(&flags);
+    let ask = |words: &[&str]| support::ctl::said(&dir, words);
+    let rows = ask(&["-s", "list_certificates", "kind", "not_after", "subject"]);
+    let subject = "CN=rcgen self signed cert";
+    assert_eq!(
+        rows,
+        format!(
+            "certificate\t2090-12-31T00:00:00Z\t{subject}\nrevocation_list\t2021-12-31T00:00:00Z\t{subject}"
+        )
+    );
+    let json = ask(&[
+        "list_certificates",
+        "file",
+        "days_left",
+        "--formatter",
+        "json",
+    ]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["file"], authority.path("server.pem"));
+    assert!(json[0]["days_left"].as_i64().unwrap() > 10_000);
+    assert!(json[1]["days_left"].as_i64().unwrap() < 0);
+    let status = ask(&["status"]);
+    assert!(status.contains("server.pem, kind: certificate, days left: "));
+    let status = ask(&["status", "--formatter", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["certificates"][0]["days_left"], json[0]["days_left"]);
+
+    let ann = authority.sign_user("ann", 7);
+    let _client = authority
+        .connect_as(Some(&ann), address, "localhost")
+        .unwrap();
+    let columns = [
+        "ssl",
+        "ssl_protocol",
+        "ssl_key_exchange",
+        "ssl_hash",
+        "peer_cert_subject",
+        "peer_cert_issuer",
+        "peer_cert_validity",
+    ];
+    let row = ask(&[&["-s", "list_connections"], &columns[..]].concat());
+    assert_eq!(
+        row,
+        format!(
+            "true\ttlsv1.3\tany\taead\tCN=ann\t{subject}\t1975-01-01T00:00:00Z - 4096-01-01T00:00:00Z"
+        )
     );
 }

@@ -1,13 +1,13 @@
 //! Who asks a virtual host for something.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::grants::{Grants, Resource, Right};
 use crate::auth::Identity;
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
 use crate::outbox::Outbox;
-use crate::quota::Seat;
+use crate::quota::{Quota, Reached, Seat};
 
 /// A connection with the rights of its user. Every operation that a client can ask a virtual host for takes one.
 ///
@@ -18,6 +18,9 @@ pub(crate) struct Caller {
     authority: Authority,
     /// Counts as one of the virtual host's connections.
     _seat: Option<Seat>,
+    /// What it has made that is still there, from the first of each on.
+    queues: OnceLock<Arc<Quota>>,
+    bindings: OnceLock<Arc<Quota>>,
 }
 
 #[derive(Debug)]
@@ -32,40 +35,34 @@ enum Authority {
 }
 
 impl Caller {
-    /// Somebody who may do everything, but publish in another's name.
-    pub(crate) fn trusted(connection: ConnectionId) -> Self {
+    fn new(connection: ConnectionId, authority: Authority) -> Self {
         Self {
             connection,
-            authority: Authority::Everything { user: None },
+            authority,
             _seat: None,
+            queues: OnceLock::new(),
+            bindings: OnceLock::new(),
         }
+    }
+
+    /// Somebody who may do everything, but publish in another's name.
+    pub(crate) fn trusted(connection: ConnectionId) -> Self {
+        Self::new(connection, Authority::Everything { user: None })
     }
 
     /// A user who may do the same.
     pub(crate) fn unrestricted(connection: ConnectionId, user: Arc<str>) -> Self {
-        Self {
-            connection,
-            authority: Authority::Everything { user: Some(user) },
-            _seat: None,
-        }
+        Self::new(connection, Authority::Everything { user: Some(user) })
     }
 
     /// Somebody who may do nothing.
     pub(crate) fn nobody(connection: ConnectionId) -> Self {
-        Self {
-            connection,
-            authority: Authority::Nothing,
-            _seat: None,
-        }
+        Self::new(connection, Authority::Nothing)
     }
 
     /// Somebody who may do what the accounts say.
     pub(crate) fn granted(connection: ConnectionId, grants: Grants) -> Self {
-        Self {
-            connection,
-            authority: Authority::Granted(grants),
-            _seat: None,
-        }
+        Self::new(connection, Authority::Granted(grants))
     }
 
     /// The caller, who has taken this seat in its virtual host.
@@ -85,6 +82,32 @@ impl Caller {
             Authority::Everything { .. } | Authority::Nothing => Ok(None),
             Authority::Granted(grants) => grants.open_channel(),
         }
+    }
+
+    /// Whether what it has is limited: the embedding program knows itself what it does.
+    pub(crate) fn is_counted(&self) -> bool {
+        !matches!(self.authority, Authority::Everything { user: None })
+    }
+
+    /// Room for one more queue of its making, until the seat is dropped; none where it is not counted.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub(crate) fn make_queue(&self, limit: u32) -> Result<Option<Seat>, Reached> {
+        self.make(&self.queues, limit)
+    }
+
+    /// The same for a binding.
+    pub(crate) fn make_binding(&self, limit: u32) -> Result<Option<Seat>, Reached> {
+        self.make(&self.bindings, limit)
+    }
+
+    fn make(&self, made: &OnceLock<Arc<Quota>>, limit: u32) -> Result<Option<Seat>, Reached> {
+        if !self.is_counted() {
+            return Ok(None);
+        }
+        let quota = made.get_or_init(|| Arc::new(Quota::new(None)));
+        quota.enter(limit).map(Some)
     }
 
     /// The connection, whose exclusive queues are no one else's.

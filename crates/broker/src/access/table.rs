@@ -12,6 +12,7 @@ use super::fixed::Fixed;
 use super::grants::{Grants, Held};
 use super::permissions::{Permissions, TopicPermissions};
 use super::user::{Tag, User};
+use crate::allowances::Allowances;
 use crate::error::Refusal;
 use crate::metadata::{Change, Metadata};
 use crate::outbox::{Outbox, Outgoing};
@@ -32,6 +33,9 @@ pub(crate) struct Access {
     pub(super) metadata: Option<Arc<Metadata>>,
     /// What has to be stored as soon as there is.
     pub(super) unrecorded: Vec<Change>,
+    /// What users may have of whom nothing else is said.
+    connections_max: u32,
+    channels_max: u32,
 }
 
 /// A user with all that belongs to it.
@@ -107,6 +111,13 @@ impl Orphans {
 }
 
 impl Access {
+    /// What users may have who have no limit of their own; nothing before this is called.
+    pub(crate) fn limited_by(mut self, allowances: &Allowances, connections_max: usize) -> Self {
+        self.connections_max = allowances.connections_per_user(connections_max);
+        self.channels_max = allowances.channels_per_user;
+        self
+    }
+
     /// The user of this name.
     pub(crate) fn user(&self, name: &str) -> Option<User> {
         Some(self.accounts.read().get(name)?.user.clone())
@@ -161,7 +172,7 @@ impl Access {
         };
         let mut accounts = self.accounts.write();
         let account = accounts.get_mut(user).ok_or_else(refused)?;
-        let seat = account.usage.connections.enter();
+        let seat = account.usage.connections.enter(self.connections_max);
         let seat = seat.map_err(|Reached(limit)| {
             Refusal::not_allowed(format!(
                 "connection refused for user '{user}': user connection limit ({limit}) is reached"
@@ -197,7 +208,9 @@ impl Access {
                 .get(user)
                 .map(|account| Arc::clone(&account.usage.channels))
         };
-        let seat = channels.map(|channels| channels.enter()).transpose();
+        let seat = channels
+            .map(|channels| channels.enter(self.channels_max))
+            .transpose();
         seat.map_err(|Reached(limit)| {
             Refusal::not_allowed(format!(
                 "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})"

@@ -31,7 +31,9 @@ impl User {
     }
 }
 
-/// How much a user may have at once, in all virtual hosts together. None is no limit, 0 forbids it.
+/// How much a user may have at once, in all virtual hosts together. None is what holds for all users
+/// ([`Builder::connections_per_user_max`](crate::Builder::connections_per_user_max),
+/// [`Builder::channels_per_user_max`](crate::Builder::channels_per_user_max)), 0 forbids it.
 ///
 /// What there is when a limit is set stays; the next one too many is refused with `NOT_ALLOWED`, which closes the
 /// connection. Clients of this process count only when they [act for the user](crate::Broker::client_for).

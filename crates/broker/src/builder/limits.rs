@@ -50,6 +50,21 @@ impl Builder {
         self
     }
 
+    /// How many connections each user may have at once, of whom [nothing else](crate::UserLimits) is said; one more is
+    /// refused with 530, in RabbitMQ's words. Nine tenths of [all](Self::connections_max) unless set, so that no user alone
+    /// keeps the others out. Without [accounts](Self::accounts) nobody is counted.
+    pub fn connections_per_user_max(mut self, connections: usize) -> Self {
+        self.config.allowances.connections_per_user = Some(connections);
+        self
+    }
+
+    /// How many connections may have opened each virtual host, of which [nothing else](crate::VhostLimits) is said; one more
+    /// is refused with 530, in RabbitMQ's words. As many as [in all](Self::connections_max) unless set.
+    pub fn connections_per_vhost_max(mut self, connections: usize) -> Self {
+        self.config.allowances.connections_per_vhost = Some(connections);
+        self
+    }
+
     /// How many connections there may be at once from one address; an IPv6 network of 64 bits counts as one. More are
     /// closed as soon as it is known where they come from. No limit of its own unless set: a proxy that does not
     /// [tell whom it speaks for](Self::proxy_protocol_from), or a network behind one address, may stand for all clients.
@@ -74,6 +89,14 @@ impl Builder {
         self
     }
 
+    /// How many of the queues that there are one connection may have made; declaring one more is refused with 406. 250,000
+    /// unless set. A queue counts until it is deleted, whoever deletes it, or its connection ends.
+    /// [Clients](crate::Client) that act for no user are not counted.
+    pub fn queues_per_connection_max(mut self, queues: u32) -> Self {
+        self.config.allowances.queues_per_connection = queues;
+        self
+    }
+
     /// How many exchanges a virtual host may have, each, beside those that are always there; declaring one more is refused
     /// with 406. 100,000 unless set.
     pub fn exchanges_max(mut self, exchanges: usize) -> Self {
@@ -88,10 +111,31 @@ impl Builder {
         self
     }
 
+    /// How many of the bindings that there are one connection may have made; one more is refused with 406. A million unless
+    /// set. They count as [queues](Self::queues_per_connection_max) do.
+    pub fn bindings_per_connection_max(mut self, bindings: u32) -> Self {
+        self.config.allowances.bindings_per_connection = bindings;
+        self
+    }
+
     /// How many consumers an AMQP channel may have; with one more the connection is closed with 530, in RabbitMQ's words
     /// (`consumer_max_per_channel`). A STOMP session may have as many subscriptions. 10,000 unless set.
     pub fn consumers_per_channel_max(mut self, consumers: usize) -> Self {
         self.config.consumers_per_channel_max = consumers;
+        self
+    }
+
+    /// How many consumers a connection may have on all of its channels, or subscriptions a STOMP session; with one more it is
+    /// closed with 530. 50,000 unless set.
+    pub fn consumers_per_connection_max(mut self, consumers: usize) -> Self {
+        self.config.allowances.consumers_per_connection = consumers;
+        self
+    }
+
+    /// How many consumers there may be in each virtual host, whoever has them; one more is refused with 406. Two million
+    /// unless set. [Clients](crate::Client) that act for no user are not counted.
+    pub fn consumers_per_vhost_max(mut self, consumers: u32) -> Self {
+        self.config.allowances.consumers_per_vhost = consumers;
         self
     }
 
@@ -129,6 +173,21 @@ impl Builder {
         self
     }
 
+    /// How many channels each user may have on all connections together, of whom [nothing else](crate::UserLimits) is said;
+    /// with one more the connection is closed with 530, in RabbitMQ's words. A million unless set. Without
+    /// [accounts](Self::accounts) nobody is counted.
+    pub fn channels_per_user_max(mut self, channels: u32) -> Self {
+        self.config.allowances.channels_per_user = channels;
+        self
+    }
+
+    /// How many channels there may be in each virtual host; with one more its connection is closed with 530. Two million
+    /// unless set.
+    pub fn channels_per_vhost_max(mut self, channels: u32) -> Self {
+        self.config.allowances.channels_per_vhost = channels;
+        self
+    }
+
     /// The largest frame in bytes, proposed to clients, who may ask for a smaller one. 131,072 unless set, and at least
     /// 8192.
     pub fn frame_size_max(mut self, bytes: u32) -> Self {
@@ -146,6 +205,13 @@ impl Builder {
     /// The largest body in bytes; a larger message closes its channel with 406. 128 MiB unless set.
     pub fn message_size_max(mut self, bytes: usize) -> Self {
         self.config.message_size_max = bytes;
+        self
+    }
+
+    /// How many headers an AMQP message may have, the outermost ones; one with more is refused with 406. 1000 unless set
+    /// (RabbitMQ takes what fits a frame). STOMP frames have a limit of their own, 100 as in RabbitMQ.
+    pub fn headers_per_message_max(mut self, headers: usize) -> Self {
+        self.config.allowances.headers_per_message = headers;
         self
     }
 }

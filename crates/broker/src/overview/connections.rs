@@ -7,6 +7,7 @@ use std::time::Duration;
 use leveret_amqp_codec::ReplyCode;
 use tokio::sync::mpsc;
 
+use crate::auth::TlsPeer;
 use crate::broker::Broker;
 use crate::connection::{Endpoints, Kind, Registration};
 use crate::outbox::Outgoing;
@@ -35,6 +36,8 @@ pub struct ConnectionOverview {
     pub vhost: Option<Arc<str>>,
     /// Whether it comes by TLS.
     pub is_encrypted: bool,
+    /// What TLS has shown of it.
+    pub tls: Option<Arc<TlsPeer>>,
     /// How far it is.
     pub state: ConnectionState,
     /// Bytes wait for the peer to read them, and nothing more is delivered until it has.
@@ -127,6 +130,7 @@ impl ConnectionOverview {
             user: None,
             vhost: None,
             is_encrypted: registration.tls().is_some(),
+            tls: registration.tls().cloned(),
             state: ConnectionState::Starting,
             is_unread: false,
             channels: Vec::new(),

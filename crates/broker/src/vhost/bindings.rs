@@ -15,6 +15,7 @@ use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
 use crate::exchange::{BindingArguments, Destination, ExchangeId, ExchangeKind};
 use crate::metadata::Ticket;
+use crate::quota::{Reached, Seat};
 
 /// The fields of queue.bind, exchange.bind and their opposites.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +70,11 @@ impl VirtualHost {
         asked.check_room(topology.exchange(source), destination, request.routing_key)?;
         let ends = (source, destination);
         if let Asked::ToBePresent(member) = asked {
-            return self.bind(now, topology, ends, request, |topology| {
+            return self.bind(now, caller, topology, ends, request, |topology| {
                 Self::make_present(topology, now, caller, ends, request, &member);
             });
         }
-        self.bind(now, topology, ends, request, |_| ())
+        self.bind(now, caller, topology, ends, request, |_| ())
     }
 
     /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not. The
@@ -128,7 +129,8 @@ impl VirtualHost {
         let destination = self.require_exchange(&topology, request.destination)?;
         validate(&topology, source, request)?;
         let destination = Destination::Exchange(destination);
-        self.bind(now, topology, (source, destination), request, |_| ())
+        let ends = (source, destination);
+        self.bind(now, caller, topology, ends, request, |_| ())
     }
 
     /// Removes a binding between exchanges; what does not exist is fine. The answer waits for the ticket.
@@ -202,6 +204,7 @@ impl VirtualHost {
     fn bind(
         &self,
         now: Time,
+        caller: &Caller,
         mut topology: RwLockWriteGuard<'_, Topology>,
         (source, destination): (ExchangeId, Destination),
         request: &BindingRequest<'_>,
@@ -210,22 +213,22 @@ impl VirtualHost {
         let durable = topology.is_durable(source, destination);
         self.check_recordable(durable)?;
         let binding = binding(source, request);
-        let limit = self.services.bindings_max;
-        if topology.binding_len() >= limit && !topology.is_bound(destination, &binding) {
-            return Err(Refusal::precondition_failed(format!(
-                "cannot bind to '{}': binding limit in vhost '{}' ({limit}) is reached",
-                request.destination, self.name
-            )));
-        }
+        let is_new = !topology.is_bound(destination, &binding);
+        let seat = if is_new {
+            self.make_room(caller, &topology, request)?
+        } else {
+            None
+        };
         if let Destination::Queue(_) = destination
-            && !topology.is_bound(destination, &binding)
+            && is_new
             && let Some(past) = topology.past_of(&binding).map(Arc::clone)
             && let Some(queue) = topology.queue(request.destination).map(Arc::clone)
         {
             let ends = (&past, &queue);
-            return Ok(self.join(now, topology, ends, binding, request.resume, then));
+            let place = (binding, seat);
+            return Ok(self.join(now, topology, ends, place, request.resume, then));
         }
-        let is_new = topology.bind(destination, binding);
+        topology.bind(destination, binding, seat);
         then(&mut topology);
         let announcements = topology.take_announcements();
         if !is_new {
@@ -248,6 +251,28 @@ impl VirtualHost {
             }
         }
         Ok(ticket)
+    }
+
+    /// Whether there may be one more binding; it then counts as one of its connection's for as long as the seat is held.
+    fn make_room(
+        &self,
+        caller: &Caller,
+        topology: &Topology,
+        request: &BindingRequest<'_>,
+    ) -> Result<Option<Seat>, Refusal> {
+        let refused = |whose: &str, limit: u64| {
+            Refusal::precondition_failed(format!(
+                "cannot bind to '{}': binding limit {whose} ({limit}) is reached",
+                request.destination
+            ))
+        };
+        let limit = self.services.bindings_max;
+        if topology.binding_len() >= limit {
+            return Err(refused(&format!("in vhost '{}'", self.name), limit as u64));
+        }
+        let limit = self.services.allowances.bindings_per_connection;
+        let seat = caller.make_binding(limit);
+        seat.map_err(|Reached(_)| refused("of this connection", limit.into()))
     }
 
     fn unbind(

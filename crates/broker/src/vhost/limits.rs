@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::VirtualHost;
+use crate::access::Caller;
+use crate::error::Refusal;
 use crate::quota::{Quota, Reached, Seat};
 
-/// How much there may be in a virtual host at once. None is no limit, 0 forbids it.
+/// How much there may be in a virtual host at once. None is what holds for all of them
+/// ([`Builder::connections_per_vhost_max`](crate::Builder::connections_per_vhost_max),
+/// [`Builder::queues_max`](crate::Builder::queues_max)), 0 forbids it.
 ///
 /// What there is when a limit is set stays. Connections beyond it are refused with `NOT_ALLOWED` when they open the virtual
 /// host, declarations with `PRECONDITION_FAILED`. Clients of this process count only when they
@@ -27,6 +31,8 @@ const NO_LIMIT: u64 = u64::MAX;
 pub(super) struct Limits {
     connections: Arc<Quota>,
     queues_max: AtomicU64,
+    channels: Arc<Quota>,
+    consumers: Arc<Quota>,
 }
 
 impl Default for Limits {
@@ -34,6 +40,8 @@ impl Default for Limits {
         Self {
             connections: Arc::new(Quota::new(None)),
             queues_max: AtomicU64::new(NO_LIMIT),
+            channels: Arc::new(Quota::new(None)),
+            consumers: Arc::new(Quota::new(None)),
         }
     }
 }
@@ -62,7 +70,45 @@ impl VirtualHost {
     /// # Errors
     /// When there are as many as there may be.
     pub(crate) fn take_seat(&self) -> Result<Seat, Reached> {
-        self.limits.connections.enter()
+        self.limits
+            .connections
+            .enter(self.services.connections_per_vhost)
+    }
+
+    /// Counts a channel for as long as the seat is held.
+    ///
+    /// # Errors
+    /// 530 when there are as many as there may be.
+    pub(crate) fn open_channel(&self) -> Result<Seat, Refusal> {
+        let limit = self.services.allowances.channels_per_vhost;
+        self.limits.channels.enter(limit).map_err(|Reached(limit)| {
+            Refusal::not_allowed(format!(
+                "number of channels opened in vhost '{}' has reached the maximum allowed limit of ({limit})",
+                self.name
+            ))
+        })
+    }
+
+    /// Counts a consumer for as long as the seat is held; those of the embedding program itself are not counted.
+    ///
+    /// # Errors
+    /// 406 when there are as many as there may be.
+    pub(crate) fn add_consumer(
+        &self,
+        caller: &Caller,
+        queue: &str,
+    ) -> Result<Option<Seat>, Refusal> {
+        if !caller.is_counted() {
+            return Ok(None);
+        }
+        let limit = self.services.allowances.consumers_per_vhost;
+        let seat = self.limits.consumers.enter(limit);
+        seat.map(Some).map_err(|Reached(limit)| {
+            Refusal::precondition_failed(format!(
+                "cannot consume from queue '{queue}': consumer limit in vhost '{}' ({limit}) is reached",
+                self.name
+            ))
+        })
     }
 
     /// How many queues there may be.

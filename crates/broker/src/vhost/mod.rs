@@ -35,6 +35,7 @@ use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::access::{Caller, Resource, Right};
 use crate::alarms::Alarms;
+use crate::allowances::Allowances;
 use crate::disk::DiskGauge;
 use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind, Router};
@@ -86,6 +87,9 @@ pub(crate) struct Services {
     /// How many exchanges each may have that clients have declared, and how many bindings.
     pub(crate) exchanges_max: usize,
     pub(crate) bindings_max: usize,
+    /// How many connections may have opened each.
+    pub(crate) connections_per_vhost: u32,
+    pub(crate) allowances: Allowances,
     /// How many bytes a connection may hold of what no queue has yet.
     pub(crate) held_max: usize,
     /// None: messages are in memory only.

@@ -28,6 +28,7 @@ use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::outbox::{Outbox, Outgoing};
+use crate::quota::Seat;
 use crate::slow;
 use crate::store::{Holder, Relieved, Resident};
 use crate::timers::{Due, TimerId};
@@ -117,6 +118,8 @@ struct State {
     is_listed: bool,
     /// Whether anybody took a message since the store asked last whether it can have memory.
     was_used: bool,
+    /// Counts as one of the queues that a connection has made.
+    seat: Option<Seat>,
 }
 
 /// A queue that has just been emptied for good.
@@ -155,6 +158,7 @@ impl QueueCell {
             accounted: 0,
             is_listed: false,
             was_used: false,
+            seat: None,
         };
         let cell = Arc::new(Self {
             id,
@@ -325,6 +329,11 @@ impl QueueCell {
         }
     }
 
+    /// It counts as one of the queues that a connection has made until it is deleted.
+    pub(super) fn made_by(&self, seat: Option<Seat>) {
+        self.state.lock().seat = seat;
+    }
+
     /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold
     /// for it, or when it was deleted before. The topology is locked meanwhile; what comes of it must be given to
     /// [`QueueCell::follow_up`] once it no longer is.
@@ -348,6 +357,8 @@ impl QueueCell {
                 wakers.extend(link.outbox.push([cancelled]));
             }
             state.deleted = true;
+            // Routes that are remembered may hold the queue for long.
+            state.seat = None;
             Some(ready)
         });
         afterwards.wakers.append(&mut wakers);

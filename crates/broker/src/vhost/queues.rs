@@ -17,6 +17,7 @@ use crate::error::Refusal;
 #[cfg(feature = "journal")]
 use crate::metadata::QueueRecord;
 use crate::metadata::Ticket;
+use crate::quota::Reached;
 
 /// The fields of queue.declare.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +123,15 @@ impl VirtualHost {
         }
         let defined = self.define(name, caller, declare)?;
         self.check_recordable(defined.0.durable)?;
+        let limit = self.services.allowances.queues_per_connection;
+        let seat = caller.make_queue(limit).map_err(|Reached(limit)| {
+            let name = &defined.0.name;
+            Refusal::precondition_failed(format!(
+                "cannot declare queue '{name}': queue limit of this connection ({limit}) is reached"
+            ))
+        })?;
         let queue = self.add_queue(&mut topology, now, defined);
+        queue.made_by(seat);
         let ticket = self.topology_changed(topology);
         // The lease begins, if it has one; not under the topology's lock, because a timer may be woken.
         queue.touch(now);

@@ -60,7 +60,7 @@ impl VirtualHost {
                     {
                         past.restore_binding(queue, &binding.key);
                     }
-                    topology.bind(destination, binding);
+                    topology.bind(destination, binding, None);
                 }
                 None => {
                     tracing::warn!(

@@ -3,7 +3,7 @@
 mod exchange;
 mod route;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use slab::Slab;
@@ -15,6 +15,7 @@ use super::recorder::Recorder;
 use crate::arguments::Arguments;
 use crate::exchange::{BindingArguments, Destination, ExchangeId, QueueId};
 use crate::metadata::{BindingRecord, Change, VhostKey};
+use crate::quota::Seat;
 
 pub(crate) use exchange::{Capture, Exchange};
 pub(crate) use route::{Addressing, Route};
@@ -28,6 +29,9 @@ pub(crate) struct Binding {
     pub(crate) key: Arc<str>,
     pub(crate) arguments: Option<Arc<BindingArguments>>,
 }
+
+/// The bindings that lead to one destination, each with its place among those of the connection that has made it.
+type Incoming = HashMap<Binding, Option<Seat>, Hasher>;
 
 /// See the module.
 ///
@@ -46,7 +50,7 @@ pub(crate) struct Topology {
     /// How many bindings there are.
     binding_len: usize,
     /// The bindings that lead to a destination; no entry where there are none.
-    incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
+    incoming: HashMap<Destination, Incoming, Hasher>,
     /// The histories that queues were bound to, which know of that as long as the queue is there.
     left: HashMap<QueueId, Vec<Weak<Past>>, Hasher>,
     recorder: Recorder,
@@ -175,11 +179,16 @@ impl Topology {
         queue
     }
 
-    /// Adds a binding; false when it was there already.
-    pub(crate) fn bind(&mut self, destination: Destination, binding: Binding) -> bool {
+    /// Adds a binding, which keeps the seat; false when it was there already.
+    pub(crate) fn bind(
+        &mut self,
+        destination: Destination,
+        binding: Binding,
+        seat: Option<Seat>,
+    ) -> bool {
         let record = self.durable_binding(destination, &binding);
         let bindings = self.incoming.entry(destination).or_default();
-        if bindings.contains(&binding) {
+        if bindings.contains_key(&binding) {
             return false;
         }
         let source = &mut self.exchanges[binding.source.0 as usize];
@@ -191,7 +200,7 @@ impl Topology {
             self.to_announce.push(binding.source);
         }
         self.binding_len += 1;
-        bindings.insert(binding);
+        bindings.insert(binding, seat);
         if let Some(record) = record {
             self.recorder.binding_added(&record);
         }
@@ -201,7 +210,7 @@ impl Topology {
     pub(crate) fn is_bound(&self, destination: Destination, binding: &Binding) -> bool {
         self.incoming
             .get(&destination)
-            .is_some_and(|bindings| bindings.contains(binding))
+            .is_some_and(|bindings| bindings.contains_key(binding))
     }
 
     /// Removes a binding, and auto-delete exchanges that thereby lose their last one; false when it was not there.
@@ -209,7 +218,7 @@ impl Topology {
         let Some(bindings) = self.incoming.get_mut(&destination) else {
             return false;
         };
-        if !bindings.remove(binding) {
+        if bindings.remove(binding).is_none() {
             return false;
         }
         if bindings.is_empty() {
@@ -267,12 +276,12 @@ impl Topology {
             let Some(bindings) = self.incoming.get_mut(&destination) else {
                 continue;
             };
-            let of_this = |binding: &Binding| binding.source == id;
+            let of_this = |binding: &Binding, _: &mut _| binding.source == id;
             let removed: Vec<_> = bindings.extract_if(of_this).collect();
             if bindings.is_empty() {
                 self.incoming.remove(&destination);
             }
-            for binding in &removed {
+            for (binding, _) in &removed {
                 if let Some(record) = self.durable_binding(destination, binding) {
                     self.recorder.binding_removed(&record);
                 }
@@ -297,7 +306,7 @@ impl Topology {
     /// Removes the bindings that lead to a destination, and adds the auto-delete exchanges that thereby lose their last
     /// one to `unused`.
     fn remove_incoming(&mut self, destination: Destination, unused: &mut Vec<ExchangeId>) {
-        for binding in self.incoming.remove(&destination).into_iter().flatten() {
+        for (binding, _) in self.incoming.remove(&destination).into_iter().flatten() {
             if let Destination::Queue(queue) = destination
                 && let Some(past) = self.past_of(&binding)
             {
@@ -367,8 +376,8 @@ impl Topology {
         self.incoming
             .iter()
             .map(of_each)
-            .flat_map(|(to, bindings): (_, &HashSet<_, _>)| {
-                bindings.iter().map(move |binding| (to, binding))
+            .flat_map(|(to, bindings): (_, &Incoming)| {
+                bindings.keys().map(move |binding| (to, binding))
             })
     }
 

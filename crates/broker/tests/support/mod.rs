@@ -9,6 +9,7 @@
     reason = "every test file is a crate of its own and uses a part of this"
 )]
 
+mod asking;
 #[cfg(feature = "journal")]
 pub(crate) mod data_dir;
 mod greeting;

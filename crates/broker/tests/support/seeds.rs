@@ -30,6 +30,45 @@ pub(crate) fn run(what: &str, data: &[u8], body: fn(&[u8])) {
     }
 }
 
+/// Runs each seed whole, with the byte at `cuts_at` saying how it is cut into pieces, and broken off anywhere behind that.
+pub(crate) fn cut_anywhere(target: &str, cuts_at: usize, body: fn(&[u8])) {
+    for (name, mut data) in seeds(target) {
+        let step = (data.len() / 60).max(1);
+        for end in (cuts_at + 1..data.len()).step_by(step) {
+            run(&name, &data[..end], body);
+        }
+        for cuts in [0, 1, 77] {
+            data[cuts_at] = cuts;
+            run(&name, &data, body);
+        }
+    }
+}
+
+/// Runs each seed with a few wrong bytes, again and again.
+pub(crate) fn with_wrong_bytes(target: &str, body: fn(&[u8])) {
+    let mut random = Random(1);
+    for (name, data) in seeds(target) {
+        for _ in 0..60 {
+            let mut wrong = data.clone();
+            for _ in 0..=random.below(3) {
+                let at = random.below(wrong.len());
+                wrong[at] = random.next().to_le_bytes()[0];
+            }
+            run(&name, &wrong, body);
+        }
+    }
+}
+
+/// Runs noise of all sizes.
+pub(crate) fn with_noise(body: fn(&[u8])) {
+    let mut random = Random(3);
+    for _ in 0..300 {
+        let size = random.below(500);
+        let data: Vec<u8> = (0..size).map(|_| random.next().to_le_bytes()[0]).collect();
+        run("noise", &data, body);
+    }
+}
+
 /// SplitMix64: numbers without a pattern, the same ones on every run.
 pub(crate) struct Random(pub(crate) u64);
 

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use leveret_broker::Broker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::soon;
 
@@ -63,6 +63,41 @@ impl WebSocket {
         })
         .await
     }
+}
+
+/// A socket that leads into a WebSocket of AMQP, for clients that know no WebSockets: each read is sent as a message of its
+/// own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the other end needs a task of its own"
+)]
+pub(crate) async fn amqp_tunnel(broker: &Broker) -> TcpStream {
+    let mut socket = WebSocket::open(broker, "amqp").await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("a bound socket");
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (near, (mut far, _)) = (near.expect("a listener"), far.expect("a client"));
+    for stream in [&far, &socket.stream] {
+        stream.set_nodelay(true).expect("the socket is fresh");
+    }
+    tokio::spawn(async move {
+        let mut said = BytesMut::new();
+        loop {
+            tokio::select! {
+                read = far.read_buf(&mut said) => {
+                    if !matches!(read, Ok(1..)) {
+                        return;
+                    }
+                    socket.send(BINARY, said.split()).await;
+                }
+                frame = socket.next() => match frame {
+                    Some((BINARY, payload)) if far.write_all(&payload).await.is_ok() => {}
+                    _ => return,
+                },
+            }
+        }
+    });
+    near
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {

@@ -11,7 +11,9 @@ use tokio::runtime::Runtime;
 use super::failure::{Exit, Failure};
 use super::message::{Reply, Request};
 use super::node::{About, Node};
+use crate::logging::LogControl;
 use crate::passwords::Passwords;
+use crate::tls::Keeper;
 
 /// A broker without listeners on a data directory, which is locked meanwhile.
 #[derive(Debug)]
@@ -53,7 +55,14 @@ impl AtRest {
             environment: Vec::new(),
         };
         Ok(Self {
-            node: Node::new(Arc::new(broker), Passwords::new([]), about, Arc::default()),
+            node: Node::new(
+                Arc::new(broker),
+                Passwords::new([]),
+                about,
+                Keeper::certificates(None),
+                LogControl::default(),
+                Arc::default(),
+            ),
             runtime,
         })
     }

@@ -3,7 +3,6 @@
 use leveret_broker::{ChannelOverview, ConnectionOverview};
 use serde::{Deserialize, Serialize};
 
-use super::Peer;
 use super::cell::Cell;
 use super::failure::{Exit, Failure};
 use super::message::{Reply, Request};
@@ -11,6 +10,7 @@ use super::node::Node;
 use super::objects::{columns, streamed};
 use super::output::Outcome;
 use super::verb::Verb;
+use super::{Peer, certificates};
 
 /// What can be asked about connections.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +45,13 @@ const CONNECTION_COLUMNS: &[&str] = &[
     "timeout",
     "frame_max",
     "channel_max",
+    "ssl_protocol",
+    "ssl_key_exchange",
+    "ssl_cipher",
+    "ssl_hash",
+    "peer_cert_subject",
+    "peer_cert_issuer",
+    "peer_cert_validity",
 ];
 
 const CHANNEL_COLUMNS: &[&str] = &[
@@ -260,7 +267,7 @@ fn connection_cell(connection: &ConnectionOverview, column: &str) -> Cell {
         "timeout" => Cell::number(connection.heartbeat_s),
         "frame_max" => Cell::number(connection.frame_size_max),
         "channel_max" => Cell::number(connection.channel_max),
-        _ => Cell::Empty,
+        _ => certificates::connection_cell(connection.tls.as_deref(), column),
     }
 }
 

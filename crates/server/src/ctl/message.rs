@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::failure::Failure;
-use super::{connections, definitions, limits, objects, permissions, status, users, vhosts};
+use super::{
+    certificates, connections, definitions, limits, objects, permissions, status, users, vhosts,
+};
 
 /// One thing to do or to tell, by what it is about.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,6 +17,7 @@ pub(super) enum Request {
     Limits(limits::Ask),
     Objects(objects::Ask),
     Connections(connections::Ask),
+    Certificates(certificates::Ask),
     Definitions(definitions::Ask),
     Status(status::Ask),
 }
@@ -29,6 +32,7 @@ impl Request {
             Self::Limits(_) => "limits",
             Self::Objects(_) => "objects",
             Self::Connections(_) => "connections",
+            Self::Certificates(_) => "certificates",
             Self::Definitions(_) => "definitions",
             Self::Status(_) => "status",
         }

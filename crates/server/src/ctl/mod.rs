@@ -12,6 +12,8 @@
 
 mod at_rest;
 mod cell;
+mod certificates;
+mod checks;
 mod client;
 mod connections;
 mod definitions;

@@ -10,8 +10,12 @@ use tokio::sync::Notify;
 
 use super::failure::{Exit, Failure};
 use super::message::{Reply, Request};
-use super::{connections, definitions, limits, objects, permissions, status, users, vhosts};
+use super::{
+    certificates, connections, definitions, limits, objects, permissions, status, users, vhosts,
+};
+use crate::logging::LogControl;
 use crate::passwords::Passwords;
+use crate::tls::Certificates;
 
 /// What is asked: a broker, and what its program knows of it.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Node {
     pub(super) broker: Arc<Broker>,
     pub(super) passwords: Passwords,
     pub(super) about: About,
+    pub(super) certificates: Certificates,
+    pub(super) log: LogControl,
     /// Told when the server is to stop.
     pub(super) stop: Arc<Notify>,
 }
@@ -40,12 +46,16 @@ impl Node {
         broker: Arc<Broker>,
         passwords: Passwords,
         about: About,
+        certificates: Certificates,
+        log: LogControl,
         stop: Arc<Notify>,
     ) -> Self {
         Self {
             broker,
             passwords,
             about,
+            certificates,
+            log,
             stop,
         }
     }
@@ -59,6 +69,7 @@ impl Node {
             Request::Limits(ask) => limits::answer(self, ask).await,
             Request::Objects(ask) => objects::answer(self, ask).await,
             Request::Connections(ask) => connections::answer(self, ask).await,
+            Request::Certificates(ask) => certificates::answer(self, ask).await,
             Request::Definitions(ask) => definitions::answer(self, ask).await,
             Request::Status(ask) => status::answer(self, ask).await,
         };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::cell::visible;
+use super::certificates;
 use super::failure::{Exit, Failure};
 use super::line::Line;
 use super::message::{Reply, Request};
@@ -24,8 +25,64 @@ pub(super) enum Ask {
     Status,
     Environment,
     Stop,
+    SetLogLevel(LogLevel),
     SetMemoryLimit(Amount),
     SetDiskFreeLimit(Amount),
+}
+
+/// How much is logged, in RabbitMQ's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    /// There is nothing beyond errors here, so it is the same.
+    Critical,
+    None,
+}
+
+impl LogLevel {
+    const ALL: [Self; 6] = [
+        Self::Debug,
+        Self::Info,
+        Self::Warning,
+        Self::Error,
+        Self::Critical,
+        Self::None,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+            Self::None => "none",
+        }
+    }
+
+    /// The same in the words of the server's own settings.
+    fn as_filter(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warn",
+            Self::Error | Self::Critical => "error",
+            Self::None => "off",
+        }
+    }
+}
+
+impl FromStr for LogLevel {
+    /// The names that there are.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|level| level.as_str() == text);
+        found.ok_or_else(|| Self::ALL.map(Self::as_str).join(", "))
+    }
 }
 
 /// Of memory or disk.
@@ -144,6 +201,26 @@ pub(super) const VERBS: &[Verb] = &[
         ..Verb::PLAIN
     },
     Verb {
+        name: "set_log_level",
+        usage: "set_log_level <level>",
+        about: "Sets how much is logged, until the server ends: debug, info, warning, error, critical or none",
+        arguments: (1, 1),
+        banner: |line| {
+            let level: LogLevel = line.argument(0).ok()?.parse().ok()?;
+            Some(format!("Setting log level to \"{}\" ...", level.as_str()))
+        },
+        run: |line, peer| {
+            let level = line.argument(0)?;
+            let level = level.parse::<LogLevel>().map_err(|names| {
+                let problem = format!("level {level} is not supported. Try one of {names}");
+                Failure::new(Exit::Unavailable, problem)
+            })?;
+            peer.ask(Request::Status(Ask::SetLogLevel(level)))?;
+            Ok(Outcome::Done)
+        },
+        ..Verb::PLAIN
+    },
+    Verb {
         name: "version",
         usage: "version",
         about: "Says the version of this program; asks no server",
@@ -232,6 +309,15 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
             node.stop.notify_one();
             Ok(Reply::Done)
         }
+        Ask::SetLogLevel(level) => {
+            // Said before, or it might not be said at all.
+            tracing::info!(
+                level = level.as_str(),
+                "log level set at the control socket"
+            );
+            node.log.set(level.as_filter());
+            Ok(Reply::Done)
+        }
         Ask::SetMemoryLimit(amount) => {
             let bytes = amount.in_bytes();
             broker.set_memory_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -251,11 +337,18 @@ fn status(node: &Node) -> Json {
     let broker = &node.broker;
     let listeners = [
         ("amqp", "AMQP 0-9-1", broker.amqp_addresses()),
+        ("amqp/ssl", "AMQP 0-9-1 over TLS", broker.amqps_addresses()),
         ("stomp", "STOMP", broker.stomp_addresses()),
+        ("stomp/ssl", "STOMP over TLS", broker.stomps_addresses()),
         (
             "http/web-stomp",
             "STOMP and AMQP over WebSockets",
             broker.websocket_addresses(),
+        ),
+        (
+            "https/web-stomp",
+            "STOMP and AMQP over WebSockets and TLS",
+            broker.secure_websocket_addresses(),
         ),
     ];
     let listeners: Vec<Json> = listeners
@@ -289,17 +382,54 @@ fn status(node: &Node) -> Json {
         "totals": {
             "connection_count": broker.connection_count(), "virtual_host_count": broker.vhosts().len(),
         },
+        "certificates": certificates::to_json(node),
         "listeners": listeners,
     })
 }
 
-/// The same for people, in the order of `rabbitmqctl status`.
-fn describe(status: &Json) -> String {
-    let text = |value: &Json| match value {
+/// How a value of the status is written for people.
+fn text(value: &Json) -> String {
+    match value {
         Json::String(text) => visible(text),
         Json::Null => "unknown".to_owned(),
         other => other.to_string(),
-    };
+    }
+}
+
+/// A line for each listener.
+pub(super) fn describe_listeners(status: &Json) -> String {
+    let listeners = status["listeners"].as_array().map(Vec::as_slice);
+    let lines = listeners.unwrap_or_default().iter().map(|listener| {
+        format!(
+            "Interface: {}, port: {}, protocol: {}, purpose: {}",
+            text(&listener["interface"]),
+            text(&listener["port"]),
+            text(&listener["protocol"]),
+            text(&listener["purpose"]),
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A line for each certificate.
+fn describe_certificates(status: &Json) -> String {
+    let certificates = status["certificates"].as_array().map(Vec::as_slice);
+    let lines = certificates.unwrap_or_default().iter().map(|certificate| {
+        format!(
+            "File: {}, kind: {}, days left: {}",
+            text(&certificate["file"]),
+            text(&certificate["kind"]),
+            text(&certificate["days_left"]),
+        )
+    });
+    match lines.collect::<Vec<_>>().join("\n") {
+        none if none.is_empty() => "(none)".to_owned(),
+        lines => lines,
+    }
+}
+
+/// The same for people, in the order of `rabbitmqctl status`.
+fn describe(status: &Json) -> String {
     let gigabytes = |value: &Json| match value.as_f64() {
         Some(bytes) => format!("{:.4} gb", bytes / 1e9),
         None => "unknown".to_owned(),
@@ -315,20 +445,6 @@ fn describe(status: &Json) -> String {
             .collect();
         lines.join("\n")
     };
-    let listeners = status["listeners"].as_array().map(Vec::as_slice);
-    let listeners: Vec<_> = listeners
-        .unwrap_or_default()
-        .iter()
-        .map(|listener| {
-            format!(
-                "Interface: {}, port: {}, protocol: {}, purpose: {}",
-                text(&listener["interface"]),
-                text(&listener["port"]),
-                text(&listener["protocol"]),
-                text(&listener["purpose"]),
-            )
-        })
-        .collect();
     format!(
         "Runtime\n\nOS PID: {}\nOS: {}\nUptime (seconds): {}\nleveret version: {}\n\n\
          Data directory\n\nNode data directory: {}\n\n\
@@ -337,6 +453,7 @@ fn describe(status: &Json) -> String {
          Memory\n\nMessages: {}\nMemory high watermark setting: {}\n\n\
          Free Disk Space\n\nLow free disk space watermark: {}\nFree disk space: {}\n\n\
          Totals\n\nConnection count: {}\nVirtual host count: {}\n\n\
+         Certificates\n\n{}\n\n\
          Listeners\n\n{}",
         text(&status["pid"]),
         text(&status["os"]),
@@ -354,6 +471,7 @@ fn describe(status: &Json) -> String {
         gigabytes(&status["disk_free"]),
         text(&status["totals"]["connection_count"]),
         text(&status["totals"]["virtual_host_count"]),
-        listeners.join("\n"),
+        describe_certificates(status),
+        describe_listeners(status),
     )
 }

@@ -5,7 +5,10 @@ use std::io::Write;
 use super::failure::{Exit, Failure};
 use super::line::Line;
 use super::output::Outcome;
-use super::{Peer, connections, definitions, limits, objects, permissions, status, users, vhosts};
+use super::{
+    Peer, certificates, checks, connections, definitions, limits, objects, permissions, status,
+    users, vhosts,
+};
 
 /// Something that can be asked for.
 pub(super) struct Verb {
@@ -59,15 +62,17 @@ impl Verb {
 }
 
 /// All of them, by what they are about.
-const GROUPS: [(&str, &[Verb]); 8] = [
+const GROUPS: [(&str, &[Verb]); 10] = [
     ("Users", users::VERBS),
     ("Access control", permissions::VERBS),
     ("Virtual hosts", vhosts::VERBS),
     ("Limits", limits::VERBS),
     ("Queues, exchanges, bindings and consumers", objects::VERBS),
     ("Connections", connections::VERBS),
+    ("Certificates", certificates::VERBS),
     ("Definitions", definitions::VERBS),
     ("Server", status::VERBS),
+    ("Checks", checks::VERBS),
 ];
 
 fn all() -> impl Iterator<Item = &'static Verb> {

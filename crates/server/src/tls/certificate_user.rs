@@ -7,6 +7,7 @@ use x509_parser::prelude::{X509Certificate, parse_x509_certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::choices::LoginFrom;
+use super::expiry::iso_8601;
 
 /// What RabbitMQ calls the parts of a distinguished name, by their object identifiers.
 const ATTRIBUTES: [(&str, &str); 17] = [
@@ -51,6 +52,31 @@ pub(super) fn user_of(der: &[u8], from: LoginFrom) -> Option<String> {
     found.filter(|name| !name.is_empty())
 }
 
+/// What stands in a client's certificate, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    /// From when to when it holds, in RabbitMQ's form.
+    pub(crate) validity: String,
+}
+
+impl Shown {
+    /// Of a certificate as DER. None when it is none; a name that is no text is empty.
+    pub(crate) fn of(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = parse_x509_certificate(der).ok()?;
+        let name = |name| distinguished_name(name).unwrap_or_default();
+        let validity = certificate.validity();
+        let [from, to] =
+            [validity.not_before, validity.not_after].map(|time| iso_8601(time.timestamp()));
+        Some(Self {
+            subject: name(certificate.subject()),
+            issuer: name(certificate.issuer()),
+            validity: format!("{from} - {to}"),
+        })
+    }
+}
+
 /// Several are joined, as in RabbitMQ.
 fn common_name(subject: &X509Name<'_>) -> Option<String> {
     let names: Option<Vec<&str>> = subject
@@ -71,7 +97,7 @@ fn alternative<'a>(
 }
 
 /// The most specific part first, as RabbitMQ and RFC 4514 have it. None when a part is no text.
-fn distinguished_name(subject: &X509Name<'_>) -> Option<String> {
+pub(super) fn distinguished_name(subject: &X509Name<'_>) -> Option<String> {
     let mut parts = Vec::new();
     for part in subject.iter() {
         let attributes: Option<Vec<String>> = part.iter().map(attribute).collect();

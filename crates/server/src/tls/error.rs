@@ -24,6 +24,9 @@ pub(crate) enum TlsError {
     /// There is nothing in it.
     #[error("{} has no certificate in PEM", path.display())]
     NoCertificate { path: PathBuf },
+    /// The same of lists of what is revoked.
+    #[error("{} has no list of revoked certificates in PEM", path.display())]
+    NoRevocationList { path: PathBuf },
     /// The key is not that of the certificate, or of a kind that is not known.
     #[error("the key in {} does not go with the certificate in {}: {source}", key.display(), certificate.display())]
     BadKey {
@@ -34,6 +37,9 @@ pub(crate) enum TlsError {
     /// The certificate is none.
     #[error("the certificate in {} cannot be read", path.display())]
     BadCertificate { path: PathBuf },
+    /// A list of what is revoked is none.
+    #[error("the list of revoked certificates in {} cannot be read", path.display())]
+    BadRevocationList { path: PathBuf },
     /// A new certificate is of no use to anybody.
     #[error("the certificate in {} has expired", path.display())]
     Expired { path: PathBuf },
@@ -43,8 +49,8 @@ pub(crate) enum TlsError {
         path: PathBuf,
         source: rustls::Error,
     },
-    /// There is nobody who could have signed a client's certificate.
-    #[error("the authorities in {} cannot be used: {source}", path.display())]
+    /// There is nobody who could have signed a client's certificate, or a list of what is revoked makes no sense.
+    #[error("{} cannot be used to verify clients: {source}", path.display())]
     NoVerifier {
         path: PathBuf,
         source: rustls::server::VerifierBuilderError,

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use x509_parser::prelude::parse_x509_certificate;
+use x509_parser::prelude::{ASN1Time, parse_x509_certificate, parse_x509_crl};
+use x509_parser::x509::X509Name;
 
+use super::certificate_user::distinguished_name;
 use super::error::TlsError;
 
 const DAY_S: i64 = 24 * 3600;
@@ -12,14 +14,35 @@ const DAY_S: i64 = 24 * 3600;
 /// With so many days left the log says so, once each.
 const WARN_AT_DAYS: [i64; 3] = [30, 7, 1];
 
-/// A certificate of the server, and when it ends.
+/// A certificate of the server, or a list of what is revoked, and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expiry {
     path: PathBuf,
+    kind: Kind,
+    /// Whose it is: the subject of a certificate, the authority of a list.
+    name: String,
     /// In seconds since 1970.
     not_after: i64,
     /// The least of [`WARN_AT_DAYS`] that the log has told of.
     warned: Option<i64>,
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Certificate,
+    /// Its authority will have made another one by then; until that is there, this one is believed.
+    RevocationList,
+}
+
+impl Kind {
+    /// As operators read it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::RevocationList => "revocation_list",
+        }
+    }
 }
 
 impl Expiry {
@@ -32,18 +55,56 @@ impl Expiry {
         let (_, certificate) = parsed.map_err(|_| TlsError::BadCertificate {
             path: path.to_owned(),
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            not_after: certificate.validity().not_after.timestamp(),
-            warned: None,
-        })
+        let not_after = certificate.validity().not_after;
+        Ok(Self::new(
+            path,
+            Kind::Certificate,
+            certificate.subject(),
+            not_after,
+        ))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Of a list of revoked certificates as DER, from a file. None for one that does not say when the next one comes.
+    ///
+    /// # Errors
+    /// When it is no such list.
+    pub(super) fn of_list(path: &Path, der: &[u8]) -> Result<Option<Self>, TlsError> {
+        let parsed = parse_x509_crl(der);
+        let (_, list) = parsed.map_err(|_| TlsError::BadRevocationList {
+            path: path.to_owned(),
+        })?;
+        let next = list.next_update();
+        Ok(next.map(|next| Self::new(path, Kind::RevocationList, list.issuer(), next)))
+    }
+
+    fn new(path: &Path, kind: Kind, name: &X509Name<'_>, not_after: ASN1Time) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+            name: distinguished_name(name).unwrap_or_default(),
+            not_after: not_after.timestamp(),
+            warned: None,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When it ends, as ISO 8601 has it.
+    pub(crate) fn not_after(&self) -> String {
+        iso_8601(self.not_after)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whole days until it ends; less than zero when it has. What a metric would show.
+    /// Whole days until it ends; less than zero when it has.
     pub(crate) fn days_left(&self, now: i64) -> i64 {
         (self.not_after - now).div_euclid(DAY_S)
     }
@@ -69,12 +130,38 @@ impl Expiry {
             return;
         }
         let (path, days) = (self.path.display(), self.days_left(now));
-        if self.not_after <= now {
-            tracing::error!(%path, "the TLS certificate has expired: clients will refuse it");
-        } else {
-            tracing::warn!(%path, days, "the TLS certificate expires soon");
+        match (self.kind, self.not_after <= now) {
+            (Kind::Certificate, true) => {
+                tracing::error!(%path, "the TLS certificate has expired: clients will refuse it");
+            }
+            (Kind::Certificate, false) => {
+                tracing::warn!(%path, days, "the TLS certificate expires soon");
+            }
+            (Kind::RevocationList, true) => {
+                tracing::error!(%path, "the list of revoked certificates is out of date; it is believed all the same");
+            }
+            (Kind::RevocationList, false) => {
+                tracing::warn!(%path, days, "the list of revoked certificates is out of date soon");
+            }
         }
     }
+}
+
+/// A time in seconds since 1970 in the form `2090-12-31T00:00:00Z`; empty for one that no certificate can have.
+pub(crate) fn iso_8601(seconds: i64) -> String {
+    let Ok(time) = ASN1Time::from_timestamp(seconds) else {
+        return String::new();
+    };
+    let time = time.to_datetime();
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        time.year(),
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
 }
 
 /// The time in seconds since 1970, as certificates count it.
@@ -82,7 +169,7 @@ impl Expiry {
     clippy::disallowed_methods,
     reason = "certificates hold by the time of the world, which is not the broker's"
 )]
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -97,6 +184,8 @@ mod tests {
     fn each_threshold_is_told_of_once() {
         let mut expiry = Expiry {
             path: "cert.pem".into(),
+            kind: Kind::Certificate,
+            name: "CN=localhost".to_owned(),
             not_after: 100 * DAY_S,
             warned: None,
         };
@@ -110,5 +199,12 @@ mod tests {
         }
         assert_eq!(told, [29, 6, 0]);
         assert_eq!(expiry.days_left(100 * DAY_S + 1), -1);
+    }
+
+    #[test]
+    fn times_are_written_so_that_they_sort() {
+        assert_eq!(iso_8601(0), "1970-01-01T00:00:00Z");
+        assert_eq!(iso_8601(3_818_361_599), "2090-12-30T23:59:59Z");
+        assert_eq!(iso_8601(i64::MAX), "");
     }
 }

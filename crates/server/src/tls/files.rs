@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use leveret_broker::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use leveret_broker::rustls::pki_types::pem::{self, PemObject};
-use leveret_broker::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use leveret_broker::rustls::server::WebPkiClientVerifier;
+use leveret_broker::rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+};
+use leveret_broker::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use leveret_broker::rustls::sign::CertifiedKey;
 use leveret_broker::rustls::{RootCertStore, ServerConfig};
 
@@ -20,6 +22,7 @@ use super::settings::TlsSettings;
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) config: Arc<ServerConfig>,
+    /// When each of them ends, and lists of what is revoked.
     pub(super) certificates: Vec<Expiry>,
 }
 
@@ -52,14 +55,23 @@ impl Loaded {
             None => builder.with_no_client_auth(),
             Some((authorities, is_required)) => {
                 let roots = Arc::new(read_authorities(authorities)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                let revoked = match &settings.client_crl {
+                    None => Vec::new(),
+                    Some(path) => read_revoked(path, &mut certificates)?,
+                };
+                // With a list at all, each authority has to have one; whoever's has none is refused.
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots, provider).with_crls(revoked);
                 let verifier = if is_required {
                     verifier
                 } else {
                     verifier.allow_unauthenticated()
                 };
                 let verifier = verifier.build().map_err(|source| TlsError::NoVerifier {
-                    path: authorities.to_owned(),
+                    path: match (&source, &settings.client_crl) {
+                        (VerifierBuilderError::InvalidCrl(_), Some(lists)) => lists.clone(),
+                        _ => authorities.to_owned(),
+                    },
                     source,
                 })?;
                 builder.with_client_cert_verifier(verifier)
@@ -96,6 +108,24 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
         return Err(TlsError::NoCertificate {
             path: path.to_owned(),
         });
+    }
+    Ok(found)
+}
+
+fn read_revoked(
+    path: &Path,
+    expiries: &mut Vec<Expiry>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let pem = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|source| bad_pem(path, "list of revoked certificates", source))?;
+    if found.is_empty() {
+        return Err(TlsError::NoRevocationList {
+            path: path.to_owned(),
+        });
+    }
+    for list in &found {
+        expiries.extend(Expiry::of_list(path, list)?);
     }
     Ok(found)
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use leveret_broker::Broker;
 use leveret_broker::rustls::ServerConfig;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::error::TlsError;
-use super::expiry::{self, Expiry};
+use super::expiry::{self, Expiry, Kind};
 use super::files::Loaded;
 use super::settings::TlsSettings;
 
@@ -25,10 +26,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Keeper {
     settings: TlsSettings,
     config: Arc<ServerConfig>,
-    certificates: Vec<Expiry>,
+    certificates: watch::Sender<Vec<Expiry>>,
     /// What the files looked like when they were read last, successfully or not.
     seen: Vec<Look>,
 }
+
+/// The certificates that are in use at each moment, and lists of what is revoked; none without TLS.
+pub(crate) type Certificates = watch::Receiver<Vec<Expiry>>;
 
 /// By what a file can be told from its successor; none while there is no file.
 type Look = Option<(u64, Option<SystemTime>, u64)>;
@@ -43,10 +47,10 @@ impl Keeper {
         let Some(loaded) = Loaded::read(settings)? else {
             return Ok(None);
         };
-        let mut keeper = Self {
+        let keeper = Self {
             settings: settings.clone(),
             config: loaded.config,
-            certificates: loaded.certificates,
+            certificates: watch::Sender::new(loaded.certificates),
             seen,
         };
         keeper.tell_of_certificates();
@@ -56,6 +60,14 @@ impl Keeper {
     /// The configuration for the broker's start.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// What is in use, from now on.
+    pub(crate) fn certificates(keeper: Option<&Self>) -> Certificates {
+        match keeper {
+            Some(keeper) => keeper.certificates.subscribe(),
+            None => watch::Sender::default().subscribe(),
+        }
     }
 
     /// Takes new files when SIGHUP says so, or when they are seen to have changed. Never ends; without TLS it waits for
@@ -72,7 +84,7 @@ impl Keeper {
                 () = hangups.next() => keeper.reload("SIGHUP", broker),
                 _ = looks.tick() => {
                     let now = expiry::now();
-                    keeper.certificates.iter_mut().for_each(|certificate| certificate.warn(now));
+                    keeper.each(|certificate| certificate.warn(now));
                     if look(&keeper.settings) != keeper.seen {
                         keeper.reload("a file has changed", broker);
                     }
@@ -88,7 +100,7 @@ impl Keeper {
         match self.read_anew() {
             Ok(loaded) => {
                 broker.set_tls(loaded.config);
-                self.certificates = loaded.certificates;
+                self.certificates.send_replace(loaded.certificates);
                 tracing::info!(why, "TLS certificates have been read anew");
                 self.tell_of_certificates();
             }
@@ -102,7 +114,9 @@ impl Keeper {
         let loaded = Loaded::read(&self.settings)?;
         let loaded = loaded.ok_or(TlsError::Settings("there are no files of TLS"))?;
         let now = expiry::now();
-        let expired = |certificate: &&Expiry| certificate.days_left(now) < 0;
+        let expired = |certificate: &&Expiry| {
+            certificate.kind() == Kind::Certificate && certificate.days_left(now) < 0
+        };
         match loaded.certificates.iter().find(expired) {
             Some(certificate) => Err(TlsError::Expired {
                 path: certificate.path().to_owned(),
@@ -111,13 +125,25 @@ impl Keeper {
         }
     }
 
-    fn tell_of_certificates(&mut self) {
+    fn tell_of_certificates(&self) {
         let now = expiry::now();
-        for certificate in &mut self.certificates {
+        self.each(|certificate| {
             let (path, days) = (certificate.path().display(), certificate.days_left(now));
-            tracing::info!(%path, days, "TLS certificate in use, with so many days left");
+            match certificate.kind() {
+                Kind::Certificate => {
+                    tracing::info!(%path, days, "TLS certificate in use, with so many days left");
+                }
+                Kind::RevocationList => {
+                    tracing::info!(%path, days, "list of revoked certificates in use, with so many days left");
+                }
+            }
             certificate.warn(now);
-        }
+        });
+    }
+
+    fn each(&self, act: impl FnMut(&mut Expiry)) {
+        self.certificates
+            .send_modify(|certificates| certificates.iter_mut().for_each(act));
     }
 }
 

@@ -10,8 +10,10 @@ mod login;
 mod names;
 mod settings;
 
+pub(crate) use certificate_user::Shown;
 pub(crate) use choices::{ClientCertificates, LoginFrom, TlsVersion};
 pub(crate) use error::TlsError;
-pub(crate) use keeper::Keeper;
+pub(crate) use expiry::{Expiry, now};
+pub(crate) use keeper::{Certificates, Keeper};
 pub(crate) use login::CertificateLogin;
 pub(crate) use settings::{CertificateEntry, TlsArgs, TlsSettings};

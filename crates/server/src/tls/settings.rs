@@ -7,43 +7,12 @@ use serde::Deserialize;
 
 use super::choices::{ClientCertificates, LoginFrom, TlsVersion};
 use super::error::TlsError;
-use crate::address::ListenAddress;
 
 /// The flags of TLS.
 //
 // The comments on the fields are the lines of `--help`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct TlsArgs {
-    /// Where to listen for AMQP over TLS
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "LEVERET_AMQPS",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) amqps: Vec<ListenAddress>,
-
-    /// Where to listen for STOMP over TLS
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "LEVERET_STOMPS",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) stomps: Vec<ListenAddress>,
-
-    /// Where to listen for WebSockets over TLS
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "LEVERET_STOMP_WSS",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) stomp_wss: Vec<ListenAddress>,
-
     /// The server's certificate and those that sign it, PEM
     #[arg(
         long,
@@ -80,6 +49,15 @@ pub(crate) struct TlsArgs {
         hide_possible_values = true
     )]
     pub(crate) tls_client_cert: Option<ClientCertificates>,
+
+    /// Which of these have been revoked, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LEVERET_TLS_CLIENT_CRL",
+        hide_env_values = true
+    )]
+    pub(crate) tls_client_crl: Option<PathBuf>,
 
     /// The oldest version: 1.2 or 1.3
     #[arg(
@@ -119,6 +97,8 @@ pub(crate) struct TlsSettings {
     pub(crate) key: Option<PathBuf>,
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) client_cert: Option<ClientCertificates>,
+    /// Lists of the certificates that their authorities have revoked.
+    pub(crate) client_crl: Option<PathBuf>,
     pub(crate) min_version: TlsVersion,
     pub(crate) login_from: LoginFrom,
     /// For names that clients ask for, beside the one for all others.
@@ -153,6 +133,9 @@ impl TlsSettings {
     /// When one is set that has no meaning without the other.
     pub(crate) fn clients(&self) -> Result<Option<(&Path, bool)>, TlsError> {
         use ClientCertificates::{Off, Optional, Required};
+        if self.client_ca.is_none() && self.client_crl.is_some() {
+            return Err(TlsError::Settings("tls-client-crl needs tls-client-ca"));
+        }
         match (&self.client_ca, self.client_cert) {
             (None, None | Some(Off)) => Ok(None),
             (None, Some(_)) => Err(TlsError::Settings(
@@ -172,7 +155,7 @@ impl TlsSettings {
             .certificates
             .iter()
             .flat_map(|entry| [&entry.cert, &entry.key]);
-        let own = [&self.cert, &self.key, &self.client_ca];
+        let own = [&self.cert, &self.key, &self.client_ca, &self.client_crl];
         own.into_iter().flatten().chain(named).map(PathBuf::as_path)
     }
 }
@@ -205,6 +188,9 @@ mod tests {
             &settings,
             "tls-client-cert needs to know who signs them: tls-client-ca",
         );
+        settings.client_cert = None;
+        settings.client_crl = Some("crl".into());
+        check(&settings, "tls-client-crl needs tls-client-ca");
         settings.client_ca = Some("ca".into());
         settings.client_cert = Some(ClientCertificates::Off);
         check(

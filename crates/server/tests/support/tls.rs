@@ -8,11 +8,22 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::{PATIENCE, fresh_path};
+
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// What a client shows.
+pub(crate) struct ClientCertificate {
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
 
 /// Who signs certificates, and a directory for what is signed.
 pub(crate) struct Authority {
@@ -27,6 +38,7 @@ impl Authority {
         fs::create_dir(&directory).unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().der().clone();
         Self {
@@ -38,6 +50,45 @@ impl Authority {
 
     pub(crate) fn path(&self, file: &str) -> String {
         self.directory.join(file).to_str().unwrap().to_owned()
+    }
+
+    /// Writes its own certificate, for servers that are to believe what it signs.
+    pub(crate) fn write_own(&self, file: &str) {
+        self.replace(file, &pem("CERTIFICATE", &self.certificate));
+    }
+
+    /// A certificate of a user, with its key.
+    pub(crate) fn sign_user(&self, name: &str, serial: u64) -> ClientCertificate {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(SerialNumber::from(serial));
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        ClientCertificate {
+            certificate: certificate.der().clone(),
+            key: key.serialize_der(),
+        }
+    }
+
+    /// Writes a list of the certificates that are revoked, by their serial numbers. The next one comes at the end of this
+    /// year.
+    pub(crate) fn write_revoked(&self, file: &str, serials: &[u64], last_year: i32) {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(last_year, 12, 31),
+            crl_number: SerialNumber::from(serials.len() as u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).unwrap();
+        self.replace(file, &pem("X509 CRL", list.der()));
     }
 
     /// Writes a certificate for these host names, and its key, to `NAME.pem` and `NAME-key.pem`. It ends with this year.
@@ -91,15 +142,32 @@ impl Authority {
         &self,
         address: SocketAddr,
         name: &str,
-    ) -> Result<StreamOwned<ClientConnection, TcpStream>, std::io::Error> {
+    ) -> Result<Stream, std::io::Error> {
+        self.connect_as(None, address, name)
+    }
+
+    /// With a certificate, if there is one to show.
+    pub(crate) fn connect_as(
+        &self,
+        client: Option<&ClientCertificate>,
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<Stream, std::io::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match client {
+            None => config.with_no_client_auth(),
+            Some(client) => {
+                let key = PrivateKeyDer::try_from(client.key.clone()).unwrap();
+                let chain = vec![client.certificate.clone()];
+                config.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let client = ClientConnection::new(Arc::new(config), name).unwrap();
         let socket = TcpStream::connect(address)?;

@@ -44,8 +44,8 @@ pub(super) struct Channel {
     pub(super) reply_to: Option<(ConsumerKey, Arc<str>)>,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Arc<str>>,
-    /// Counts as one of the user's channels.
-    _seat: Option<Seat>,
+    /// Counts as one of the channels of the user and of the virtual host.
+    _seats: [Option<Seat>; 2],
 }
 
 /// What a channel promises its publishers. Confirms and transactions exclude each other.
@@ -96,7 +96,7 @@ pub(super) struct IncomingBody {
 }
 
 impl Channel {
-    pub(super) fn new(seat: Option<Seat>) -> Self {
+    pub(super) fn new(seats: [Option<Seat>; 2]) -> Self {
         Self {
             closing: false,
             content: None,
@@ -113,7 +113,7 @@ impl Channel {
             mode: Mode::Plain,
             reply_to: None,
             last_queue: None,
-            _seat: seat,
+            _seats: seats,
         }
     }
 

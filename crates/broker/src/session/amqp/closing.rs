@@ -233,7 +233,7 @@ impl Session {
             }
             let unacked: Vec<_> = channel.unacked.take_all().collect();
             channel.settle(now, &unacked, Settlement::Requeue);
-            **channel = Channel::new(None);
+            **channel = Channel::new([None, None]);
             channel.closing = true;
         }
     }

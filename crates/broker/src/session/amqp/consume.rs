@@ -58,13 +58,7 @@ impl Session {
         consume: &basic::Consume<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let limit = self.core.shared.config.consumers_per_channel_max;
-        let consumers = self.channels.get(&id).map(|channel| &channel.consumers);
-        if consumers.is_some_and(|consumers| consumers.len() >= limit) {
-            return Err(Refusal::not_allowed(format!(
-                "reached maximum ({limit}) of consumers per channel"
-            )));
-        }
+        self.check_room_for_consumer(id)?;
         let vhost = self.vhost()?;
         let name = self.queue_name(id, consume.queue)?;
         // RabbitMQ looks for a consumer of that tag before it looks for the queue.
@@ -100,6 +94,7 @@ impl Session {
                 "{phrase} does not support global qos"
             )));
         }
+        let seat = vhost.add_consumer(&self.core.caller, &name)?;
         let source = channel.use_source(&queue);
         let entry = channel.consumers.vacant_entry();
         let key = ConsumerKey(
@@ -120,6 +115,7 @@ impl Session {
             key,
             holder: connection,
             tag: Some(Arc::clone(&tag)),
+            _seat: seat,
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {
@@ -153,6 +149,27 @@ impl Session {
                 })
             }
         }
+    }
+
+    /// Whether the channel and the connection may have one more consumer.
+    fn check_room_for_consumer(&self, id: ChannelId) -> Result<(), Refusal> {
+        let config = &self.core.shared.config;
+        let on_channel = self.channels.get(&id).map_or(0, |it| it.consumers.len());
+        let limit = config.consumers_per_channel_max;
+        if on_channel >= limit {
+            return Err(Refusal::not_allowed(format!(
+                "reached maximum ({limit}) of consumers per channel"
+            )));
+        }
+        let limit = config.allowances.consumers_per_connection;
+        // Counted anew each time, which takes less than starting a consumer does unless there are very many channels.
+        let on_connection: usize = self.channels.values().map(|it| it.consumers.len()).sum();
+        if on_connection >= limit {
+            return Err(Refusal::not_allowed(format!(
+                "reached maximum ({limit}) of consumers per connection"
+            )));
+        }
+        Ok(())
     }
 
     pub(super) fn cancel(

@@ -14,6 +14,7 @@ use super::channel::{Channel, Mode};
 use super::confirms::Confirms;
 use crate::error::Refusal;
 use crate::exchange::presence::End;
+use crate::quota::Seat;
 use crate::session::Output;
 use crate::vhost::{
     BindingRequest, ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete, REPLY_TO,
@@ -151,10 +152,18 @@ impl Session {
             ))
             .of_method(0, 0));
         }
-        let seat = self.core.caller.open_channel();
-        let seat = seat.map_err(|refusal| refusal.of_method(0, 0))?;
-        self.channels.insert(id, Box::new(Channel::new(seat)));
+        let seats = self.take_seats();
+        let seats = seats.map_err(|refusal| refusal.of_method(0, 0))?;
+        self.channels.insert(id, Box::new(Channel::new(seats)));
         reply(out, id, &channel::OpenOk {})
+    }
+
+    /// Room for one more channel, of the user and in the virtual host.
+    fn take_seats(&self) -> Result<[Option<Seat>; 2], Refusal> {
+        Ok([
+            self.core.caller.open_channel()?,
+            Some(self.vhost()?.open_channel()?),
+        ])
     }
 
     fn handle_while_closing(&mut self, id: ChannelId, method: &Method<'_>, out: &mut Output) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use leveret_amqp_codec::{
     ChannelId, ContentHeader, DecodeMethod, EncodeMethod, FrameKind, Peek, Properties, RawFrame,
-    RawProperties, ReplyCode, ShortStr, method::basic, write_body, write_content_header,
+    RawProperties, RawTable, ReplyCode, ShortStr, method::basic, write_body, write_content_header,
     write_method,
 };
 use leveret_queue_store::{Message, MessageParts, Time};
@@ -167,6 +167,10 @@ impl Session {
         } else {
             publish.properties.peek()
         };
+        if let Some(headers) = peek.headers {
+            let limit = self.core.shared.config.allowances.headers_per_message;
+            check_header_count(headers, limit)?;
+        }
         let Publish {
             exchange,
             routing_key,
@@ -406,6 +410,20 @@ pub(super) fn is_publish(frame: &RawFrame<'_>) -> bool {
 pub(super) fn check_immediate(publish: &basic::Publish<'_>) -> Result<(), Refusal> {
     if publish.immediate {
         return Err(Refusal::not_implemented("immediate=true"));
+    }
+    Ok(())
+}
+
+/// Counts headers only where there could be too many: each takes two bytes at least, its name's length and a type.
+fn check_header_count(headers: RawTable<'_>, limit: usize) -> Result<(), Refusal> {
+    if headers.len() / 2 <= limit {
+        return Ok(());
+    }
+    let count = headers.iter().count();
+    if count > limit {
+        return Err(Refusal::precondition_failed(format!(
+            "message has {count} headers, which is more than the configured maximum ({limit})"
+        )));
     }
     Ok(())
 }

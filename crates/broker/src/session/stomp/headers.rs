@@ -10,13 +10,15 @@ use super::problem::Problem;
 use crate::slow;
 
 /// What the server says of a message. No header that a publisher made up takes the place of one of these.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "subscription",
     "destination",
     "message-id",
     "redelivered",
     "ack",
     "content-length",
+    // The property is written, which the broker has checked.
+    "user-id",
     slow::DROPPED,
 ];
 

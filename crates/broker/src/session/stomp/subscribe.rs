@@ -129,11 +129,14 @@ impl Session {
             slow,
         } = consume;
         let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
-        let limit = self.core.shared.config.consumers_per_channel_max;
+        let config = &self.core.shared.config;
+        let of_connection = config.allowances.consumers_per_connection;
+        let limit = config.consumers_per_channel_max.min(of_connection);
         if self.subscriptions.len() >= limit {
             let refusal = format!("reached maximum ({limit}) of subscriptions per session");
             return Err(Refusal::not_allowed(refusal).into());
         }
+        let seat = vhost.add_consumer(&self.core.caller, queue.name())?;
         let vacancy = self.subscriptions.vacancy();
         let options = ConsumerOptions {
             no_ack: how.ack == AckMode::Auto,
@@ -150,6 +153,7 @@ impl Session {
             key: vacancy.key(),
             holder: self.core.registration.id(),
             tag: Some(Arc::clone(&tag)),
+            _seat: seat,
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {

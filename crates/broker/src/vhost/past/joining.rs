@@ -12,6 +12,7 @@ use super::{Loose, Past, State};
 use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
 use crate::memory::MemoryGauge;
 use crate::metadata::Ticket;
+use crate::quota::Seat;
 use crate::vhost::topology::{Binding, Topology};
 use crate::vhost::{QueueCell, VirtualHost};
 
@@ -38,7 +39,7 @@ impl VirtualHost {
         now: Time,
         mut topology: RwLockWriteGuard<'_, Topology>,
         (past, queue): (&Arc<Past>, &Arc<QueueCell>),
-        binding: Binding,
+        (binding, seat): (Binding, Option<Seat>),
         resume: Option<ResumeFrom>,
         then: impl FnOnce(&mut Topology),
     ) -> Ticket {
@@ -46,7 +47,7 @@ impl VirtualHost {
         let resume = resume.or_else(|| resume_of(queue.definition().arguments.table()));
         let mut state = past.state.lock();
         past.change();
-        topology.bind(Destination::Queue(queue.id()), binding);
+        topology.bind(Destination::Queue(queue.id()), binding, seat);
         then(&mut topology);
         let announcements = topology.take_announcements();
         // From here on publishers find the queue, and wait for the history; everybody else goes on.

@@ -10,9 +10,10 @@ use leveret_queue_store::{
 use super::{QueueCell, State};
 use crate::connection::ConnectionId;
 use crate::outbox::{ConsumerKey, Outbox};
+use crate::quota::Seat;
 
 /// The broker's side of a consumer: where its deliveries go.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ConsumerLink {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) channel: ChannelId,
@@ -20,6 +21,8 @@ pub(crate) struct ConsumerLink {
     pub(crate) holder: ConnectionId,
     /// The consumer's tag, where it has one.
     pub(crate) tag: Option<Arc<str>>,
+    /// Counts as one of the virtual host's consumers.
+    pub(crate) _seat: Option<Seat>,
 }
 
 /// Why a consumer could not be registered.

@@ -368,3 +368,6 @@ async fn bind(client: &Client, binding: &BindingEntry) -> Result<(), Failure> {
         other => Ok(other?),
     }
 }
+
+#[cfg(test)]
+mod tests;
