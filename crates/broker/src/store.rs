@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use leveret_queue_store::{
-    Journal, JournalState, Lsn, QueueKey, ReadError, Recovered, RecoveredQueue, Time, Worked,
+    Journal, JournalState, Lsn, NotPrepared, QueueKey, ReadError, Recovered, RecoveredQueue, Time,
+    Worked,
 };
 use parking_lot::Mutex;
 
@@ -232,11 +233,12 @@ impl Store {
     /// Messages are not written before the definitions of their queues are, for which `commit` is called: a message whose
     /// queue is not known after a crash would be lost, whoever was told that it is safe, and a dead letter with it that
     /// is gone from where it died. It is called after what will be written has been taken, so that it sees the queues of
-    /// all of that.
+    /// all of that. On a disk that is too full for them messages wait as well, while files that are not needed any more
+    /// go.
     pub(crate) fn turn(
         &self,
         now: Time,
-        commit: impl FnOnce(Ticket) -> Result<(), String>,
+        commit: impl FnOnce(Ticket) -> Result<(), NotPrepared>,
     ) -> Worked {
         let worked = self
             .journal
@@ -292,6 +294,8 @@ impl Store {
         {
             tracing::error!("the journal's thread has panicked");
         }
+        // What is left is written below whatever became of its queues.
+        self.turn(now, |ticket| self.metadata.wait_committed(ticket));
         if let Err(error) = self.journal.close(now) {
             tracing::error!(%error, "what was not confirmed may be lost");
         }

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::connection::ConnectionId;
-use crate::metadata::{OnFiles, Store, write_turn};
+use crate::metadata::{ByHand, OnFiles};
 use crate::shared::Shared;
 use crate::vhost::QueueCell;
 
@@ -33,7 +33,7 @@ pub(super) struct Contents {
 /// One run of a broker, from its start to its end or the disk's.
 pub(super) struct World {
     shared: Arc<Shared>,
-    definitions: Store,
+    definitions: ByHand,
     pub(super) client: Client,
 }
 
@@ -81,7 +81,7 @@ impl World {
         let client = Client::new(Arc::clone(&shared), vhost).ok_or("the broker is closed")?;
         Ok(Self {
             shared,
-            definitions,
+            definitions: ByHand::new(definitions),
             client,
         })
     }
@@ -90,14 +90,14 @@ impl World {
         let services = &self.shared.services;
         if let Some(store) = &services.store {
             store.turn(self.shared.now(), |ticket| {
-                write_turn(&services.metadata, &mut self.definitions);
+                self.definitions.turn(&services.metadata);
                 services.metadata.wait_committed(ticket)
             });
         }
     }
 
     pub(super) fn write_definitions(&mut self) {
-        write_turn(&self.shared.services.metadata, &mut self.definitions);
+        self.definitions.turn(&self.shared.services.metadata);
     }
 
     pub(super) fn run_timers(&self) {

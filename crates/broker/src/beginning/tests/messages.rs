@@ -387,6 +387,64 @@ async fn on_a_full_disk_publishers_wait_for_room_and_consumers_do_not() {
     assert_eq!(taken, ["1", "2", "in process"]);
 }
 
+/// A declaration and a message for its queue, on a disk on which there is no room for the declaration: whether the broker
+/// has learned of the full disk from that.
+#[tokio::test]
+async fn a_full_disk_that_a_declaration_meets_first_stops_publishers_and_not_the_journal() {
+    let definitions = FaultyStorage::default();
+    let messages = SlowDisk::new();
+    let options = JournalOptions::default();
+    let on = Box::new(definitions.clone());
+    let beginning = Beginning::on(on, Arc::new(messages.clone()), options, None).unwrap();
+    let broker = Broker::builder().start_from(beginning).await.unwrap();
+    let client = broker.client().unwrap();
+    client.declare_queue("q", durable()).await.unwrap();
+    publish(&client, "safe").await.unwrap();
+
+    definitions.fail_with(Some(ErrorKind::StorageFull));
+    let mut declare = Box::pin(client.declare_queue("late", durable()));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(declare.as_mut().poll(&mut context).is_pending());
+    let mut confirm = publish(&client, "waits");
+    let alarm = async {
+        while broker.alarms() != [Alarm::DiskFull] {
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::time::timeout(DEADLINE, alarm).await;
+    told.expect("publishers are told in time");
+    assert_owed(&mut confirm);
+    assert_eq!(take(&client).await, "safe");
+
+    definitions.fail_with(None);
+    declare.await.unwrap();
+    confirm.await.unwrap();
+    assert!(broker.alarms().is_empty());
+}
+
+/// The broker ends while the disk is too full for a declaration: what was published since must not count as safe.
+#[tokio::test]
+async fn what_waits_for_a_declaration_when_the_broker_ends_is_refused() {
+    let definitions = FaultyStorage::default();
+    let messages = SlowDisk::new();
+    let options = JournalOptions::default();
+    let on = Box::new(definitions.clone());
+    let beginning = Beginning::on(on, Arc::new(messages.clone()), options, None).unwrap();
+    let broker = Broker::builder().start_from(beginning).await.unwrap();
+    let client = broker.client().unwrap();
+    definitions.fail_with(Some(ErrorKind::StorageFull));
+    let mut declare = Box::pin(client.declare_queue("q", durable()));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(declare.as_mut().poll(&mut context).is_pending());
+    let confirm = publish(&client, "waits");
+    broker.shutdown().await;
+    drop(declare);
+    drop(client);
+    let refused = tokio::time::timeout(DEADLINE, confirm).await;
+    let refused = refused.expect("the publisher is told in time").unwrap_err();
+    assert!(refused.is_not_stored(), "{refused}");
+}
+
 #[tokio::test]
 async fn acknowledgements_are_synced_though_nobody_waits_for_them() {
     let disk = SlowDisk::new();
