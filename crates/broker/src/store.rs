@@ -175,6 +175,11 @@ impl Store {
             && !matches!(self.journal.state(), JournalState::Failed(_))
     }
 
+    /// Up to where the journal must be safe before everything is that was appended until now.
+    pub(crate) fn appended(&self) -> Lsn {
+        self.journal.append().finish()
+    }
+
     /// Whether it is known what becomes of the log up to there.
     pub(crate) fn is_settled(&self, lsn: Lsn) -> bool {
         self.journal.safe() >= lsn || matches!(self.journal.state(), JournalState::Failed(_))

@@ -387,6 +387,43 @@ async fn on_a_full_disk_publishers_wait_for_room_and_consumers_do_not() {
     assert_eq!(taken, ["1", "2", "in process"]);
 }
 
+#[tokio::test]
+async fn a_commit_of_nothing_but_acknowledgements_waits_for_the_disk_too() {
+    let disk = SlowDisk::new();
+    let (broker, client) = broker_on(&disk).await;
+    publish(&client, "taken").await.unwrap();
+    let mut transacting = Wire::transacting(&broker).await;
+    transacting
+        .stream
+        // basic.get from "q", which has to be acknowledged.
+        .write_all(b"\x01\0\x01\0\0\0\x09\0\x3c\0\x46\0\0\x01q\0\xce")
+        .await
+        .unwrap();
+    // The frames of the content are not methods.
+    while transacting
+        .stream
+        .read_buf(&mut transacting.input)
+        .await
+        .unwrap()
+        > 0
+        && !transacting.input.ends_with(b"taken\xce")
+    {}
+    transacting.input.clear();
+
+    let held = disk.hold_syncs();
+    let ack = basic::Ack {
+        delivery_tag: 1,
+        multiple: false,
+    };
+    transacting.send(&ack).await;
+    transacting.send(&tx::Commit {}).await;
+    disk.sync_waits().await;
+    transacting.assert_quiet(&broker).await;
+    drop(held);
+    transacting.expect("TxCommitOk").await;
+    assert!(client.get("q").await.unwrap().is_none());
+}
+
 /// A declaration and a message for its queue, on a disk on which there is no room for the declaration: whether the broker
 /// has learned of the full disk from that.
 #[tokio::test]
