@@ -1,5 +1,8 @@
 //! One loop per connection: wait for bytes, deliveries, room or a deadline; feed the session; write what it says.
 
+#[cfg(all(test, feature = "journal"))]
+pub(super) mod by_hand;
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use leveret_queue_store::Time;
 
 use super::plan::{Key, QUEUES};
-use super::world::Contents;
+use super::world::{Contents, deadline};
 
 /// Counts what was done, over all crashes.
 pub(super) type Step = u64;
@@ -35,6 +35,23 @@ pub(super) struct Incarnation {
     pub(super) copies: BTreeMap<Key, Copy>,
 }
 
+/// What is to be known of a message that arrives some time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) priority: u8,
+    pub(super) expiration_ms: Option<u64>,
+    /// When it was first seen in a queue.
+    pub(super) arrived: Option<Step>,
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Commit {
+    /// The numbers of messages.
+    pub(super) publishes: Vec<u64>,
+    pub(super) acks: Vec<(usize, Key)>,
+}
+
 /// Something that is defined or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fact {
@@ -54,6 +71,10 @@ pub(super) struct Model {
     buried: BTreeSet<(usize, Key)>,
     /// The numbers of messages that are not persistent.
     pub(super) transient: BTreeSet<u64>,
+    /// Messages that were sent over a wire, and arrive when the broker reads them.
+    pub(super) sent: BTreeMap<u64, Sent>,
+    /// Transactions that were to be committed since the last start.
+    pub(super) commits: Vec<Commit>,
     /// All that may come back; the last may be live.
     pub(super) queues: [Vec<Incarnation>; QUEUES.len()],
     pub(super) exchanges: BTreeMap<&'static str, Fact>,
@@ -133,6 +154,11 @@ impl Model {
         }
     }
 
+    /// Whether a message has to be on the disk before it counts as safe in these queues.
+    pub(super) fn waits_for_the_disk(&self, number: u64, queues: &[usize]) -> bool {
+        !self.transient.contains(&number) && queues.iter().any(|queue| QUEUES[*queue].durable)
+    }
+
     /// A publisher was told that its message is safe in these queues.
     pub(super) fn confirmed(&mut self, step: Step, number: u64, queues: &[usize]) {
         let mut waited = false;
@@ -171,6 +197,65 @@ impl Model {
         }
     }
 
+    /// What was sent over a wire has come, in the order of the numbers of one connection: only one has worked meanwhile.
+    fn note_arrivals(&mut self, now: Time, queue: usize, found: Option<&Contents>) {
+        let Some(found) = found else { return };
+        let (step, plan) = (self.step, &QUEUES[queue]);
+        let keys = found.ready.iter().map(|(key, _)| key).chain(&found.unacked);
+        let known = self.queues[queue].last();
+        let is_new = |key: &Key| known.is_none_or(|live| !live.copies.contains_key(key));
+        let new = keys.filter(|key| key.died_in.is_none() && is_new(key));
+        let mut new: Vec<Key> = new.copied().collect();
+        new.sort_unstable();
+        for key in new {
+            let Some(sent) = self.sent.get_mut(&key.number) else {
+                continue;
+            };
+            sent.arrived.get_or_insert(step);
+            let ttl = [plan.ttl_ms, sent.expiration_ms]
+                .into_iter()
+                .flatten()
+                .min();
+            let copy = Copy {
+                place: 0,
+                priority: sent.priority.min(plan.max_priority.unwrap_or(0)),
+                persistent: !self.transient.contains(&key.number),
+                deadline: deadline(now, ttl),
+                confirmed: false,
+                handed: None,
+                gone: None,
+            };
+            self.arrive(queue, key, copy);
+        }
+    }
+
+    /// A publisher on a wire was told that its message is safe. When and where it has arrived; none if it was never seen.
+    pub(super) fn confirmed_on_the_wire(&mut self, number: u64) -> Option<(Step, Vec<usize>)> {
+        let arrived = self.sent.get(&number)?.arrived?;
+        let key = Key {
+            number,
+            died_in: None,
+        };
+        let has = |queue: &usize| {
+            let incarnations = &self.queues[*queue];
+            incarnations.iter().any(|it| it.copies.contains_key(&key))
+        };
+        let queues: Vec<usize> = (0..QUEUES.len()).filter(has).collect();
+        self.confirmed(arrived, number, &queues);
+        Some((arrived, queues))
+    }
+
+    /// A client was told that acknowledgements are safe, with nothing done at the same step that is not.
+    pub(super) fn acknowledged_safely(&mut self, queue: usize, key: Key) {
+        let copies = self.queues[queue]
+            .iter()
+            .filter_map(|it| it.copies.get(&key));
+        let gone = copies.filter_map(|copy| copy.gone).map(|(step, _)| step);
+        if let Some(step) = gone.max() {
+            self.safe = self.safe.max(step + 1);
+        }
+    }
+
     /// Compares a running queue with what should be in it, and takes over what happened by itself: what expired, was
     /// pushed out, or came as a dead letter. `taken` went because somebody wanted it to.
     pub(super) fn observe(
@@ -181,10 +266,11 @@ impl Model {
         taken: impl Fn(Key) -> bool,
     ) {
         let (step, plan) = (self.step, &QUEUES[queue]);
-        let mut places = self.places;
         if self.live(queue).is_none() && found.is_none() {
             return;
         }
+        self.note_arrivals(now, queue, found);
+        let mut places = self.places;
         let transient = std::mem::take(&mut self.transient);
         let persistent = |key: Key| !transient.contains(&key.number);
         let live = self.live(queue);

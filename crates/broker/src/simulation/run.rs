@@ -1,7 +1,9 @@
 //! One seed: what is done, in which order, and when the power goes.
 
 mod definitions;
+mod faults;
 mod messages;
+mod wires;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use leveret_queue_store::FaultyStorage;
 
+use self::faults::Faults;
+use self::wires::Wire;
 use super::model::{Model, Step};
 use super::plan::{Key, QUEUES, topic_keys};
 use super::trace::Trace;
@@ -44,6 +48,8 @@ pub(super) struct Run {
     consumers: Vec<(usize, Consumer)>,
     owed: Vec<Owed>,
     answers: Vec<(Step, Answer)>,
+    faults: Faults,
+    wires: Vec<Wire>,
 }
 
 impl Run {
@@ -60,6 +66,8 @@ impl Run {
             consumers: Vec::new(),
             owed: Vec::new(),
             answers: Vec::new(),
+            faults: Faults::default(),
+            wires: Vec::new(),
         }
     }
 
@@ -70,14 +78,14 @@ impl Run {
     pub(super) fn run(mut self) -> u64 {
         for _ in 0..LIVES {
             let mut world = self.start();
-            if self.below(2) == 0 {
-                let changes = self.below(400);
-                self.disk.cut_power_after(changes);
-            }
+            self.choose_trouble();
             for _ in 0..self.below(STEPS_MAX) {
                 self.model.step += 1;
-                self.act(&mut world);
-                self.hear();
+                if !self.make_trouble(&mut world) {
+                    self.act(&mut world);
+                }
+                self.hear(&world);
+                self.note(&world);
             }
             self.end(world);
         }
@@ -88,13 +96,7 @@ impl Run {
     /// Starts the broker and checks what it has.
     fn start(&mut self) -> World {
         let memory = [0, 2_000, 1 << 20][self.below(3) as usize];
-        if self.below(8) == 0 {
-            // The power goes again before the broker is up.
-            let changes = self.below(60);
-            self.disk.cut_power_after(changes);
-            drop(World::start(&self.disk, &self.clock, memory));
-            self.disk.crash();
-        }
+        self.start_in_vain(memory);
         let world = World::start(&self.disk, &self.clock, memory).unwrap();
         let found: Vec<Option<Contents>> = (0..QUEUES.len())
             .map(|queue| world.contents(queue))
@@ -106,19 +108,24 @@ impl Run {
         self.model
             .recover(self.clock.now(), &found, defined)
             .unwrap();
+        self.trace.note(format_args!("started: {found:?}"));
         world
     }
 
-    fn end(&mut self, world: World) {
+    fn end(&mut self, mut world: World) {
         let ending = self.below(4);
+        self.trace.note(format_args!("the end, by way {ending}"));
         match ending {
             0 => self.disk.kill(),
             1..=2 => self.disk.crash(),
             _ => {
                 self.model.step += 1;
                 self.drop_all();
-                // Peace is for disks that have power.
+                // Peace is for disks that have power and room, and that will not fail.
                 self.disk.cut_power_after(u64::MAX);
+                self.disk.fail_syncs(0);
+                self.disk.fail_writes(0);
+                self.make_room(&mut world);
                 if world.has_failed() {
                     self.disk.crash();
                 } else {
@@ -138,10 +145,13 @@ impl Run {
         self.consumers.clear();
         self.owed.clear();
         self.answers.clear();
+        self.wires.clear();
     }
 
     fn act(&mut self, world: &mut World) {
-        match self.below(40) {
+        let what = self.below(48);
+        self.trace.note(format_args!("{}: {what}", self.model.step));
+        match what {
             0..=2 => self.declare(world),
             3 => self.delete(world),
             4 => self.exchange(world),
@@ -154,17 +164,25 @@ impl Run {
             29 => self.purge(world),
             30..=31 => self.pass_time(world),
             32..=36 => world.write_messages(),
+            40..=47 => self.talk(world),
             _ => world.write_definitions(),
         }
     }
 
     /// Takes in what clients are told.
-    fn hear(&mut self) {
-        let model = &mut self.model;
+    fn hear(&mut self, world: &World) {
+        self.faults.look(world, self.model.step);
+        let (model, faults, trace) = (&mut self.model, &self.faults, &mut self.trace);
         self.owed.retain_mut(|owed| match once(&mut owed.confirm) {
             Poll::Pending => true,
-            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Err(error)) => {
+                trace.note(format_args!("{} is refused: {error}", owed.number));
+                false
+            }
             Poll::Ready(Ok(())) => {
+                trace.note(format_args!("{} is confirmed", owed.number));
+                let waited = model.waits_for_the_disk(owed.number, &owed.queues);
+                faults.check_confirm(owed.step, waited);
                 model.confirmed(owed.step, owed.number, &owed.queues);
                 false
             }
@@ -178,6 +196,18 @@ impl Run {
                     false
                 }
             });
+        self.turn_wires(world);
+    }
+
+    /// Writes down what there is.
+    fn note(&mut self, world: &World) {
+        let found = (0..QUEUES.len()).filter_map(|queue| world.contents(queue));
+        let counts: Vec<_> = found
+            .map(|found| (found.ready.len(), found.unacked.len()))
+            .collect();
+        let (writes, syncs) = (self.disk.writes(), self.disk.syncs());
+        self.trace
+            .note(format_args!("{counts:?}, {writes} writes, {syncs} syncs"));
     }
 
     fn observe(&mut self, world: &World, taken: impl Fn(usize, Key) -> bool) {

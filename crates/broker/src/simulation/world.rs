@@ -10,13 +10,15 @@ use leveret_queue_store::{FaultyStorage, JournalOptions, JournalState, Message, 
 
 use super::plan::{Key, QUEUES};
 use crate::access::Caller;
+use crate::alarms::Alarm;
 use crate::auth::UserTable;
 use crate::beginning::Beginning;
 use crate::client::Client;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::connection::ConnectionId;
-use crate::metadata::{ByHand, OnFiles};
+use crate::metadata::{ByHand as WriterByHand, OnFiles};
+use crate::net::ByHand;
 use crate::shared::Shared;
 use crate::vhost::QueueCell;
 
@@ -33,7 +35,7 @@ pub(super) struct Contents {
 /// One run of a broker, from its start to its end or the disk's.
 pub(super) struct World {
     shared: Arc<Shared>,
-    definitions: ByHand,
+    definitions: WriterByHand,
     pub(super) client: Client,
 }
 
@@ -81,7 +83,7 @@ impl World {
         let client = Client::new(Arc::clone(&shared), vhost).ok_or("the broker is closed")?;
         Ok(Self {
             shared,
-            definitions: ByHand::new(definitions),
+            definitions: WriterByHand::new(definitions),
             client,
         })
     }
@@ -106,10 +108,22 @@ impl World {
 
     /// Whether the disk has failed the broker.
     pub(super) fn has_failed(&self) -> bool {
-        let services = &self.shared.services;
-        let store = services.store.as_ref();
-        services.metadata.check().is_err()
-            || store.is_none_or(|store| matches!(store.journal().state(), JournalState::Failed(_)))
+        self.shared.services.metadata.check().is_err() || self.journal_has_failed()
+    }
+
+    /// Whether no more messages will be safe.
+    pub(super) fn journal_has_failed(&self) -> bool {
+        let store = self.shared.services.store.as_ref();
+        store.is_none_or(|store| matches!(store.journal().state(), JournalState::Failed(_)))
+    }
+
+    /// A client that has a connection and has said nothing.
+    pub(super) fn connect(&self) -> Option<ByHand> {
+        ByHand::new(&self.shared, crate::session::amqp::Session::new)
+    }
+
+    pub(super) fn is_raised(&self, alarm: Alarm) -> bool {
+        self.shared.services.alarms.is_raised(alarm)
     }
 
     /// Ends in peace: everything is on the disk afterwards.
@@ -163,11 +177,13 @@ impl World {
 
 /// Which message this is: its number stands in its body, and where it has died first in its headers.
 pub(super) fn key_of(message: &Message) -> Key {
-    let number = message
-        .body()
-        .first_chunk()
-        .map(|bytes| u64::from_be_bytes(*bytes));
-    let properties = Properties::from(RawProperties::from_validated_bytes(message.properties()));
+    let properties = RawProperties::from_validated_bytes(message.properties());
+    key_in(Properties::from(properties), message.body())
+}
+
+/// The same for a message that somebody was given.
+pub(super) fn key_in(properties: Properties, body: &[u8]) -> Key {
+    let number = body.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
     let headers = properties.headers.unwrap_or_default();
     let died_in = match headers.get("x-first-death-queue") {
         Some(Value::LongString(name)) => QUEUES

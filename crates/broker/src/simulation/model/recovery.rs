@@ -20,6 +20,7 @@ impl Model {
         defined: impl Fn(&'static str, Option<usize>) -> bool,
     ) -> Result<(), String> {
         self.step += 1;
+        self.complete_commits(found);
         let safe_definitions = self.safe_definitions;
         let all = found;
         for (queue, found) in found.iter().enumerate() {
@@ -59,6 +60,30 @@ impl Model {
             fact.recover(safe_definitions, defined(exchange, Some(*queue)), &name)?;
         }
         Ok(())
+    }
+
+    /// A transaction of which an acknowledgement has survived has all of its publishes.
+    fn complete_commits(&mut self, found: &[Option<Contents>]) {
+        let all: Vec<usize> = (0..QUEUES.len()).collect();
+        for commit in std::mem::take(&mut self.commits) {
+            let survived = commit.acks.iter().any(|(queue, key)| {
+                let live = self.queues[*queue].last();
+                let copy = live
+                    .filter(|live| live.deleted.is_none())
+                    .and_then(|live| live.copies.get(key));
+                let plan = &QUEUES[*queue];
+                let goes_by_itself = plan.max_length.is_some() || !plan.durable;
+                // It was safe, so it is gone for what is in the log.
+                copy.is_some_and(|copy| copy.confirmed && copy.deadline == Time::MAX)
+                    && !goes_by_itself
+                    && found[*queue].as_ref().is_some_and(|found| !found.has(*key))
+            });
+            if survived {
+                for number in commit.publishes {
+                    self.confirmed(0, number, &all);
+                }
+            }
+        }
     }
 
     /// Leaves the one incarnation that was found.

@@ -11,6 +11,31 @@ use crate::simulation::model::Copy;
 use crate::simulation::plan::{FAN, Key, QUEUES, TOPIC, topic_keys};
 use crate::simulation::world::{World, deadline, key_of, once};
 
+/// What is to be published.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Where it goes, unless everything that is bound gets it.
+    pub(super) queue: usize,
+    pub(super) exchange: &'static str,
+    pub(super) key: String,
+    pub(super) persistent: bool,
+    pub(super) priority: u8,
+    pub(super) expiration: Option<u64>,
+    pub(super) number: u64,
+    pub(super) body: Vec<u8>,
+}
+
+impl Draft {
+    pub(super) fn properties(&self) -> Properties {
+        Properties {
+            delivery_mode: Some(if self.persistent { 2 } else { 1 }),
+            priority: Some(self.priority),
+            expiration: self.expiration.map(|ms| ms.to_string()),
+            ..Properties::default()
+        }
+    }
+}
+
 impl Run {
     pub(super) fn publish(&mut self, world: &World) {
         for _ in 0..=self.below(6) {
@@ -19,7 +44,8 @@ impl Run {
         }
     }
 
-    fn publish_one(&mut self, world: &World) {
+    /// A message that nobody has seen yet.
+    pub(super) fn draft(&mut self) -> Draft {
         let queue = self.queue();
         let (exchange, key) = match self.below(4) {
             0 => (FAN, String::new()),
@@ -36,6 +62,29 @@ impl Run {
         }
         let mut body = number.to_be_bytes().to_vec();
         body.resize(8 + self.below(400) as usize, b'.');
+        Draft {
+            queue,
+            exchange,
+            key,
+            persistent,
+            priority,
+            expiration,
+            number,
+            body,
+        }
+    }
+
+    fn publish_one(&mut self, world: &World) {
+        let draft = self.draft();
+        let Draft {
+            queue,
+            exchange,
+            persistent,
+            priority,
+            expiration,
+            number,
+            ..
+        } = draft;
         let to: Vec<usize> = (0..QUEUES.len())
             .filter(|to| match exchange {
                 "" => *to == queue,
@@ -73,14 +122,9 @@ impl Run {
         }
         let confirm = world.client.publish(Publish {
             exchange,
-            routing_key: &key,
-            properties: Some(Properties {
-                delivery_mode: Some(if persistent { 2 } else { 1 }),
-                priority: Some(priority),
-                expiration: expiration.map(|ms| ms.to_string()),
-                ..Properties::default()
-            }),
-            body: &body,
+            routing_key: &draft.key,
+            properties: Some(draft.properties()),
+            body: &draft.body,
             mandatory: false,
         });
         self.owed.push(Owed {
