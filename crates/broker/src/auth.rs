@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::access::User;
+#[cfg(feature = "stomp")]
+use crate::upgrade_request::UpgradeRequest;
 
 /// What a client shows when it logs in.
 ///
@@ -26,6 +28,35 @@ pub struct Login {
     /// What the broker's [`Accounts`](crate::Accounts) have under this name; none for a name that they do not have, and
     /// where there are no accounts.
     pub account: Option<User>,
+    /// What TLS has shown of the client; none for connections without it. For the mechanism `EXTERNAL` its certificate is
+    /// all there is: it has been verified, the password is empty, and `username` is what
+    /// [`Authenticator::certificate_user`] made of it.
+    pub tls: Option<Arc<TlsPeer>>,
+    /// The HTTP request that the client's WebSocket began with; none for clients that came without one. Its cookies or a
+    /// token in its address may say more of a browser than name and password do.
+    #[cfg(feature = "stomp")]
+    pub request: Option<Box<UpgradeRequest>>,
+    /// The headers of a STOMP client's CONNECT in their order, `passcode` left out, which is the password; none for other
+    /// clients.
+    #[cfg(feature = "stomp")]
+    pub connect_headers: Vec<(String, String)>,
+}
+
+/// What TLS has shown of a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsPeer {
+    /// The version, `TLSv1_2` or `TLSv1_3`.
+    pub version: Option<&'static str>,
+    /// The name of the cipher suite.
+    pub cipher_suite: Option<&'static str>,
+    /// The host name that the client asked for (SNI).
+    pub server_name: Option<String>,
+    /// The client's certificate, verified, and those that it sent along to have it verified; each as DER. Empty when it
+    /// showed none.
+    pub certificates: Vec<Vec<u8>>,
+    /// Who that makes it, as [`Authenticator::certificate_user`] has said.
+    pub username: Option<String>,
 }
 
 impl fmt::Debug for Login {
@@ -34,6 +65,7 @@ impl fmt::Debug for Login {
             .field("username", &self.username)
             .field("mechanism", &self.mechanism)
             .field("peer", &self.peer)
+            .field("is_over_tls", &self.tls.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -51,7 +83,22 @@ impl Login {
             mechanism,
             peer,
             account: None,
+            tls: None,
+            #[cfg(feature = "stomp")]
+            request: None,
+            #[cfg(feature = "stomp")]
+            connect_headers: Vec::new(),
         }
+    }
+
+    /// The first header of this name in a STOMP client's CONNECT.
+    #[cfg(feature = "stomp")]
+    #[must_use]
+    pub fn connect_header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.connect_headers.iter();
+        headers
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -113,6 +160,14 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Checks one login. Called on the connection's task, for a bounded time (the handshake timeout); when the client
     /// goes away before the answer, the future is dropped.
     fn authenticate(&self, login: Login) -> LoginFuture<'_>;
+
+    /// Which user a client is that has shown a certificate. Asked once for each such connection, when its certificate has
+    /// been verified; clients are offered the mechanism `EXTERNAL` where the answer is a name, and it still is for
+    /// [`Authenticator::authenticate`] to say whether that user may log in. Nobody, unless this is implemented.
+    fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {
+        let _ = peer;
+        None
+    }
 }
 
 /// A fixed table of names and passwords, for tests, examples and the server's start without configuration.

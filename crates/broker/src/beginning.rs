@@ -12,9 +12,9 @@ use leveret_queue_store::{Journal, Recovered};
 use leveret_queue_store::{JournalOptions, Storage as MessageStorage};
 
 use crate::error::Error;
-use crate::metadata::Metadata;
 #[cfg(feature = "journal")]
 use crate::metadata::{DataDir, OpenError, Opened, Storage, Store, Writer};
+use crate::metadata::{Metadata, StoredAccounts};
 use crate::shared::Shared;
 
 /// What is there before the broker runs.
@@ -106,6 +106,15 @@ impl Beginning {
                 let mut vhosts = stored.opened.definitions.vhosts.iter();
                 vhosts.any(|(stored, _)| &**stored == name)
             }
+        }
+    }
+
+    /// The accounts that are stored, where there is a store.
+    pub(crate) fn accounts(&self) -> Option<StoredAccounts> {
+        match self {
+            Self::Fresh => None,
+            #[cfg(feature = "journal")]
+            Self::Stored(stored) => Some(stored.opened.definitions.accounts.clone()),
         }
     }
 

@@ -4,17 +4,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ServerConfig;
+#[cfg(feature = "stomp")]
+use tungstenite::http;
 
-use crate::access::{AccountChange, Accounts, no_vhost};
+use crate::access::{AccountChange, AccountError, Accounts};
 use crate::alarms::Alarm;
+use crate::auth::Identity;
 use crate::beginning::Keeper;
 use crate::builder::Builder;
 use crate::client::Client;
 use crate::error::Error;
 #[cfg(feature = "stomp")]
 use crate::net;
-use crate::net::{Listener, Service};
+use crate::net::{Listener, Service, Spoken};
+#[cfg(feature = "stomp")]
+use crate::session::websocket::{Speaks, agree};
 use crate::shared::Shared;
+use crate::vhost::VhostLimits;
 
 /// A running broker.
 ///
@@ -40,7 +48,7 @@ impl Broker {
     /// for.
     #[must_use]
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses(Service::Amqp)
+        self.addresses(Spoken::Amqp.in_the_clear())
     }
 
     /// The addresses on which STOMP clients are served, with their real ports, in the order in which they were asked
@@ -48,14 +56,42 @@ impl Broker {
     #[cfg(feature = "stomp")]
     #[must_use]
     pub fn stomp_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses(Service::Stomp)
+        self.addresses(Spoken::Stomp.in_the_clear())
     }
 
     /// The addresses on which WebSockets are served, with their real ports, in the order in which they were asked for.
     #[cfg(feature = "stomp")]
     #[must_use]
     pub fn websocket_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses(Service::WebSocket)
+        self.addresses(Spoken::WebSocket.in_the_clear())
+    }
+
+    /// As [`Broker::amqp_addresses`], for AMQP over TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn amqps_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Spoken::Amqp.over_tls())
+    }
+
+    /// As [`Broker::stomp_addresses`], for STOMP over TLS.
+    #[cfg(all(feature = "stomp", feature = "tls"))]
+    #[must_use]
+    pub fn stomps_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Spoken::Stomp.over_tls())
+    }
+
+    /// As [`Broker::websocket_addresses`], for WebSockets over TLS.
+    #[cfg(all(feature = "stomp", feature = "tls"))]
+    #[must_use]
+    pub fn secure_websocket_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(Spoken::WebSocket.over_tls())
+    }
+
+    /// Replaces the [configuration of TLS](Builder::tls), certificates and all, for connections that come from now on.
+    /// Those that are there, and handshakes that have begun, go on with what they have.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, config: Arc<ServerConfig>) {
+        self.shared.config.tls.set(config);
     }
 
     /// Serves STOMP on a WebSocket that the embedding program has agreed to itself, for instance as an axum or hyper
@@ -95,12 +131,47 @@ impl Broker {
     pub fn serve_stomp_websocket<S>(
         &self,
         stream: S,
-        identity: crate::auth::Identity,
+        identity: Identity,
     ) -> impl Future<Output = ()> + Send + use<S>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        net::serve_websocket(stream, identity, &self.shared)
+        net::serve_websocket(stream, Speaks::Stomp, identity, &self.shared)
+    }
+
+    /// As [`Broker::serve_stomp_websocket`], for clients that may speak AMQP 0-9-1 as well: the first bytes tell. What a
+    /// client of AMQP says of its user does not count either.
+    #[cfg(feature = "stomp")]
+    pub fn serve_websocket<S>(
+        &self,
+        stream: S,
+        identity: Identity,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        net::serve_websocket(stream, Speaks::Either, identity, &self.shared)
+    }
+
+    /// Answers a request for a WebSocket that came to a web server of the embedding program's own. Once the answer has been
+    /// sent, the upgraded connection is for [`Broker::serve_websocket`]. The subprotocol is chosen from those that the
+    /// client offers as on the broker's own [listeners](Builder::websocket); the path is the web server's affair.
+    ///
+    /// Browsers send their cookies with what pages of others ask for too. Unless [origins](Builder::websocket_origins) are
+    /// listed, a page may therefore ask only the host that it came from: the `Origin` header, without its scheme, has to be
+    /// the `Host`. Behind a proxy that changes `Host`, list the origins.
+    ///
+    /// The handler of such a route, with axum and hyper, is in `examples/web/src/mount.rs`.
+    ///
+    /// # Errors
+    /// The answer to send instead: 405 or 426 for what asks for no WebSocket, 400 for what asks in a wrong way, 403 for a
+    /// page from elsewhere.
+    #[cfg(feature = "stomp")]
+    pub fn agree_to_websocket<B>(
+        &self,
+        request: &http::Request<B>,
+    ) -> Result<http::Response<()>, http::Response<()>> {
+        agree(request, &self.shared.config.websocket)
     }
 
     fn addresses(&self, service: Service) -> Vec<SocketAddr> {
@@ -123,8 +194,21 @@ impl Broker {
     /// When there is no such virtual host, or the broker is shut down.
     pub fn client_of(&self, vhost: &str) -> Result<Client, Error> {
         let found = self.shared.vhost(vhost);
-        let vhost = found.ok_or_else(|| no_vhost(vhost))?;
+        let vhost = found.ok_or_else(|| AccountError::no_vhost(vhost))?;
         Client::new(Arc::clone(&self.shared), vhost).ok_or_else(Error::closed)
+    }
+
+    /// A client in this process that acts for a user: it may do what the user may do in that virtual host, counts against
+    /// the user's limits as one connection, and is refused everything once the user is deleted. Nobody is asked for a
+    /// password: who the user is, the program knows.
+    ///
+    /// # Errors
+    /// When there is no such virtual host, the user has no permissions there or as many connections as it may have, or the
+    /// broker is shut down.
+    pub fn client_for(&self, identity: &Identity, vhost: &str) -> Result<Client, Error> {
+        let found = self.shared.vhost(vhost);
+        let vhost = found.ok_or_else(|| AccountError::no_vhost(vhost))?;
+        Client::acting_for(identity, Arc::clone(&self.shared), vhost)
     }
 
     /// Makes a virtual host: a world of exchanges, queues and bindings of its own, with the predeclared exchanges and
@@ -168,14 +252,38 @@ impl Broker {
         self.shared.accounts()
     }
 
-    /// Changes what a user may do, from now on. The only way to do so: whoever wants to keep the accounts in a place of
-    /// its own calls this and nothing else.
+    /// Changes a user or what it may do, from now on; the only way to do so. Where accounts are
+    /// [kept](Builder::keep_accounts) the change is in the data directory a moment later, which
+    /// [`Broker::definitions_stored`] waits for; elsewhere whoever wants to keep it calls this and nothing else.
     ///
     /// # Errors
-    /// When the user or the virtual host does not exist, or the broker was started without accounts. Nothing has changed
-    /// then.
+    /// When the user or the virtual host does not exist, when a user that is to be added does, for what was configured to
+    /// stay as it is, when the broker was started without accounts, and when the data directory can no longer be written
+    /// to. Nothing has changed then.
     pub fn change_accounts(&self, change: AccountChange) -> Result<(), Error> {
         Ok(self.shared.change_accounts(change)?)
+    }
+
+    /// Whether there is a user of this name that was configured with [`Builder::accounts`], of a broker that
+    /// [keeps](Builder::keep_accounts) others: it cannot be changed.
+    #[must_use]
+    pub fn is_fixed_user(&self, name: &str) -> bool {
+        self.shared.is_fixed_user(name)
+    }
+
+    /// How much there may be in a virtual host; none when there is none of this name.
+    #[must_use]
+    pub fn vhost_limits(&self, name: &str) -> Option<VhostLimits> {
+        Some(self.shared.vhost(name)?.limits())
+    }
+
+    /// Limits what there may be in a virtual host. With a data directory the limits are on the disk a moment later, which
+    /// [`Broker::definitions_stored`] waits for, and go with the virtual host.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the data directory can no longer be written to.
+    pub fn set_vhost_limits(&self, name: &str, limits: VhostLimits) -> Result<(), Error> {
+        Ok(self.shared.limit_vhost(name, limits)?)
     }
 
     /// How many clients there are, with and without a socket.
@@ -184,7 +292,7 @@ impl Broker {
         self.shared.registry.clients()
     }
 
-    /// How many bytes the messages in all queues take, as [`Builder::memory_limit`] counts them.
+    /// How many bytes the messages in all queues and histories take, as [`Builder::memory_limit`] counts them.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.shared.services.memory.used()
@@ -199,7 +307,7 @@ impl Broker {
     /// Changes the [memory limit](Builder::memory_limit), which acts at once: publishers have to wait if messages take
     /// more, and need not if they take less than nine tenths of it.
     pub fn set_memory_limit(&self, bytes: usize) {
-        self.shared.services.memory.set_limit(bytes);
+        self.shared.set_memory_limit(bytes);
     }
 
     /// How many bytes of disk were free when that was measured last; none without a [probe](Builder::disk_space), and

@@ -6,8 +6,14 @@ use std::time::Duration;
 #[cfg(feature = "journal")]
 use leveret_queue_store::SyncPolicy;
 
-use crate::net::Service;
+use crate::connection::LimitsOfAddresses;
+use crate::login_guard::FreeFailures;
+#[cfg(feature = "tls")]
+use crate::net::Tls;
+use crate::net::{Service, Spoken};
+use crate::network::Network;
 use crate::store::RESIDENT_MAX;
+use crate::vhost::HistoryLimits;
 
 /// The settings of a broker; made by [`Builder`](crate::Builder).
 #[derive(Clone, Debug)]
@@ -24,6 +30,17 @@ pub(crate) struct Config {
     pub(crate) websocket_listeners: Vec<SocketAddr>,
     #[cfg(feature = "stomp")]
     pub(crate) websocket: WebSocketConfig,
+    /// Clients of STOMP that give no name are who their certificate says.
+    #[cfg(feature = "stomp")]
+    pub(crate) stomp_certificate_login: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Tls,
+    #[cfg(feature = "tls")]
+    pub(crate) tls_listeners: Vec<(Spoken, SocketAddr)>,
+    /// From where connections begin with a header of the PROXY protocol.
+    pub(crate) proxies: Vec<Network>,
+    pub(crate) limits_of_addresses: LimitsOfAddresses,
+    pub(crate) free_login_failures: FreeFailures,
     pub(crate) durable_memory: usize,
     #[cfg(feature = "journal")]
     pub(crate) sync: SyncPolicy,
@@ -35,6 +52,11 @@ pub(crate) struct Config {
     pub(crate) shutdown_timeout: Duration,
     pub(crate) connections_max: usize,
     pub(crate) queues_max: usize,
+    pub(crate) exchanges_max: usize,
+    pub(crate) bindings_max: usize,
+    pub(crate) consumers_per_channel_max: usize,
+    pub(crate) held_max: usize,
+    pub(crate) rate_limits: RateLimits,
     pub(crate) channel_max: u16,
     pub(crate) frame_size_max: u32,
     pub(crate) heartbeat: Duration,
@@ -44,8 +66,17 @@ pub(crate) struct Config {
     pub(crate) version: String,
     pub(crate) name_seed: Option<u64>,
     pub(crate) anonymous_user: Option<String>,
+    /// What the exchange `amq.topic` of each virtual host keeps.
+    pub(crate) topic_history: Option<HistoryLimits>,
     /// Those that are there from the start, beside `/`.
     pub(crate) vhosts: Vec<String>,
+}
+
+/// How fast each connection may send; none for no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RateLimits {
+    pub(crate) bytes_per_s: Option<u64>,
+    pub(crate) messages_per_s: Option<u64>,
 }
 
 /// What clients of WebSockets meet.
@@ -85,6 +116,21 @@ impl Default for Config {
             websocket_listeners: Vec::new(),
             #[cfg(feature = "stomp")]
             websocket: WebSocketConfig::default(),
+            #[cfg(feature = "stomp")]
+            stomp_certificate_login: false,
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
+            #[cfg(feature = "tls")]
+            tls_listeners: Vec::new(),
+            proxies: Vec::new(),
+            limits_of_addresses: LimitsOfAddresses {
+                strangers_max: 10_000,
+                connections_max: None,
+            },
+            free_login_failures: FreeFailures {
+                of_user: 10,
+                of_address: 100,
+            },
             durable_memory: RESIDENT_MAX,
             #[cfg(feature = "journal")]
             sync: SyncPolicy::default(),
@@ -95,7 +141,12 @@ impl Default for Config {
             refusal_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(5),
             connections_max: 100_000,
-            queues_max: usize::MAX,
+            queues_max: 2_000_000,
+            exchanges_max: 100_000,
+            bindings_max: 10_000_000,
+            consumers_per_channel_max: 10_000,
+            held_max: 256 * 1024 * 1024,
+            rate_limits: RateLimits::default(),
             channel_max: 2047,
             frame_size_max: 131_072,
             heartbeat: Duration::from_secs(60),
@@ -105,6 +156,7 @@ impl Default for Config {
             version: "3.13.7".to_owned(),
             name_seed: None,
             anonymous_user: None,
+            topic_history: None,
             vhosts: Vec::new(),
         }
     }
@@ -113,11 +165,17 @@ impl Default for Config {
 impl Config {
     /// Every address to listen on, and what is spoken there.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = (Service, SocketAddr)> + '_ {
-        let listeners = each(Service::Amqp, &self.amqp_listeners);
+        let listeners = each(Spoken::Amqp, &self.amqp_listeners);
         #[cfg(feature = "stomp")]
         let listeners = listeners
-            .chain(each(Service::Stomp, &self.stomp_listeners))
-            .chain(each(Service::WebSocket, &self.websocket_listeners));
+            .chain(each(Spoken::Stomp, &self.stomp_listeners))
+            .chain(each(Spoken::WebSocket, &self.websocket_listeners));
+        #[cfg(feature = "tls")]
+        let listeners = listeners.chain(
+            self.tls_listeners
+                .iter()
+                .map(|(spoken, address)| (spoken.over_tls(), *address)),
+        );
         listeners
     }
 
@@ -150,6 +208,13 @@ impl Config {
         self.message_size_max
     }
 
+    /// How many bytes a connection may hold: at least the largest message, properties and all.
+    pub(crate) fn held_max(&self) -> usize {
+        let properties_max = usize::try_from(self.frame_size_max).unwrap_or(usize::MAX);
+        let largest = self.message_size_max.saturating_add(properties_max);
+        self.held_max.max(largest)
+    }
+
     pub(crate) fn cluster_name(&self) -> &str {
         &self.cluster_name
     }
@@ -168,8 +233,10 @@ fn to_ms(duration: Duration) -> u64 {
 }
 
 fn each(
-    service: Service,
+    spoken: Spoken,
     addresses: &[SocketAddr],
 ) -> impl Iterator<Item = (Service, SocketAddr)> + '_ {
-    addresses.iter().map(move |address| (service, *address))
+    addresses
+        .iter()
+        .map(move |address| (spoken.in_the_clear(), *address))
 }

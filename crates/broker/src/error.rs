@@ -5,6 +5,7 @@ use std::fmt;
 use leveret_amqp_codec::ReplyCode;
 use leveret_queue_store::{Message, ReadError};
 
+use crate::access::AccountError;
 #[cfg(feature = "journal")]
 use crate::metadata::OpenError;
 
@@ -56,6 +57,10 @@ impl Refusal {
         Self::new(ReplyCode::NotAllowed, explanation)
     }
 
+    pub(crate) fn resource_error(explanation: impl Into<String>) -> Self {
+        Self::new(ReplyCode::ResourceError, explanation)
+    }
+
     pub(crate) fn not_implemented(explanation: impl Into<String>) -> Self {
         Self::new(ReplyCode::NotImplemented, explanation)
     }
@@ -101,6 +106,7 @@ pub struct Error {
 
 enum Kind {
     Refused(Refusal),
+    Account(AccountError),
     Unroutable(Message),
     QueueFull,
     NotStored,
@@ -109,6 +115,8 @@ enum Kind {
         address: String,
         source: std::io::Error,
     },
+    #[cfg(feature = "tls")]
+    NoTls,
     #[cfg(feature = "journal")]
     DataDir(OpenError),
     #[cfg(feature = "journal")]
@@ -138,6 +146,11 @@ impl Error {
         Self { kind: Kind::Closed }
     }
 
+    #[cfg(feature = "tls")]
+    pub(crate) fn no_tls() -> Self {
+        Self { kind: Kind::NoTls }
+    }
+
     #[cfg(feature = "journal")]
     pub(crate) fn thread(source: std::io::Error) -> Self {
         Self {
@@ -151,16 +164,41 @@ impl Error {
         }
     }
 
-    /// The exchange, queue or virtual host does not exist.
+    /// The exchange, queue, virtual host or user does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        self.has_code(ReplyCode::NotFound)
+        self.has_code(ReplyCode::NotFound) || self.is_unknown_user() || self.is_unknown_vhost()
+    }
+
+    /// There is no user of this name.
+    #[must_use]
+    pub fn is_unknown_user(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::NoUser(_)))
+    }
+
+    /// There is no virtual host of this name.
+    #[must_use]
+    pub fn is_unknown_vhost(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::NoVhost(_)))
+    }
+
+    /// There is a user of this name already.
+    #[must_use]
+    pub fn is_known_user(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::UserExists(_)))
+    }
+
+    /// What was to be changed is [configured](crate::Builder::keep_accounts) and stays as it is.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        matches!(self.kind, Kind::Account(AccountError::Fixed(_)))
     }
 
     /// What was declared exists with other properties, or an argument's value is not acceptable.
     #[must_use]
     pub fn is_precondition_failed(&self) -> bool {
         self.has_code(ReplyCode::PreconditionFailed)
+            || matches!(self.kind, Kind::Account(AccountError::NoAccounts))
     }
 
     /// The name is reserved, or the queue is in exclusive use by another consumer.
@@ -198,6 +236,7 @@ impl Error {
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.has_code(ReplyCode::InternalError)
+            || matches!(self.kind, Kind::Account(AccountError::NotStored(_)))
     }
 
     /// The data directory is in use by another broker.
@@ -262,6 +301,14 @@ impl From<Refusal> for Error {
     }
 }
 
+impl From<AccountError> for Error {
+    fn from(error: AccountError) -> Self {
+        Self {
+            kind: Kind::Account(error),
+        }
+    }
+}
+
 #[cfg(feature = "journal")]
 impl From<OpenError> for Error {
     fn from(error: OpenError) -> Self {
@@ -275,6 +322,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Refused(refusal) => f.write_str(&refusal.explanation),
+            Kind::Account(error) => error.fmt(f),
             Kind::Unroutable(message) => {
                 write!(
                     f,
@@ -287,6 +335,8 @@ impl fmt::Display for Error {
             Kind::NotStored => f.write_str("the disk failed before the message was safe there"),
             Kind::Closed => f.write_str("the broker is shut down"),
             Kind::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            #[cfg(feature = "tls")]
+            Kind::NoTls => f.write_str("a listener for TLS has no configuration of TLS"),
             #[cfg(feature = "journal")]
             Kind::DataDir(error) => error.fmt(f),
             #[cfg(feature = "journal")]

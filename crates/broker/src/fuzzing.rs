@@ -9,6 +9,7 @@ use leveret_amqp_codec::{Frame, Limits, ProtocolHeader};
 #[cfg(feature = "stomp")]
 use leveret_stomp_codec as stomp;
 
+use crate::proxy_protocol::{Header, Progress};
 use crate::sans_io::{Peer, handshake};
 
 /// Low enough for an input of ordinary size to raise the memory alarm.
@@ -16,6 +17,31 @@ const MEMORY_LIMIT: usize = 16 * 1024;
 
 /// A step of the clock: a few of them and heartbeats are missed, and the TTLs that inputs name have passed.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Reads the header of a proxy as a listener does: as many bytes as are certain to belong to it, and no more.
+///
+/// # Panics
+///
+/// When the decoder asks for nothing, for more than any header has, or says otherwise of the bytes when it sees them
+/// together.
+pub fn proxy_header(data: &[u8]) {
+    let mut have = 0;
+    loop {
+        match Header::decode(&data[..have]) {
+            Ok(Progress::Needs(more)) => {
+                assert!(more > 0 && have + more <= 4096, "{have} and {more} more");
+                have += more;
+                if have > data.len() {
+                    return;
+                }
+            }
+            outcome => {
+                assert_eq!(Header::decode(&data[..have]), outcome);
+                return;
+            }
+        }
+    }
+}
 
 /// Plays a client and its connection. The first byte says whether a good handshake goes before all else, and whether it
 /// agrees upon heartbeats; the second how the client's bytes are cut into pieces; all others are what it sends.
@@ -94,7 +120,7 @@ impl Cuts {
 
 /// The same for a client of STOMP. The first byte says whether a CONNECT goes before all else (1), whether it agrees upon
 /// heart-beats (2), and whether all of it happens within a WebSocket (4), whose frames the pieces are (8) or are wrapped
-/// in.
+/// in; also whether topics have a history (16).
 ///
 /// # Panics
 ///
@@ -108,6 +134,11 @@ pub fn stomp_session(data: &[u8]) {
     } else {
         Peer::stomp(MEMORY_LIMIT)
     };
+    // STOMP has no word for making one.
+    peer.declare("rooms", "x-presence");
+    if how & 16 == 16 {
+        peer.keep_topic_history(3);
+    }
     let mut ear = Ear::default();
     if is_websocket {
         peer.hear(UPGRADE);

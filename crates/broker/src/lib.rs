@@ -48,6 +48,10 @@
 //! again after a restart or a crash; a call that changes a definition returns, a publish is confirmed, and an AMQP client
 //! is answered once that is on the disk. A broker without one keeps everything in memory, and forgets it when it stops.
 //!
+//! An exchange may keep what has passed it ([`ExchangeOptions::history_length`]), so that a client that was away goes on
+//! where it was: it declares a queue with the [position](Delivery::position) of the last message that it has seen as
+//! [`QueueOptions::resume_from`], and binds it.
+//!
 //! # At the edges
 //!
 //! | What happens | What comes of it |
@@ -56,7 +60,7 @@
 //! | A queue is full | As its [`Overflow`] says: the oldest make room, or the new one is refused. Without a length limit a queue is never full. |
 //! | The [memory limit](Builder::memory_limit) is reached | Publishers wait until a tenth of it is free: in this process in the [`Confirm`], with a socket because it is no longer read from. Consumers go on. |
 //! | The disk is [nearly full](Builder::disk_free_limit) | The same, until it is not. Only for a broker that was given a [`DiskSpace`]. |
-//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. |
+//! | A consumer does not read | It is given 512 KiB of messages and is then passed over; the others of its queue go on. What waits for it waits, is dropped from its oldest end, or ends it, [as it wants](ConsumeOptions::when_slow). |
 //! | A [`Delivery`] is dropped | It goes back to its old place and is marked as redelivered, so a worker that panics loses nothing. |
 //! | A [`Consumer`] is dropped | What it was given and has not taken goes back. What was taken remains to be settled. |
 //! | A future is dropped | [`Consumer::recv`] has taken nothing; a message handed to [`Client::publish`] is published nonetheless. |
@@ -64,6 +68,12 @@
 //! | A queue is deleted | Its consumers see the end of their streams. |
 //! | [`Broker::shutdown`] | Nobody is let in any more; consumers see the end of their streams; AMQP clients are asked to close, and are waited for; STOMP clients get an ERROR and are closed. |
 //! | The [`Broker`] is dropped | The same, without the wait. |
+//!
+//! # Who is there
+//!
+//! An exchange of type [`Presence`](ExchangeType::Presence) knows who is subscribed to which key, over whichever protocol.
+//! [`Client::present`] lists them, [`Client::presence`] is a stream of who comes, goes, and is lost because its connection
+//! broke. A member with several devices is one.
 //!
 //! # Time in tests
 //!
@@ -107,13 +117,15 @@
 //!
 //! Clients with a socket log in by name and password. Unless told otherwise the broker knows `guest` with password
 //! `guest`, from loopback addresses only; [`UserTable`] is a fixed list of others, and an [`Authenticator`] of your own
-//! lets in whom your application knows already. Nothing is encrypted, so a listener on a network that you do not trust
-//! needs a tunnel or a TLS proxy before it.
+//! lets in whom your application knows already, by a password or token, or by what the browser's request for its WebSocket
+//! shows ([`Login::request`]). On a network that you do not trust, listen with TLS (feature `tls`, `Builder::amqps` and its
+//! like), or put a TLS proxy before the broker.
 //!
 //! Who is in may do everything in every virtual host, unless the broker is given [`Accounts`]: users with
 //! [`Permissions`] for each virtual host, and with [`TopicPermissions`] for routing keys, as in RabbitMQ. They can be
-//! changed while the broker runs ([`Broker::change_accounts`]), and hold for the clients that are connected. A
-//! [`Client`] is your own program and may always do everything.
+//! changed while the broker runs ([`Broker::change_accounts`]), and hold for the clients that are connected; with
+//! [`Builder::keep_accounts`] they are in the data directory. A [`Client`] is your own program and may always do
+//! everything, unless it acts for a user ([`Broker::client_for`]).
 //!
 //! # Runtime
 //!
@@ -128,7 +140,10 @@
 //!   database redb.
 //! - `stomp`, on by default: STOMP 1.0 to 1.2 as RabbitMQ speaks it ([`Builder::stomp`]), with the exchanges, queues, users
 //!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
-//!   web server of its own hands over the WebSockets that it has agreed to: [`Broker::serve_stomp_websocket`].
+//!   web server of its own answers requests for WebSockets on a route ([`Broker::agree_to_websocket`]) and hands them over
+//!   ([`Broker::serve_websocket`]), with the identity that it has established.
+//! - `tls`, off by default: listeners with TLS (`Builder::tls`, `Broker::set_tls`), and logins by client certificate. Brings
+//!   rustls, as `leveret_broker::rustls`, without a provider of cryptography.
 //!
 //! # What it is not
 //!
@@ -137,7 +152,7 @@
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
-//! - Not finished: WebSocket, TLS and the management API are not there yet.
+//! - Not finished: the management API is not there yet.
 
 mod access;
 mod alarms;
@@ -157,10 +172,17 @@ mod exchange;
 mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
+mod login_guard;
 mod memory;
 mod metadata;
 mod net;
+mod network;
 mod outbox;
+mod overview;
+#[cfg(feature = "stomp")]
+mod percent;
+mod proxy_protocol;
+mod quota;
 mod random;
 #[doc(hidden)]
 pub mod sans_io;
@@ -168,25 +190,29 @@ mod session;
 mod shared;
 #[cfg(all(test, feature = "journal"))]
 mod simulation;
+mod slow;
 #[cfg_attr(
     not(feature = "journal"),
     expect(dead_code, reason = "without a data directory nobody makes a store")
 )]
 mod store;
 mod timers;
+#[cfg(feature = "stomp")]
+mod upgrade_request;
 mod vhost;
 
 pub use access::{
     AccountChange, Accounts, PasswordHash, Pattern, PatternError, Permissions, Tag, TopicPattern,
-    TopicPermissions, User, UserPermissions, UserTopicPermissions,
+    TopicPermissions, User, UserLimits, UserPermissions, UserTopicPermissions,
 };
 pub use alarms::Alarm;
-pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, UserTable};
+pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, TlsPeer, UserTable};
 pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
-    Publish, QueueInfo, QueueOptions, QueueType,
+    Presence, PresenceEvent, PresenceKind, PresentMember, Publish, QueueInfo, QueueOptions,
+    QueueType, RawOptions, SlowLimit, WhenSlow,
 };
 pub use clock::VirtualClock;
 pub use disk::DiskSpace;
@@ -195,4 +221,16 @@ pub use leveret_amqp_codec::{Properties, Table, Value};
 #[cfg(feature = "journal")]
 pub use leveret_queue_store::SyncPolicy;
 pub use leveret_queue_store::{Message, Time};
-pub use vhost::{ExplainedBinding, Explanation, Scheduled, Step, Unacked, Unroutable};
+pub use network::{Network, NetworkError};
+pub use overview::{
+    BindingOverview, ChannelOverview, ConnectionOverview, ConnectionState, ConsumerOverview,
+    ExchangeOverview, QueueOverview,
+};
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+#[cfg(feature = "stomp")]
+pub use upgrade_request::UpgradeRequest;
+pub use vhost::{
+    ExplainedBinding, Explanation, Position, PositionError, ResumeFrom, Scheduled, Step, Unacked,
+    Unroutable, VhostLimits,
+};

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use leveret_queue_store::Queue;
 
 use crate::alarms::{Alarm, Alarms};
+use crate::error::Refusal;
+use crate::outbox::Outbox;
 use crate::vhost::Services;
 
 /// What a message in a queue costs beside its own bytes, for the account: its place in the queue, the reference count,
@@ -50,6 +52,11 @@ impl MemoryGauge {
         usize::try_from(bytes)
             .unwrap_or(usize::MAX)
             .saturating_add(overhead)
+    }
+
+    /// Whether so much more leaves publishers alone.
+    pub(crate) fn has_room_for(&self, cost: usize) -> bool {
+        self.used().saturating_add(cost) <= self.low()
     }
 
     /// A queue that held `before` now holds `after`. Must be called without a queue's lock: it may wake connections.
@@ -109,24 +116,51 @@ impl MemoryGauge {
     }
 }
 
-/// Bytes that are held outside of queues, counted as long as this lives.
+/// Bytes that a connection holds outside of queues, counted as long as this lives: against the memory limit, and against
+/// that of the connection.
 #[derive(Debug)]
 pub(crate) struct Held {
     services: Arc<Services>,
+    /// Where all that the connection holds is counted.
+    outbox: Arc<Outbox>,
     bytes: usize,
+    /// Of those, how many count against the limit of the connection.
+    of_connection: usize,
 }
 
 impl Held {
-    pub(crate) fn new(services: &Arc<Services>) -> Self {
+    pub(crate) fn new(services: &Arc<Services>, outbox: &Arc<Outbox>) -> Self {
         Self {
             services: Arc::clone(services),
+            outbox: Arc::clone(outbox),
             bytes: 0,
+            of_connection: 0,
         }
     }
 
     pub(crate) fn set(&mut self, bytes: usize) {
         self.services.memory.account(self.bytes, bytes);
+        self.outbox.count_held(self.of_connection, bytes);
         self.bytes = bytes;
+        self.of_connection = bytes;
+    }
+
+    /// From now on somebody else counts them against the limit of the connection, if it has them still.
+    pub(crate) fn hand_over(&mut self) {
+        self.outbox.count_held(self.of_connection, 0);
+        self.of_connection = 0;
+    }
+
+    /// # Errors
+    /// 506 when the connection holds more than it may.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let limit = self.services.held_max;
+        if self.outbox.held() <= limit {
+            return Ok(());
+        }
+        Err(Refusal::resource_error(format!(
+            "messages that are incomplete or not committed take more than {limit} bytes on this connection"
+        )))
     }
 
     /// Counts so many bytes more.

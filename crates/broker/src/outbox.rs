@@ -1,14 +1,20 @@
 //! What the broker has for one connection: filled by queues, emptied by the connection's own task.
 
+mod pace;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use leveret_amqp_codec::{ChannelId, ReplyCode};
 use leveret_queue_store::{Delivery, Gate};
 use parking_lot::Mutex;
 
+pub(crate) use pace::{Pace, Round};
+
 use crate::busy::BusyCount;
+use crate::overview::Survey;
 
 /// How many bytes of messages may wait in one outbox before queues pass its consumers over. Enough to keep a socket busy
 /// for a few writes of 64 KiB; what a client that does not read costs the broker at most, one message aside.
@@ -27,8 +33,19 @@ pub(crate) enum Outgoing {
         consumer: ConsumerKey,
         delivery: Delivery,
     },
+    /// The same, and messages before it were left out because the consumer was slow.
+    DeliverAfterGap {
+        channel: ChannelId,
+        consumer: ConsumerKey,
+        after_gap: Box<AfterGap>,
+    },
     /// The consumer's queue is gone.
     ConsumerCancelled {
+        channel: ChannelId,
+        consumer: ConsumerKey,
+    },
+    /// The consumer was too slow for its own taste, and is one no more.
+    ConsumerTooSlow {
         channel: ChannelId,
         consumer: ConsumerKey,
     },
@@ -36,6 +53,14 @@ pub(crate) enum Outgoing {
     Unblocked,
     /// The broker wants the connection closed.
     Close { code: ReplyCode, text: String },
+}
+
+/// A delivery with a gap before it.
+#[derive(Debug)]
+pub(crate) struct AfterGap {
+    pub(crate) delivery: Delivery,
+    /// How many messages were left out.
+    pub(crate) left_out: u64,
 }
 
 /// The place where queues leave what they have for one connection.
@@ -50,6 +75,10 @@ pub(crate) enum Outgoing {
 pub(crate) struct Outbox {
     state: Mutex<State>,
     window: Arc<Gate>,
+    pace: Pace,
+    /// Bytes of what its client has sent and no queue has: parts of messages, transactions. They are counted here because
+    /// this is what all parts of a connection share.
+    held: AtomicUsize,
     busy: BusyCount,
 }
 
@@ -58,11 +87,30 @@ struct State {
     items: VecDeque<Outgoing>,
     waker: Option<Waker>,
     closed: bool,
+    /// What the operator asks, which is seldom.
+    inquiry: Option<Box<Inquiry>>,
+}
+
+/// What an operator wants of a connection, which is told even if its peer does not read.
+#[derive(Debug, Default)]
+pub(crate) struct Inquiry {
+    /// Who wants to know what it is.
+    pub(crate) surveys: Vec<Survey>,
+    /// It is to end, at once if its peer does not read.
+    pub(crate) end: bool,
+    /// Of a connection whose peer does not read: nothing else wakes it.
+    waker: Option<Waker>,
+}
+
+impl Inquiry {
+    fn is_empty(&self) -> bool {
+        self.surveys.is_empty() && !self.end
+    }
 }
 
 impl State {
     fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if !self.items.is_empty() {
+        if !self.items.is_empty() || self.is_asked() {
             return Poll::Ready(());
         }
         match &self.waker {
@@ -71,6 +119,11 @@ impl State {
         }
         Poll::Pending
     }
+
+    fn is_asked(&self) -> bool {
+        let inquiry = self.inquiry.as_deref();
+        inquiry.is_some_and(|inquiry| !inquiry.is_empty())
+    }
 }
 
 impl Outbox {
@@ -78,13 +131,37 @@ impl Outbox {
         Arc::new(Self {
             state: Mutex::default(),
             window: Arc::new(Gate::new(WINDOW_BYTES)),
+            pace: Pace::default(),
+            held: AtomicUsize::new(0),
             busy,
         })
+    }
+
+    /// What counted as `before` bytes that the connection holds now counts as `after`.
+    pub(crate) fn count_held(&self, before: usize, after: usize) {
+        self.held.fetch_add(after, Ordering::Relaxed);
+        self.held.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// How many bytes the connection holds outside of queues.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Bounds the bytes of messages that wait here.
     pub(crate) fn window(&self) -> &Arc<Gate> {
         &self.window
+    }
+
+    /// Lets publishers wait for a connection that is behind.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Messages of so many bytes have been written, and queues have filled their room again. To be called without a lock.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.pace
+            .wrote(bytes, || self.window.used() < WINDOW_BYTES / 2);
     }
 
     /// Adds items; the waker, if any, is to be woken once no lock is held.
@@ -104,9 +181,41 @@ impl Outbox {
         state.waker.take()
     }
 
-    /// Moves everything into `into`, which must be empty and lends its capacity to the outbox.
+    /// Asks the connection something; the wakers are to be woken once no lock is held.
+    #[must_use]
+    pub(crate) fn inquire(&self, ask: impl FnOnce(&mut Inquiry)) -> [Option<Waker>; 2] {
+        let mut state = self.state.lock();
+        if state.closed {
+            return [None, None];
+        }
+        let inquiry = state.inquiry.get_or_insert_default();
+        ask(inquiry);
+        let waker = inquiry.waker.take();
+        [waker, state.waker.take()]
+    }
+
+    /// For a connection whose peer does not read, and which takes nothing else: ready when it is asked something; else the
+    /// task is woken by the next question, and by nothing else.
+    pub(crate) fn poll_inquiry(&self, cx: &Context<'_>) -> Poll<Box<Inquiry>> {
+        let mut state = self.state.lock();
+        match state.inquiry.take() {
+            Some(inquiry) if !inquiry.is_empty() => Poll::Ready(inquiry),
+            idle => {
+                let mut inquiry = idle.unwrap_or_default();
+                inquiry.waker = Some(cx.waker().clone());
+                state.inquiry = Some(inquiry);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Moves everything into `into`, which must be empty and lends its capacity to the outbox. Whoever took something
+    /// [rests](Outbox::rest) when it has dealt with it.
     pub(crate) fn take(&self, into: &mut VecDeque<Outgoing>) {
         self.move_out(&mut self.state.lock(), into);
+        if !into.is_empty() {
+            self.pace.begin();
+        }
     }
 
     /// [`Outbox::take`] if [`Outbox::poll_ready`], under one lock.
@@ -125,17 +234,23 @@ impl Outbox {
         }
     }
 
-    /// Gives the memory of an empty outbox back, for a connection that goes to sleep.
-    pub(crate) fn release_memory(&self) {
+    /// The connection goes to sleep: an empty outbox gives its memory back, and nobody waits for it to catch up.
+    pub(crate) fn rest(&self) {
         let mut state = self.state.lock();
         if state.items.is_empty() {
             state.items = VecDeque::new();
         }
+        drop(state);
+        self.pace.rest();
     }
 
-    /// Ready when there is something to take; else the task is woken by the next item.
-    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
-        self.state.lock().poll_ready(cx)
+    /// Ready when there is something to take, or asked, which it gives; else the task is woken by the next item.
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Option<Box<Inquiry>>> {
+        let mut state = self.state.lock();
+        match state.poll_ready(cx) {
+            Poll::Ready(()) => Poll::Ready(state.inquiry.take()),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Nothing is accepted from now on; returns what was still waiting.
@@ -143,10 +258,14 @@ impl Outbox {
         let mut state = self.state.lock();
         state.closed = true;
         state.waker = None;
+        state.inquiry = None;
         if !state.items.is_empty() {
             self.busy.leave();
         }
-        std::mem::take(&mut state.items)
+        let items = std::mem::take(&mut state.items);
+        drop(state);
+        self.pace.rest();
+        items
     }
 }
 

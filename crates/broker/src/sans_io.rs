@@ -27,7 +27,7 @@ use crate::session::{Output, Protocol, amqp};
 #[cfg(feature = "stomp")]
 use crate::session::{stomp, websocket};
 use crate::shared::Shared;
-use crate::vhost::{RouteCache, VirtualHost};
+use crate::vhost::{ExchangeDeclare, HistoryLimits, RouteCache, VirtualHost};
 
 /// What a good client says until channel 1 is open.
 #[must_use]
@@ -170,6 +170,42 @@ impl Peer {
         }
     }
 
+    /// Somebody else declares an exchange.
+    ///
+    /// # Panics
+    /// When that is not possible.
+    pub fn declare(&self, name: &str, kind: &str) {
+        let vhost = self.shared.vhost("/");
+        let declare = ExchangeDeclare {
+            name,
+            kind,
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: RawTable::EMPTY,
+        };
+        // Ids are counted from zero; this one is never reached.
+        let caller = Caller::trusted(ConnectionId(u64::MAX));
+        vhost
+            .expect("nobody deletes this virtual host")
+            .declare_exchange(&caller, &declare)
+            .expect("the name is free");
+    }
+
+    /// The broker keeps the latest `length` messages of each topic, for subscriptions to come.
+    ///
+    /// # Panics
+    /// After the virtual host has been deleted, which nobody can do here.
+    pub fn keep_topic_history(&self, length: u64) {
+        let vhost = self.shared.vhost("/");
+        let limits = HistoryLimits::new(Some(length), None);
+        if let Some(limits) = limits {
+            vhost
+                .expect("nobody deletes this virtual host")
+                .keep_topic_history(limits);
+        }
+    }
+
     /// The client has sent something, of which the session takes what it can.
     pub fn hear(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
@@ -298,6 +334,7 @@ impl Peer {
             assert_eq!(counts.unacked, 0, "{name} waits for acknowledgements");
             assert!(queue.definition().owner.is_none(), "{name} has an owner");
         }
+        assert_eq!(vhost.present_connections(), 0, "somebody is still present");
         vhost.delete(now);
         assert_eq!(self.shared.services.memory.used(), 0, "memory is leaked");
     }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use leveret_queue_store::{Journal, Recovered, Time};
 use parking_lot::RwLock;
 
-use crate::access::{Access, AccountChange, Accounts, Caller, User, no_vhost};
+use crate::access::{Access, AccountChange, AccountError, Accounts, Caller, User};
 use crate::alarms::Alarms;
 use crate::auth::{Authenticator, Identity};
 use crate::busy::BusyCount;
@@ -16,17 +17,19 @@ use crate::config::Config;
 use crate::connection::{ConnectionId, Registry};
 use crate::disk::{DiskGauge, DiskSpace};
 use crate::error::Refusal;
+use crate::login_guard::LoginGuard;
 use crate::memory::MemoryGauge;
 #[cfg(feature = "journal")]
 use crate::metadata::Definitions;
 use crate::metadata::{Change, Metadata, VhostKey};
 use crate::outbox::Outbox;
+use crate::quota::Reached;
 use crate::random::RandomNames;
 use crate::store::Store;
 use crate::timers::Timers;
 #[cfg(feature = "journal")]
 use crate::vhost::StoredVhost;
-use crate::vhost::{Services, VirtualHost};
+use crate::vhost::{Services, VhostLimits, VirtualHost};
 
 /// The broker, for its connections and clients.
 pub(crate) struct Shared {
@@ -35,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) services: Arc<Services>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) login_guard: LoginGuard,
     /// None: whoever has logged in may do everything.
     access: Option<Arc<Access>>,
     pub(crate) busy: BusyCount,
@@ -81,14 +85,20 @@ impl Shared {
                 .map_or_else(RandomNames::from_system, RandomNames::seeded),
             store,
             queues_max: config.queues_max,
+            exchanges_max: config.exchanges_max,
+            bindings_max: config.bindings_max,
+            held_max: config.held_max(),
+            topic_history: config.topic_history,
+            histories: AtomicUsize::new(0),
             metadata,
         });
         Arc::new(Self {
+            login_guard: LoginGuard::new(config.free_login_failures),
             config,
             clock,
             registry: Arc::default(),
             authenticator,
-            access: access.map(Arc::new),
+            access: access.map(|access| Arc::new(access.record_to(&services.metadata))),
             busy: services.metadata.busy().clone(),
             services,
             vhosts: RwLock::default(),
@@ -124,8 +134,10 @@ impl Shared {
         for (vhost, binding) in definitions.bindings {
             stored.entry(vhost).or_default().bindings.push(binding);
         }
+        let limits: HashMap<_, _> = definitions.vhost_limits.into_iter().collect();
         for (name, key) in definitions.vhosts {
             let vhost = VirtualHost::new(Arc::clone(&name), Arc::clone(&self.services));
+            vhost.set_limits(limits.get(&key).copied().unwrap_or_default());
             vhost.restore(now, key, stored.remove(&key).unwrap_or_default())?;
             self.vhosts.write().insert(name, Place { vhost, key });
         }
@@ -185,7 +197,7 @@ impl Shared {
     /// Who a connection is in a virtual host.
     ///
     /// # Errors
-    /// 530 when its user has no permissions there.
+    /// 530 when its user has no permissions there, or the user or the virtual host has as many connections as it may.
     pub(crate) fn admit(
         &self,
         identity: &Identity,
@@ -193,17 +205,41 @@ impl Shared {
         vhost: &VirtualHost,
         outbox: &Arc<Outbox>,
     ) -> Result<Caller, Refusal> {
-        let Some(access) = &self.access else {
-            return Ok(Caller::trusted(connection));
-        };
         let user = identity.username();
-        let grants = access.enter(user, vhost.name(), outbox).ok_or_else(|| {
+        // Before it is known whether the user may come in at all, as in RabbitMQ.
+        let seat = vhost.take_seat().map_err(|Reached(limit)| {
             let vhost = vhost.name();
             Refusal::not_allowed(format!(
-                "access to vhost '{vhost}' refused for user '{user}'"
+                "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
             ))
         })?;
-        Ok(Caller::granted(connection, grants))
+        let caller = match &self.access {
+            None => Caller::unrestricted(connection, Arc::clone(user)),
+            Some(access) => Caller::granted(connection, access.enter(user, vhost.name(), outbox)?),
+        };
+        Ok(caller.seated(seat))
+    }
+
+    /// Whether a user was configured by the embedding program, so that it cannot be changed.
+    pub(crate) fn is_fixed_user(&self, name: &str) -> bool {
+        let access = self.access.as_ref();
+        access.is_some_and(|access| access.is_fixed_user(name))
+    }
+
+    /// Limits a virtual host, and has that stored.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it cannot be stored.
+    pub(crate) fn limit_vhost(&self, name: &str, limits: VhostLimits) -> Result<(), AccountError> {
+        let metadata = &self.services.metadata;
+        metadata.check().map_err(AccountError::NotStored)?;
+        // For writing, so that the last one to set them is the last one to be stored.
+        let vhosts = self.vhosts.write();
+        let place = vhosts.get(name);
+        let Place { vhost, key } = place.ok_or_else(|| AccountError::no_vhost(name))?;
+        vhost.set_limits(limits);
+        metadata.record([Change::limit_vhost(*key, limits)]);
+        Ok(())
     }
 
     /// The user of this name, where there are accounts.
@@ -219,10 +255,11 @@ impl Shared {
     /// The one way in which the accounts of a running broker change.
     ///
     /// # Errors
-    /// 404 when the user or the virtual host does not exist, 406 when the broker was started without accounts.
-    pub(crate) fn change_accounts(&self, change: AccountChange) -> Result<(), Refusal> {
+    /// When the user or the virtual host does not exist, for what is fixed, and when the broker was started without
+    /// accounts.
+    pub(crate) fn change_accounts(&self, change: AccountChange) -> Result<(), AccountError> {
         let Some(access) = &self.access else {
-            return Err(Refusal::precondition_failed("this broker has no accounts"));
+            return Err(AccountError::NoAccounts);
         };
         let orphans = {
             // Held, so that no virtual host goes between the look and the change.
@@ -230,7 +267,7 @@ impl Shared {
             if let Some(name) = change.required_vhost()
                 && !vhosts.contains_key(name)
             {
-                return Err(no_vhost(name));
+                return Err(AccountError::no_vhost(name));
             }
             let orphans = access.apply(change)?;
             // After the change: who is asked for a route from now on sees it.
@@ -243,6 +280,18 @@ impl Shared {
             orphans.close();
         }
         Ok(())
+    }
+
+    /// Changes how much messages may take.
+    pub(crate) fn set_memory_limit(&self, bytes: usize) {
+        self.services.memory.set_limit(bytes);
+        let vhosts: Vec<_> = {
+            let vhosts = self.vhosts.read();
+            vhosts.values().map(|it| Arc::clone(&it.vhost)).collect()
+        };
+        for vhost in vhosts {
+            vhost.trim_histories();
+        }
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -1,5 +1,7 @@
 //! Messages on disk: the journal, the thread that writes it, and when messages go there to save memory.
 
+mod relief;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -19,13 +21,16 @@ use parking_lot::Mutex;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::Clock;
 use crate::metadata::{Metadata, Ticket};
+use relief::Relief;
+pub(crate) use relief::{Holder, Relieved};
 
 /// How many bytes of durable queues' messages stay in memory, unless set. Enough for what is on its way through busy
 /// queues; a backlog is better off on disk, from where it comes back in large reads.
 pub(crate) const RESIDENT_MAX: usize = 16 * 1024 * 1024;
 
-/// How much may be on its way to disk to save memory: beyond it nothing is gained by handing over more.
-const PAGES_PENDING_MAX: usize = 8 * 1024 * 1024;
+/// How much may be on its way to disk to save memory: beyond it nothing is gained by handing over more. It is in memory
+/// beside what durable queues may hold, and a disk takes as much in some hundredths of a second.
+const PAGES_PENDING_MAX: usize = 4 * 1024 * 1024;
 
 /// How long the journal's thread sleeps at most when there is nothing to do. It is woken for work; this bounds what a
 /// missed wake-up would cost, and is far from being noticed as one.
@@ -40,6 +45,14 @@ const SYNC_LAG: Duration = Duration::from_millis(100);
 /// fails at once is cheap.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
+/// What a queue has to hold for it to be worth a page of its own, where the memory for durable queues is of the usual size: a
+/// few times of what is kept in memory of a page.
+const PAGE_WORTH: usize = 2048;
+
+/// At so many small pages at the end of a queue one is made of them. A queue that is filled slowly while memory is short
+/// has no more, and each of its messages is written about twice.
+pub(crate) const JOINED_MIN: usize = 8;
+
 type Hasher = foldhash::fast::RandomState;
 
 /// The broker's store for messages.
@@ -51,6 +64,7 @@ pub(crate) struct Store {
     /// Bytes of durable queues' messages in memory.
     resident: AtomicUsize,
     resident_max: usize,
+    relief: Relief,
     /// Durable queues and delayed exchanges, by what the journal calls them. Those that are gone are swept out when the
     /// map would grow.
     queues: Mutex<HashMap<QueueKey, Weak<dyn Resident>, Hasher>>,
@@ -97,6 +111,7 @@ impl Store {
             alarms,
             resident: AtomicUsize::new(0),
             resident_max,
+            relief: Relief::default(),
             queues: Mutex::default(),
             recovery: Mutex::new(Recovery {
                 queues: queues.map(|queue| (queue.key(), queue)).collect(),
@@ -146,6 +161,8 @@ impl Store {
         }
         for queue in self.registered() {
             queue.begin(now);
+            // What begins may have to look into a page, and there may be very many.
+            self.relieve(now);
         }
         Ok(())
     }
@@ -169,10 +186,39 @@ impl Store {
         self.resident.load(Ordering::Relaxed) > self.resident_max
     }
 
+    /// Whether durable queues should still hold less in memory after they did too much: some is given up at once, so that
+    /// it is not done message by message.
+    pub(crate) fn is_above_aim(&self) -> bool {
+        let aim = self.resident_max - self.resident_max / 8;
+        self.resident.load(Ordering::Relaxed) > aim
+    }
+
+    /// What a queue has to hold for it to be worth a page.
+    pub(crate) fn page_worth(&self) -> usize {
+        // In proportion for those who have little memory.
+        PAGE_WORTH.min(self.resident_max / (RESIDENT_MAX / PAGE_WORTH))
+    }
+
+    /// There is too little memory, and the queue at work has given up what it can without harm.
+    pub(crate) fn note_shortage(&self) {
+        if self.relief.note_shortage() {
+            self.journal.wake_worker();
+        }
+    }
+
+    /// Notes one that holds enough to be asked for it when there is too little memory.
+    pub(crate) fn add_holder(&self, holder: Weak<dyn Holder>) {
+        self.relief.add(holder);
+    }
+
+    /// Has queues give up memory, if there is too little. Says when to go on.
+    fn relieve(&self, now: Time) -> Option<Time> {
+        self.relief.relieve(now, || self.takes_pages())
+    }
+
     /// Whether the disk keeps up with what is handed over to save memory.
     pub(crate) fn takes_pages(&self) -> bool {
-        self.journal.pages_pending_bytes() < PAGES_PENDING_MAX
-            && !matches!(self.journal.state(), JournalState::Failed(_))
+        self.journal.pages_pending_bytes() < PAGES_PENDING_MAX && !self.has_failed()
     }
 
     /// Up to where the journal must be safe before everything is that was appended until now.
@@ -245,17 +291,36 @@ impl Store {
         now: Time,
         commit: impl FnOnce(Ticket) -> Result<(), NotPrepared>,
     ) -> Worked {
-        let worked = self
+        let mut worked = self
             .journal
             .work_after(now, || commit(self.metadata.newest_holder()));
         self.watch();
         self.move_to_pages();
+        if let Some(at) = self.relieve(now)
+            && !self.has_failed()
+        {
+            worked.more |= at <= now && !matches!(self.journal.state(), JournalState::Full);
+            worked.again_at = Some(worked.again_at.map_or(at, |other| other.min(at)));
+        }
         worked
     }
 
-    /// Publishers wait from now on if the journal has enough to write.
+    /// Whether publishers should wait: the journal has enough to write, or durable queues hold a quarter more than they
+    /// should and the disk does not keep up with taking it.
+    fn is_congested(&self) -> bool {
+        let bearable = self.resident_max.saturating_add(self.resident_max / 4);
+        let is_beyond = self.resident.load(Ordering::Relaxed) > bearable;
+        // After a failure nothing is written, and nobody is to wait for it.
+        self.journal.is_congested() || is_beyond && !self.takes_pages() && !self.has_failed()
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.journal.state(), JournalState::Failed(_))
+    }
+
+    /// Publishers wait from now on if there is enough to write.
     pub(crate) fn hold_up_if_congested(&self) {
-        if self.journal.is_congested() {
+        if self.is_congested() {
             self.alarms.hold_up();
             // Should the thread have caught up just now, it would rest and let nobody go.
             self.journal.wake_worker();
@@ -264,7 +329,7 @@ impl Store {
 
     /// Publishers wait while the disk is full or does not keep up.
     fn watch(&self) {
-        if !self.journal.is_congested() {
+        if !self.is_congested() {
             self.alarms.let_go();
         }
         if matches!(self.journal.state(), JournalState::Full) {

@@ -59,8 +59,8 @@ fn seeds_may_be_mixed_frame_by_frame() {
     let all: Vec<&[u8]> = frames.concat();
     let mut random = Random(2);
     for round in 0..1500 {
-        // Connected, and in every second round within a WebSocket.
-        let how = if round % 2 == 0 { 1 } else { 5 };
+        // Connected; within a WebSocket, and with a history, in every way of combining these.
+        let how = [1, 5, 17, 21][round % 4];
         let mut mixed = vec![how, random.next().to_le_bytes()[0] & round as u8];
         for _ in 0..random.below(40) {
             mixed.extend_from_slice(all[random.below(all.len())]);

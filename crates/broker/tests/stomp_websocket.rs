@@ -4,7 +4,9 @@
 mod support;
 
 use leveret_amqp_codec::ProtocolHeader;
-use leveret_broker::{Broker, Identity, Publish, UserTable};
+use leveret_broker::{
+    Authenticator, Broker, Identity, Login, LoginFuture, LoginRefused, Publish, UserTable,
+};
 use support::websocket::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WebSocket};
 use support::{Stomp, broker, pass, start, timed_broker, until};
 
@@ -338,6 +340,119 @@ async fn a_stream_of_the_application_is_served_as_the_user_it_names() {
         socket.expect_close(1000).await;
     });
     assert_eq!(broker.connection_count(), 0);
+}
+
+/// Lets in by what a browser shows: a cookie, a token in the address, or a header of CONNECT.
+#[derive(Debug)]
+struct ByBrowser;
+
+impl ByBrowser {
+    fn who(login: &Login) -> Option<String> {
+        let request = login.request.as_ref()?;
+        let by_cookie = request.cookie("user").map(str::to_owned);
+        let by_token = request.query_value("token");
+        let by_header = login.connect_header("token").map(str::to_owned);
+        assert_eq!(login.connect_header("passcode"), None);
+        by_cookie.or(by_token).or(by_header)
+    }
+}
+
+impl Authenticator for ByBrowser {
+    fn authenticate(&self, login: Login) -> LoginFuture<'_> {
+        let who = Self::who(&login).ok_or_else(|| LoginRefused::new("nothing shown"));
+        Box::pin(std::future::ready(who.map(Identity::new)))
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_sees_what_a_browser_shows() {
+    let broker = start(Broker::builder().authenticator(ByBrowser)).await;
+    for (path, headers, connect, user) in [
+        ("/ws", "Cookie: a=b; user=ann\r\n", "", Some("ann")),
+        ("/ws?x=1&token=b%6fb", "", "", Some("bob")),
+        ("/ws", "", "token:eve\n", Some("eve")),
+        ("/ws", "", "login:guest\npasscode:guest\n", None),
+    ] {
+        let (mut socket, _) = WebSocket::request(&broker, path, headers).await;
+        socket.send(TEXT, format!("CONNECT\n{connect}\n\0")).await;
+        let Some(user) = user else {
+            socket.expect_text("ERROR\nmessage:Bad CONNECT\n").await;
+            continue;
+        };
+        socket.expect_text("CONNECTED\n").await;
+        let send = format!("SEND\ndestination:/queue/q\nuser-id:{user}\nreceipt:1\n\n\0");
+        socket.send(TEXT, send).await;
+        socket.expect_text("RECEIPT\n").await;
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_sees_the_request_of_amqp_clients_too() {
+    let broker = start(Broker::builder().authenticator(ByBrowser)).await;
+    for (subprotocol, path) in [
+        ("Sec-WebSocket-Protocol: amqp\r\n", "/ws?token=ann"),
+        // Of these the first bytes tell.
+        ("", "/ws?token=ann"),
+    ] {
+        let (mut socket, _) = WebSocket::request(&broker, path, subprotocol).await;
+        socket.send(BINARY, ProtocolHeader::AMQP_0_9_1).await;
+        socket.next().await.expect("connection.start");
+        socket.send(BINARY, start_ok(b"\0guest\0guest")).await;
+        expect_tune(&mut socket).await;
+    }
+}
+
+/// connection.start-ok with this response of the mechanism PLAIN, as a frame.
+fn start_ok(response: &[u8]) -> Vec<u8> {
+    let mut payload = vec![0, 10, 0, 11];
+    // No client properties.
+    payload.extend_from_slice(&[0; 4]);
+    payload.extend_from_slice(b"\x05PLAIN");
+    payload.extend_from_slice(&(response.len() as u32).to_be_bytes());
+    payload.extend_from_slice(response);
+    payload.extend_from_slice(b"\x05en_US");
+    let mut frame = vec![1, 0, 0];
+    frame.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&payload);
+    frame.push(0xce);
+    frame
+}
+
+async fn expect_tune<S>(socket: &mut WebSocket<S>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (opcode, tune) = socket.next().await.expect("an answer to start-ok");
+    assert_eq!((opcode, &tune[7..11]), (BINARY, &[0, 10, 0, 30][..]));
+}
+
+#[tokio::test]
+async fn a_stream_of_the_application_may_speak_amqp_as_the_user_it_names() {
+    let broker = start(Broker::builder().authenticator(UserTable::new())).await;
+    let (near, far) = tokio::io::duplex(1024);
+    let serving = broker.serve_websocket(far, Identity::new("ann"));
+    let mut socket = WebSocket::on(near);
+    tokio::join!(serving, async {
+        socket.send(BINARY, ProtocolHeader::AMQP_0_9_1).await;
+        socket.next().await.expect("connection.start");
+        socket.send(BINARY, start_ok(b"\0bob\0wrong")).await;
+        expect_tune(&mut socket).await;
+        drop(socket);
+    });
+
+    let (near, far) = tokio::io::duplex(1024);
+    let serving = broker.serve_websocket(far, Identity::new("ann"));
+    let mut socket = WebSocket::on(near);
+    tokio::join!(serving, async {
+        socket.send(TEXT, "CONNECT\n\n\0").await;
+        socket.expect_text("CONNECTED\n").await;
+        let send = "SEND\ndestination:/queue/q\nuser-id:bob\n\nm\0";
+        socket.send(TEXT, send).await;
+        socket
+            .expect_text("ERROR\nmessage:precondition_failed\n")
+            .await;
+        socket.expect_close(1000).await;
+    });
 }
 
 #[tokio::test]

@@ -70,11 +70,37 @@ pub enum Effect {
         /// Which page.
         page: PageId,
     },
+    /// Of a page nothing is needed any more from one slot to another, both included. Others in it
+    /// may be: the messages of these were purged while they were out of memory, while some that had
+    /// left before them were with consumers.
+    SlotsGone {
+        /// Which page.
+        page: PageId,
+        /// The first slot.
+        first: u16,
+        /// The last slot.
+        last: u16,
+    },
     /// A gate of this consumer's, its window or its channel's, had refused somebody and now has
     /// room. What that changes in this queue has been done; poll the other queues that the gate
     /// belongs to.
     GateOpened {
         /// Whose gate it is. It may have been cancelled since.
+        consumer: ConsumerId,
+    },
+    /// So many messages died of the maximum length since something was last delivered for the first
+    /// time to a consumer that [drops the oldest](crate::SlowAction::DropOldest): they would have
+    /// come just before its [`Deliver`](Self::Deliver), which is the next effect.
+    LeftOut {
+        /// Who missed them.
+        consumer: ConsumerId,
+        /// How many.
+        count: u64,
+    },
+    /// Too much waited for a consumer that wants to be [closed](crate::SlowAction::Close) then. It
+    /// has been cancelled; what it has not settled can still be settled.
+    TooSlow {
+        /// Who was too slow.
         consumer: ConsumerId,
     },
     /// The queue was unused for [`QueueOptions::expires_ms`](crate::QueueOptions::expires_ms):

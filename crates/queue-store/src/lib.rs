@@ -86,8 +86,11 @@ pub use journal::{
     RecoveredQueue, StoreReport, SyncPolicy, ToMove, Worked, check, repair,
 };
 pub use message::{Message, MessageParts};
-pub use options::{ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
-pub use queue::{Browsed, BrowsedItem, ConsumerId, Queue, Rebuilt, UnackedDelivery};
+pub use options::{
+    ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, SlowConsumer,
+    TakeMode,
+};
+pub use queue::{Browsed, BrowsedItem, ConsumerId, PagedOut, Queue, Rebuilt, UnackedDelivery};
 pub use storage::{
     DirectoryLock, FaultyStorage, FileStorage, MemoryStorage, OpenMode, Storage, StorageFile,
 };

@@ -82,6 +82,42 @@ pub struct ConsumerOptions {
     /// Room in the channel, in unacknowledged deliveries: one enters with each delivery and leaves
     /// when it is settled; the queue does both.
     pub channel_prefetch: Option<Arc<Gate>>,
+    /// What happens when too much waits for the consumer. None: it waits.
+    pub slow: Option<Box<SlowConsumer>>,
+}
+
+/// What happens when more waits for a consumer than it wants, because it has its
+/// [prefetch](ConsumerOptions::prefetch) or one of its gates refuses.
+///
+/// What waits is what is ready in the queue after everybody has been served. Beyond
+/// [`limit`](Self::limit) messages, or [`limit_bytes`](Self::limit_bytes) unless that is a single
+/// message, the [`action`](Self::action) follows at once.
+#[derive(Clone, Debug)]
+pub struct SlowConsumer {
+    /// What is done about it.
+    pub action: SlowAction,
+    /// How many messages may wait.
+    pub limit: u64,
+    /// How many body bytes may wait.
+    pub limit_bytes: u64,
+    /// Room for this consumer alone beside [`ConsumerOptions::window`], in the same bytes: a delivery
+    /// enters both. Smaller than that it keeps what is on its way from growing old.
+    pub own_window: Option<Arc<Gate>>,
+}
+
+/// What is done about a consumer for which too much waits.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum SlowAction {
+    /// The next message to be delivered dies with
+    /// [`DeathReason::MaxLength`](crate::DeathReason::MaxLength), until the rest is within the
+    /// limits. What is delivered next is preceded by [`Effect::LeftOut`](crate::Effect::LeftOut).
+    ///
+    /// Where several consume, nothing is dropped unless all of them want it, and then by the largest
+    /// of their limits.
+    DropOldest,
+    /// The consumer is taken out of the queue: [`Effect::TooSlow`](crate::Effect::TooSlow). One that
+    /// stands by while another is the single active consumer is not slow.
+    Close,
 }
 
 /// What becomes of a delivery.

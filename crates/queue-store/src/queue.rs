@@ -4,12 +4,14 @@ mod chunk;
 mod consumers;
 mod inspect;
 mod level;
+mod paged;
 mod paging;
 mod ready;
 mod rebuild;
 mod rehome;
 mod rest;
 mod ring;
+mod slow;
 mod unacked;
 mod upkeep;
 
@@ -18,6 +20,7 @@ use std::num::NonZeroU64;
 
 pub use consumers::ConsumerId;
 pub use inspect::{Browsed, BrowsedItem, UnackedDelivery};
+pub use paged::PagedOut;
 pub use rebuild::Rebuilt;
 
 use crate::{
@@ -27,6 +30,7 @@ use crate::{
 use chunk::{CHUNK_LEN, Waiting};
 use consumers::Consumers;
 use ready::{Ready, Taken};
+use slow::Slow;
 use unacked::{NO_CONSUMER, Outstanding, Unacked};
 
 /// A message queue.
@@ -64,6 +68,8 @@ pub struct Queue {
     ready: Ready,
     unacked: Unacked,
     consumers: Consumers,
+    /// What it takes to serve consumers that do not want everything to wait; most queues have none.
+    slow: Option<Box<Slow>>,
     /// How many messages were put on the list of returned ones; the rank of the next.
     returns: u64,
     /// When the queue was last in use. While it has consumers, it is.
@@ -93,6 +99,7 @@ impl Queue {
             ready: Ready::default(),
             unacked: Unacked::new(),
             consumers: Consumers::new(options.single_active_consumer),
+            slow: None,
             returns: 0,
             used_at: now,
             lease_over: false,
@@ -156,12 +163,13 @@ impl Queue {
             self.ready.push(level, waiting, self.chunk_len);
             self.drop_excess(now, effects);
             self.expire(now, effects);
+            self.relieve(now, effects);
         }
         Published::Accepted
     }
 
     /// Takes the next message without consuming: AMQP's `basic.get`. `None` when nothing is ready,
-    /// or a page is [wanted](Self::wanted_page): bring it back and ask again. Renews the lease.
+    /// or a page is [wanted](Self::wanted_page) now: bring it back and ask again. Renews the lease.
     ///
     /// Prefetch limits do not apply, and an exclusive or single active consumer does not stand in
     /// the way.
@@ -242,6 +250,7 @@ impl Queue {
             self.expire(now, effects);
         }
         self.dispatch(now, effects);
+        self.relieve(now, effects);
         settled
     }
 
@@ -259,9 +268,14 @@ impl Queue {
         effects: &mut Vec<Effect>,
     ) -> Result<ConsumerId, ConsumeError> {
         self.expire(now, effects);
+        let slow = options.slow.as_deref().map(slow::Limits::of);
         let id = self.consumers.register(options)?;
+        if let Some(limits) = slow {
+            self.slow.get_or_insert_default().add(limits);
+        }
         self.touch(now);
         self.dispatch(now, effects);
+        self.relieve(now, effects);
         Ok(id)
     }
 
@@ -272,10 +286,11 @@ impl Queue {
     /// then the oldest. The lease begins when the last one goes.
     pub fn cancel(&mut self, now: Time, id: ConsumerId, effects: &mut Vec<Effect>) -> bool {
         self.expire(now, effects);
-        let found = self.consumers.cancel(id);
+        let found = self.take_out(id);
         if found {
             self.touch(now);
             self.dispatch(now, effects);
+            self.relieve(now, effects);
         }
         found
     }
@@ -291,6 +306,7 @@ impl Queue {
         self.drop_excess(now, effects);
         self.consumers.release_held();
         self.dispatch(now, effects);
+        self.relieve(now, effects);
         if !self.lease_over && self.lease_deadline().is_due(now) {
             self.lease_over = true;
             effects.push(Effect::Expired);
@@ -374,6 +390,9 @@ impl Queue {
     fn deliver(&mut self, now: Time, consumer: u32, taken: Taken, effects: &mut Vec<Effect>) {
         let owner = self.consumers.settles(consumer).then_some(consumer);
         let delivery = self.hand_over(now, owner, taken, effects);
+        if self.slow.is_some() && !delivery.redelivered {
+            self.tell_left_out(consumer, effects);
+        }
         effects.push(Effect::Deliver {
             consumer: self.consumers.id(consumer),
             delivery,

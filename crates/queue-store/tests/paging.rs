@@ -6,7 +6,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use leveret_queue_store::{
     BrowsedItem, DeathReason, Delivery, Effect, MessageParts, PageId, PageSlot, PagedMessage,
-    Queue, QueueOptions, Rebuilt, Settlement, TakeMode, Time,
+    PagedOut, Queue, QueueOptions, Rebuilt, Settlement, TakeMode, Time,
 };
 use support::{Subject, body, no_ack, parts};
 
@@ -29,14 +29,27 @@ fn queue_of(messages: usize, options: QueueOptions) -> Subject {
 /// A queue of five chunks, the middle three of which are out of memory; and those by their page.
 fn paged(options: QueueOptions) -> (Subject, Vec<Vec<PagedMessage>>) {
     let mut subject = queue_of(5 * PAGE_LEN, options);
-    let page_out = |this| subject.queue.page_out(page(this));
-    let pages: Vec<_> = (1..).map_while(page_out).collect();
+    let pages: Vec<_> = (1..)
+        .map_while(|this| page_out(&mut subject, this))
+        .collect();
     assert_eq!(pages.len(), 3);
     (subject, pages)
 }
 
 fn restore(subject: &mut Subject, this: u32, messages: Vec<PagedMessage>) -> bool {
     subject.restore(page(this), (0..).zip(messages))
+}
+
+/// What was taken out of memory to be written.
+fn page_out(subject: &mut Subject, this: u32) -> Option<Vec<PagedMessage>> {
+    written(subject.queue.page_out(page(this)))
+}
+
+fn written(out: Option<PagedOut>) -> Option<Vec<PagedMessage>> {
+    match out? {
+        PagedOut::New(messages) => Some(messages),
+        PagedOut::Kept => panic!("it was in no page"),
+    }
 }
 
 fn name(delivery: &Delivery) -> String {
@@ -60,7 +73,7 @@ fn a_chunk_that_was_just_filled_goes_before_what_is_nearer_to_the_head() {
     for place in 0..PAGE_LEN {
         subject.publish(&format!("new {place}"));
     }
-    let messages = subject.queue.page_out(page(4)).expect("one more is full");
+    let messages = page_out(&mut subject, 4).expect("one more is full");
     assert_eq!(body(&messages[0].message), "2048");
     assert_eq!(subject.queue.page_out(page(5)), None);
 }
@@ -80,9 +93,8 @@ fn the_lowest_priority_goes_first() {
             assert!(subject.offer(&parts).is_accepted());
         }
     }
-    let page_out = |this| subject.queue.page_out(page(this));
     let priorities = (1..)
-        .map_while(page_out)
+        .map_while(|this| page_out(&mut subject, this))
         .map(|page| page[0].message.priority());
     assert_eq!(priorities.collect::<Vec<_>>(), [0, 4, 9]);
 }
@@ -100,7 +112,7 @@ fn large_messages_make_pages_of_few() {
         subject.publish(&"x".repeat(300_000));
     }
     // Four of them are more than a mebibyte.
-    let messages = subject.queue.page_out(page(1)).expect("enough is waiting");
+    let messages = page_out(&mut subject, 1).expect("enough is waiting");
     assert_eq!(messages.len(), 4);
     assert_eq!(subject.queue.resident_bytes(), 8 * 300_000);
     assert_eq!(subject.queue.page_out(page(2)), None);
@@ -124,8 +136,9 @@ fn a_page_is_wanted_when_it_is_next_and_nothing_overtakes_it() {
         let delivery = subject.take().expect("the front is in memory");
         assert_eq!(name(&delivery), place.to_string());
     }
-    assert_eq!(subject.queue.wanted_page(), Some(page(3)));
+    assert_eq!(subject.queue.wanted_page(), None, "nobody wants anything");
     assert!(subject.take().is_none());
+    assert_eq!(subject.queue.wanted_page(), Some(page(3)));
     subject.consume(no_ack());
     subject.publish("last");
     assert_eq!(subject.deliveries(), []);
@@ -157,6 +170,7 @@ fn a_page_is_wanted_when_it_is_next_and_nothing_overtakes_it() {
 fn what_comes_back_goes_before_a_wanted_page() {
     let (mut subject, _) = paged(QueueOptions::default());
     let ids: Vec<_> = (0..PAGE_LEN).map(|_| subject.take_id()).collect();
+    assert!(subject.take().is_none());
     assert!(subject.queue.wanted_page().is_some());
     subject.settle(ids[7], Settlement::Requeue);
     assert_eq!(subject.queue.wanted_page(), None);
@@ -164,6 +178,7 @@ fn what_comes_back_goes_before_a_wanted_page() {
         subject.take().map(|delivery| name(&delivery)),
         Some("7".to_owned())
     );
+    assert!(subject.take().is_none());
     assert!(subject.queue.wanted_page().is_some());
 }
 
@@ -240,6 +255,7 @@ fn a_page_of_which_less_is_left_is_counted_again() {
     subject.take_id();
     subject.take_id();
     assert!(restore(&mut subject, 2, Vec::new()));
+    assert!(subject.take().is_none());
     assert_eq!(subject.queue.wanted_page(), Some(page(1)));
     assert_eq!(subject.queue.ready_len(), 2 * PAGE_LEN);
 }
@@ -253,6 +269,7 @@ fn browsing_tells_of_pages_in_their_place() {
             page,
             position,
             len,
+            ..
         } => Some((page, position, len)),
     });
     let expected = [(3, 512), (2, 1024), (1, 1536)];
@@ -284,7 +301,7 @@ fn three_stored() -> Subject {
 fn what_gets_a_home_stays_in_memory_and_is_called_by_it() {
     let mut subject = three_stored();
     let below = NonZeroU64::new(3).expect("not zero");
-    let copies = subject.queue.rehome(below, 10, page(1));
+    let copies = rehome(&mut subject, below, 10, 1).remove(0);
     let copied = copies.iter().map(|copy| {
         let number = copy.stored.map(|stored| stored.number.get());
         (body(&copy.message), number, copy.delivery_count)
@@ -292,7 +309,7 @@ fn what_gets_a_home_stays_in_memory_and_is_called_by_it() {
     // The one that somebody has will have come back after a restart.
     let expected = [("0".to_owned(), Some(1), 1), ("1".to_owned(), Some(2), 0)];
     assert_eq!(copied.collect::<Vec<_>>(), expected);
-    assert_eq!(subject.queue.rehome(below, 10, page(2)), []);
+    assert!(rehome(&mut subject, below, 10, 2).is_empty());
     assert_eq!(subject.queue.resident_len(), 3);
 
     assert_eq!(subject.purge(), 2);
@@ -307,15 +324,27 @@ fn what_gets_a_home_stays_in_memory_and_is_called_by_it() {
     assert_eq!(homes.collect::<Vec<_>>(), [Some(in_page), None]);
 }
 
+/// Gives homes, in pages with ids from `first` on.
+fn rehome(
+    subject: &mut Subject,
+    below: NonZeroU64,
+    page_len: usize,
+    first: u32,
+) -> Vec<Vec<PagedMessage>> {
+    let mut ids = (first..).map(page);
+    let new_page = || ids.next().expect("there is no end of them");
+    let pages = subject.queue.rehome(below, page_len, new_page).into_iter();
+    pages.map(|(_, messages)| messages).collect()
+}
+
 #[test]
 fn no_more_get_a_home_than_asked_for() {
     let mut subject = three_stored();
     let below = NonZeroU64::MAX;
-    assert_eq!(subject.queue.rehome(below, 0, page(1)), []);
-    for this in 1..=3 {
-        assert_eq!(subject.queue.rehome(below, 1, page(this)).len(), 1);
-    }
-    assert_eq!(subject.queue.rehome(below, 1, page(4)), []);
+    assert!(rehome(&mut subject, below, 0, 1).is_empty());
+    let pages = rehome(&mut subject, below, 1, 1);
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
+    assert!(rehome(&mut subject, below, 1, 4).is_empty());
 }
 
 #[test]
@@ -334,9 +363,10 @@ fn a_rebuilt_page_is_wanted_when_it_is_next() {
     let mut queue = Queue::rebuild(QueueOptions::default(), now, next_number, items);
     assert_eq!((queue.ready_len(), queue.ready_bytes()), (2, 8));
     assert_eq!((queue.resident_len(), queue.resident_bytes()), (0, 0));
+    let mut effects = Vec::new();
+    assert_eq!(queue.take(now, TakeMode::NoAck, &mut effects), None);
     assert_eq!(queue.wanted_page(), Some(page(1)));
 
-    let mut effects = Vec::new();
     let alive = [3, 5].map(|index| (index, pages[0][usize::from(index)].clone()));
     assert!(queue.restore(now, page(1), alive, &mut effects));
     let take = |queue: &mut Queue| queue.take(now, TakeMode::NoAck, &mut Vec::new());
@@ -347,4 +377,48 @@ fn a_rebuilt_page_is_wanted_when_it_is_next() {
         [Some("1539".to_owned()), Some("1541".to_owned()), None]
     );
     assert_eq!(queue.wanted_page(), None);
+}
+
+/// All unacknowledged, or all come back, or every other one: each call is to do much, since it looks
+/// at all of them.
+#[test]
+fn a_hundred_thousand_that_are_away_get_homes_in_a_few_calls() {
+    const LEN: usize = 100_000;
+    for every in [1, 2] {
+        let mut subject = Subject::new(QueueOptions {
+            durable: true,
+            ..QueueOptions::default()
+        });
+        for _ in 0..LEN {
+            let parts = MessageParts {
+                persistent: true,
+                ..parts("x")
+            };
+            assert!(subject.offer(&parts).is_accepted());
+        }
+        let ids: Vec<_> = (0..LEN).map(|_| subject.take_id()).collect();
+        for id in ids.iter().step_by(every).skip(every % 2) {
+            subject.settle(*id, Settlement::Requeue);
+        }
+        subject.effects();
+        let below = NonZeroU64::new(LEN as u64).expect("not zero");
+        let (mut numbers, mut calls, mut next) = (Vec::new(), 0, 1);
+        loop {
+            let pages = rehome(&mut subject, below, PAGE_LEN, next);
+            if pages.is_empty() {
+                break;
+            }
+            calls += 1;
+            next += u32::try_from(pages.len()).expect("few");
+            for page in pages {
+                let stored = page.iter().filter_map(|it| it.stored);
+                numbers.extend(stored.map(|stored| stored.number.get()));
+            }
+        }
+        assert!(calls < 10, "{calls} calls");
+        assert!(
+            numbers.iter().copied().eq(1..LEN as u64),
+            "in order, each once"
+        );
+    }
 }

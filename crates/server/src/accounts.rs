@@ -14,7 +14,7 @@ use toml::Spanned;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::passwords::{StoredHash, hash_password, hash_published_password};
+use crate::passwords::{StoredHash, hash_password, hash_published_password, is_published_password};
 
 /// The user of a server whose configuration names none, as in RabbitMQ.
 const DEFAULT_USER: &str = "guest";
@@ -197,9 +197,15 @@ impl AccountSettings {
         Ok(())
     }
 
-    /// Whether there is nobody but the default user.
+    /// Whether nobody but the default user can be meant.
     fn is_default(&self) -> bool {
         self.users.is_empty()
+    }
+
+    /// Whether the file says what the default user may do, who is one of the file then.
+    fn is_about_default_user(&self) -> bool {
+        let names_nobody = self.permissions.is_empty() && self.topic_permissions.is_empty();
+        self.is_default() && !names_nobody
     }
 
     /// The virtual hosts beside `/`.
@@ -211,16 +217,43 @@ impl AccountSettings {
         names.filter(|name| *name != DEFAULT_VHOST)
     }
 
+    /// The virtual hosts that the file has something to say about, which cannot be deleted while the server runs: they
+    /// would be there again, or be missed, at the next start.
+    pub(crate) fn fixed_vhosts(&self) -> HashSet<String> {
+        let named = self.vhosts.iter().map(|entry| &entry.name);
+        let permitted = self.permissions.iter().map(|entry| &entry.vhost);
+        let topics = self.topic_permissions.iter().map(|entry| &entry.vhost);
+        let all = named.chain(permitted).chain(topics);
+        let mut names: HashSet<String> = all.map(|name| name.get_ref().clone()).collect();
+        if self.is_about_default_user() {
+            names.insert(DEFAULT_VHOST.to_owned());
+        }
+        names
+    }
+
     /// Who may log in, for people.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self, accounts: &Accounts) -> String {
         let from_here = self
             .loopback_users()
             .iter()
             .any(|user| user == DEFAULT_USER);
-        match (self.is_default(), from_here) {
-            (true, true) => "log in as guest with password guest, from this machine only",
-            (true, false) => "log in as guest with password guest, from anywhere: change that",
-            (false, _) => "log in as one of the users in the configuration file",
+        let mut users = accounts.users.iter();
+        let guest = users.find(|user| *user.name == *DEFAULT_USER);
+        let hash = guest.and_then(|guest| guest.password_hash.as_ref());
+        let is_published =
+            hash.is_some_and(|hash| is_published_password(hash, DEFAULT_USER.as_bytes()));
+        match accounts.users.len() {
+            0 => "nobody can log in: make a user with leveret ctl add_user".to_owned(),
+            _ if is_published && from_here => {
+                "log in as guest with password guest, from this machine only".to_owned()
+            }
+            _ if is_published => {
+                "log in as guest with password guest, from anywhere: change that".to_owned()
+            }
+            count if count == self.users.len() => {
+                "log in as one of the users in the configuration file".to_owned()
+            }
+            count => format!("log in as one of {count} users, which leveret ctl list_users names"),
         }
     }
 
@@ -230,15 +263,27 @@ impl AccountSettings {
         named.unwrap_or_else(|| vec![DEFAULT_USER.to_owned()])
     }
 
-    /// The accounts to start with. Hashes what is given in the clear, which takes some ten milliseconds for each user.
+    /// The accounts that a new data directory begins with: the default user, unless the file names others.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(crate) fn first_accounts(&self) -> Result<Accounts, Error> {
+        if self.is_default() && !self.is_about_default_user() {
+            default_accounts()
+        } else {
+            Ok(Accounts::default())
+        }
+    }
+
+    /// The accounts of the file, which hold whatever is stored. Hashes what is given in the clear, which takes some ten
+    /// milliseconds for each user.
     ///
     /// # Errors
     /// When the system has no random numbers.
     pub(crate) fn accounts(&self) -> Result<Accounts, Error> {
         let mut accounts = Accounts::default();
-        if self.is_default() {
-            let user = default_user().map_err(|_| no_random_numbers())?;
-            accounts = accounts.with_user(user, DEFAULT_VHOST, Permissions::everything());
+        if self.is_about_default_user() {
+            accounts = default_accounts()?;
         }
         for entry in &self.users {
             accounts.users.push(entry.user()?);
@@ -292,6 +337,11 @@ impl UserEntry {
     }
 }
 
+fn default_accounts() -> Result<Accounts, Error> {
+    let user = default_user().map_err(|_| no_random_numbers())?;
+    Ok(Accounts::default().with_user(user, DEFAULT_VHOST, Permissions::everything()))
+}
+
 fn default_user() -> Result<User, getrandom::Error> {
     Ok(User {
         password_hash: Some(hash_published_password(DEFAULT_USER.as_bytes())?),
@@ -335,7 +385,8 @@ mod tests {
         let settings = AccountSettings::default();
         settings.check().unwrap();
         assert_eq!(settings.loopback_users(), ["guest"]);
-        let accounts = settings.accounts().unwrap();
+        assert_eq!(settings.accounts().unwrap(), Accounts::default());
+        let accounts = settings.first_accounts().unwrap();
         let [guest] = &accounts.users[..] else {
             panic!("{accounts:?}");
         };
@@ -346,14 +397,21 @@ mod tests {
         };
         assert_eq!((&*of_guest.user, &*of_guest.vhost), ("guest", "/"));
         assert_eq!(of_guest.permissions, Permissions::everything());
+        assert_eq!(
+            settings.hint(&accounts),
+            "log in as guest with password guest, from this machine only"
+        );
+        assert_eq!(
+            settings.hint(&Accounts::default()),
+            "nobody can log in: make a user with leveret ctl add_user"
+        );
     }
 
     #[test]
     fn with_users_there_is_no_guest() {
-        let accounts =
-            settings("[[user]]\nname = 'ann'\npassword = 'secret'\ntags = ['management', 'x']")
-                .accounts()
-                .unwrap();
+        let settings_of_ann =
+            || settings("[[user]]\nname = 'ann'\npassword = 'secret'\ntags = ['management', 'x']");
+        let accounts = settings_of_ann().accounts().unwrap();
         let [ann] = &accounts.users[..] else {
             panic!("{accounts:?}");
         };
@@ -365,6 +423,8 @@ mod tests {
         let hash = ann.password_hash.as_ref().unwrap().as_str();
         assert!(hash.starts_with("$argon2id$"), "{hash}");
         assert_eq!(accounts.permissions, []);
+        let first = settings_of_ann().first_accounts().unwrap();
+        assert_eq!(first, Accounts::default());
     }
 
     #[test]
@@ -377,6 +437,8 @@ mod tests {
         // The last one counts.
         let last = accounts.permissions.last().unwrap();
         assert_eq!(last.permissions, Permissions::new("", "", "^q$").unwrap());
+        assert_eq!(settings.first_accounts().unwrap(), Accounts::default());
+        assert!(settings.fixed_vhosts().contains("/"));
     }
 
     #[test]

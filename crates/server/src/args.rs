@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use leveret_broker::Network;
 
 use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
+use crate::limits::Limits;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
 use crate::store::StoreCommand;
 use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
+use crate::tls::TlsArgs;
 
 /// Follows the options in `--help`.
 const NOTES: &str = "\
@@ -23,6 +26,20 @@ configuration file, and that before the default.
                 Defaults: the same with ports 61613 and 15674; the path is /ws. Naming an
                 address for one protocol replaces the defaults of all: what is not named is
                 not served.
+  --amqps, --stomps, --stomp-wss
+                Defaults with a certificate: the same with ports 5671, 61614 and 15673
+  --tls-cert, --tls-key
+                New files are taken when they are there, or on SIGHUP; clients stay connected
+  --tls-client-ca, --tls-client-cert
+                With the first, the second is required unless it says optional: every client
+                shows a certificate, and AMQP's EXTERNAL logs it in as the user it names
+  --tls-login-from
+                common-name, distinguished-name, san-dns, san-email or san-uri
+  --proxy-protocol-from
+                From there connections begin with a header of the PROXY protocol, version 1
+                or 2, and count as those of the client that it names
+  --connections-max and the others that end in -max
+                What is more is refused. The README of leveret-server has their defaults
   --memory      Beyond it, publishers have to wait. Shares are of the memory that the
                 machine or its container has. Default: 40%
   --disk-free-limit
@@ -39,12 +56,15 @@ configuration file, and that before the default.
                 system has not written yet. Default: every-confirm
   --durable-memory
                 What is more waits in the data directory. Default: 16MiB
+  --ctl-socket  For this user and root alone. Default: ctl.sock in the data directory; without
+                one there is none
   --log-level   off, error, warn, info, debug, trace, or for example
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
 
-Users, permissions and virtual hosts stand in the configuration file. Without users there, it
-is guest with password guest, from this machine only.
+Users, permissions and virtual hosts stand in the configuration file, or are made by
+`leveret ctl` and kept in the data directory. At first, and without users in the file, there is
+guest with password guest, from this machine only.
 
 SIGTERM and Ctrl-C tell clients to go and then stop the server; a second one stops it at
 once.";
@@ -95,6 +115,22 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     pub(crate) stomp_ws: Vec<ListenAddress>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Proxies that name their clients: 10.0.0.0/8; repeat it
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "LEVERET_PROXY_PROTOCOL_FROM",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) proxy_protocol_from: Vec<Network>,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 
     /// Memory for messages: bytes, 512MiB, 2GB or 40%
     #[arg(
@@ -150,6 +186,15 @@ pub(crate) struct Args {
     )]
     pub(crate) durable_memory: Option<MemorySize>,
 
+    /// Socket for `leveret ctl`, or off; see below
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "LEVERET_CTL_SOCKET",
+        hide_env_values = true
+    )]
+    pub(crate) ctl_socket: Option<PathBuf>,
+
     /// TOML file with the same settings
     #[arg(
         long,
@@ -187,6 +232,8 @@ pub(crate) enum Command {
     /// Checks or repairs the messages in a data directory
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Looks after a running server, as rabbitmqctl does
+    Ctl(crate::ctl::Args),
 }
 
 #[cfg(test)]
@@ -217,6 +264,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 12);
+        assert_eq!(options, 35);
     }
 }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use leveret_broker::Network;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use crate::accounts::{
@@ -14,10 +15,12 @@ use crate::accounts::{
 use crate::address::ListenAddress;
 use crate::disk_size::DiskSize;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
 use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
+use crate::tls::{CertificateEntry, ClientCertificates, LoginFrom, TlsVersion};
 
 /// What a configuration file says; keys are named as the flags are. What it does not mention is `None`.
 ///
@@ -34,6 +37,31 @@ pub(crate) struct ConfigFile {
     /// Where to listen for WebSockets; at least one address.
     #[serde(default, deserialize_with = "addresses")]
     pub(crate) stomp_ws: Option<Vec<ListenAddress>>,
+    /// Where to listen for the same over TLS; at least one address each.
+    #[serde(default, deserialize_with = "addresses")]
+    pub(crate) amqps: Option<Vec<ListenAddress>>,
+    #[serde(default, deserialize_with = "addresses")]
+    pub(crate) stomps: Option<Vec<ListenAddress>>,
+    #[serde(default, deserialize_with = "addresses")]
+    pub(crate) stomp_wss: Option<Vec<ListenAddress>>,
+    /// Files of TLS; a relative path counts from the directory in which the server was started.
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Whether clients show certificates.
+    pub(crate) tls_client_cert: Option<ClientCertificates>,
+    /// The oldest version of TLS that is spoken.
+    pub(crate) tls_min_version: Option<TlsVersion>,
+    /// Which name in a certificate is the user's.
+    pub(crate) tls_login_from: Option<LoginFrom>,
+    /// Whether clients of STOMP that give no name are who their certificate says.
+    pub(crate) stomp_cert_login: Option<bool>,
+    /// Certificates for names that clients ask for.
+    #[serde(default)]
+    pub(crate) tls_certificate: Vec<CertificateEntry>,
+    /// From where connections begin with a header of the PROXY protocol.
+    #[serde(default, deserialize_with = "networks")]
+    pub(crate) proxy_protocol_from: Option<Vec<Network>>,
     /// How much memory messages may take; a whole number of bytes, or a text as on the command line.
     pub(crate) memory: Option<MemorySize>,
     /// How much disk has to be free; a whole number of bytes, or a text as on the command line.
@@ -46,10 +74,25 @@ pub(crate) struct ConfigFile {
     pub(crate) sync: Option<SyncChoice>,
     /// How much of durable queues stays in memory; a whole number of bytes, or a text as on the command line.
     pub(crate) durable_memory: Option<MemorySize>,
+    /// Where `leveret ctl` asks the server, or `off`.
+    pub(crate) ctl_socket: Option<PathBuf>,
     /// What is logged.
     pub(crate) log_level: Option<LogFilter>,
     /// How log lines look.
     pub(crate) log_format: Option<LogFormat>,
+    /// Limits; whole numbers, and sizes as for memory.
+    connections_max: Option<usize>,
+    connections_per_address_max: Option<usize>,
+    strangers_per_address_max: Option<usize>,
+    channel_max: Option<u16>,
+    consumers_per_channel_max: Option<usize>,
+    queues_max: Option<usize>,
+    exchanges_max: Option<usize>,
+    bindings_max: Option<usize>,
+    message_size_max: Option<MemorySize>,
+    held_max: Option<MemorySize>,
+    bytes_per_s_max: Option<u64>,
+    messages_per_s_max: Option<u64>,
     /// Users who may only come from this machine.
     loopback_users: Option<Vec<String>>,
     /// Virtual hosts beside `/`.
@@ -106,6 +149,24 @@ impl ConfigFile {
         Ok(file)
     }
 
+    /// What it says of limits.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connections_max: self.connections_max,
+            connections_per_address_max: self.connections_per_address_max,
+            strangers_per_address_max: self.strangers_per_address_max,
+            channel_max: self.channel_max,
+            consumers_per_channel_max: self.consumers_per_channel_max,
+            queues_max: self.queues_max,
+            exchanges_max: self.exchanges_max,
+            bindings_max: self.bindings_max,
+            message_size_max: self.message_size_max,
+            held_max: self.held_max,
+            bytes_per_s_max: self.bytes_per_s_max,
+            messages_per_s_max: self.messages_per_s_max,
+        }
+    }
+
     /// What it says of virtual hosts, users and permissions.
     pub(crate) fn accounts(&self) -> AccountSettings {
         AccountSettings {
@@ -129,21 +190,34 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     )
 }
 
-/// The place of an error here is that of the whole list, so the message names the address.
 fn addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<ListenAddress>>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    if texts.is_empty() {
+    let addresses = texts(deserializer)?;
+    if addresses.is_empty() {
         return Err(D::Error::custom(
             "at least one address is needed; leave the key out for the default",
         ));
     }
+    Ok(Some(addresses))
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Network>>, D::Error> {
+    texts(deserializer).map(Some)
+}
+
+/// The place of an error here is that of the whole list, so the message names the text.
+fn texts<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
     let parse = |text: &String| {
         text.parse()
             .map_err(|error| D::Error::custom(format!("'{text}': {error}")))
     };
-    texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
+    texts.iter().map(parse).collect()
 }
 
 impl<'de> Deserialize<'de> for MemorySize {
@@ -265,6 +339,14 @@ mod tests {
             "test.toml:1:8: 'localhost': an address is written HOST:PORT",
         );
         check_refused("amqp = []", "test.toml:1:8: at least one address is needed");
+        check_refused(
+            "proxy-protocol-from = ['10.0.0.1/8']",
+            "test.toml:1:23: '10.0.0.1/8': the address of a network",
+        );
+        check_refused(
+            "tls-client-cert = 'sometimes'",
+            "test.toml:1:19: unknown variant `sometimes`",
+        );
         check_refused("memory = '5XB'", "test.toml:1:10: unknown unit 'XB'");
         check_refused("memory = -1", "test.toml:1:10: a size is a whole number");
         check_refused("memory = 0", "test.toml:1:10: a size of zero");
@@ -329,6 +411,7 @@ mod tests {
             data_dir,
             sync,
             durable_memory,
+            ctl_socket,
             log_level,
             log_format,
             loopback_users,
@@ -336,7 +419,52 @@ mod tests {
             user,
             permission,
             topic_permission,
+            amqps,
+            stomps,
+            stomp_wss,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            tls_client_cert,
+            tls_min_version,
+            tls_login_from,
+            stomp_cert_login,
+            tls_certificate,
+            proxy_protocol_from,
+            connections_max,
+            connections_per_address_max,
+            strangers_per_address_max,
+            channel_max,
+            consumers_per_channel_max,
+            queues_max,
+            exchanges_max,
+            bindings_max,
+            message_size_max,
+            held_max,
+            bytes_per_s_max,
+            messages_per_s_max,
         } = config;
+        assert!(bytes_per_s_max.is_some() && messages_per_s_max.is_some());
+        assert_eq!((connections_max, channel_max), (Some(100_000), Some(2047)));
+        assert_eq!(connections_per_address_max, Some(100_000));
+        assert_eq!(strangers_per_address_max, Some(10_000));
+        assert_eq!(consumers_per_channel_max, Some(10_000));
+        assert_eq!(
+            (queues_max, exchanges_max),
+            (Some(2_000_000), Some(100_000))
+        );
+        assert_eq!(bindings_max, Some(10_000_000));
+        assert_eq!(message_size_max, Some(MemorySize::Bytes(128 << 20)));
+        assert_eq!(held_max, Some(MemorySize::Bytes(256 << 20)));
+        for addresses in [amqps, stomps, stomp_wss] {
+            assert!(addresses.is_some_and(|addresses| addresses.len() == 2));
+        }
+        assert!(tls_cert.is_some() && tls_key.is_some() && tls_client_ca.is_some());
+        assert_eq!(tls_client_cert, Some(ClientCertificates::Required));
+        assert_eq!(tls_min_version, Some(TlsVersion::default()));
+        assert_eq!(tls_login_from, Some(LoginFrom::default()));
+        assert_eq!((stomp_cert_login, tls_certificate.len()), (Some(false), 1));
+        assert!(proxy_protocol_from.is_some_and(|networks| networks.len() == 1));
         assert_eq!(memory, Some(MemorySize::DEFAULT));
         assert_eq!(disk_free_limit, Some(DiskSize::DEFAULT));
         assert_eq!(consumer_timeout, Some(TimeSpan::default()));
@@ -346,6 +474,7 @@ mod tests {
         assert!(stomp.is_some_and(|addresses| addresses.len() == 2));
         assert!(stomp_ws.is_some_and(|addresses| addresses.len() == 2));
         assert!(data_dir.is_some());
+        assert!(ctl_socket.is_some());
         assert_eq!(sync, Some(SyncChoice::default()));
         assert_eq!(durable_memory, Some(MemorySize::Bytes(16 << 20)));
         assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::address::ListenAddress;
+use crate::tls::TlsError;
 
 /// Why the server could not start.
 ///
@@ -30,6 +31,12 @@ pub(crate) enum Error {
         address: ListenAddress,
         source: io::Error,
     },
+    /// The control socket that was asked for cannot be made.
+    #[error("cannot use control socket {}: {}", path.display(), Reason(source))]
+    ControlSocket { path: PathBuf, source: io::Error },
+    /// The files of TLS cannot be used, or its settings contradict one another.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// Threads or signal handlers could not be had.
     #[error("cannot start: {}", Reason(.0))]
     System(io::Error),
@@ -45,11 +52,14 @@ impl Error {
             Self::ConfigUnreadable { .. } => 66, // EX_NOINPUT
             Self::ConfigInvalid { .. } => 78,    // EX_CONFIG
             Self::UnknownHost { .. } => 68,      // EX_NOHOST
-            Self::System(_) => 71,               // EX_OSERR
+            Self::ControlSocket { .. } => 73,    // EX_CANTCREAT
+            Self::Tls(TlsError::Unreadable { .. }) => 66,
+            Self::Tls(_) => 78,
+            Self::System(_) => 71, // EX_OSERR
             Self::Broker(error) if error.is_data_dir_in_use() => 75, // EX_TEMPFAIL
             Self::Broker(error) if error.is_data_dir_unusable() => 73, // EX_CANTCREAT
             Self::Broker(error) if error.is_data_unreadable() => 65, // EX_DATAERR
-            Self::Broker(_) => 69,               // EX_UNAVAILABLE
+            Self::Broker(_) => 69, // EX_UNAVAILABLE
         }
     }
 
@@ -62,7 +72,7 @@ impl Error {
 }
 
 /// An error of the operating system in the form in which it stands after a colon: in lower case and without its number.
-struct Reason<'a>(&'a io::Error);
+pub(crate) struct Reason<'a>(pub(crate) &'a io::Error);
 
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,9 +8,11 @@ mod accounts;
 mod address;
 mod args;
 mod config;
+mod ctl;
 mod disk;
 mod disk_size;
 mod error;
+mod limits;
 mod logging;
 mod memory;
 mod passwords;
@@ -21,6 +23,7 @@ mod size;
 mod store;
 mod sync;
 mod time_span;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     match args.command.take() {
         Some(Command::Perf(load)) => return leveret_perf::run(&load),
         Some(Command::Store(command)) => return store::run(&command),
+        Some(Command::Ctl(words)) => return ctl::run(words),
         None => {}
     }
     match run(args) {

@@ -1,16 +1,22 @@
 //! Running the broker from start to stop.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use leveret_broker::{Broker, Builder};
+use serde_json::{Value as Json, json};
+use tokio::sync::Notify;
 
+use crate::ctl::{About, ControlServer, ControlSocket, Node};
 use crate::disk::FileSystem;
 use crate::error::Error;
 use crate::passwords::Passwords;
-use crate::settings::Settings;
+use crate::settings::{Settings, in_bytes};
 use crate::signals::Signals;
+use crate::tls::{CertificateLogin, Keeper, TlsError};
 
 /// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
 const REFUSAL_DELAY: Duration = Duration::from_secs(3);
@@ -24,21 +30,29 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the server cannot start. Then nothing is left running, and nothing was announced.
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Error> {
+    let tls = Keeper::load(&settings.tls)?;
+    if tls.is_none() && settings.listens_for_tls() {
+        return Err(TlsError::Settings("a listener for TLS needs tls-cert and tls-key").into());
+    }
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
-    let builder = builder(settings)?;
+    let passwords = Passwords::new(settings.accounts.loopback_users());
+    let mut builder = builder(settings, &passwords)?;
+    if let Some(tls) = &tls {
+        builder = builder.tls(tls.config());
+    }
     // As many worker threads as the process may use cores, which is tokio's default.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, settings));
+    let outcome = runtime.block_on(serve(builder, passwords, tls, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-fn builder(settings: &Settings) -> Result<Builder, Error> {
+fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error> {
     let memory_limit = settings.memory_limit();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -48,10 +62,18 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     let accounts = &settings.accounts;
     let mut builder = Broker::builder()
         .accounts(accounts.accounts()?)
-        .authenticator(Passwords::new(accounts.loopback_users()))
+        .keep_accounts(accounts.first_accounts()?)
+        .authenticator(CertificateLogin::before(
+            passwords.clone(),
+            settings.tls.login_from,
+            accounts.loopback_users(),
+        ))
+        .stomp_certificate_login(settings.tls.stomp_cert_login)
+        .proxy_protocol_from(settings.proxies.iter().copied())
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    builder = settings.limits.apply(builder, in_bytes);
     if let Some(data_dir) = &settings.data_dir {
         builder = builder.data_dir(data_dir).sync_policy(settings.sync.0);
     }
@@ -82,18 +104,54 @@ fn builder(settings: &Settings) -> Result<Builder, Error> {
     for address in addresses.stomp_ws {
         builder = builder.websocket(address);
     }
+    for address in addresses.amqps {
+        builder = builder.amqps(address);
+    }
+    for address in addresses.stomps {
+        builder = builder.stomps(address);
+    }
+    for address in addresses.stomp_wss {
+        builder = builder.secure_websocket(address);
+    }
     Ok(builder)
 }
 
-async fn serve(builder: Builder, settings: &Settings) -> Result<ExitCode, Error> {
+async fn serve(
+    builder: Builder,
+    passwords: Passwords,
+    tls: Option<Keeper>,
+    settings: &Settings,
+) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
-    let broker = builder.start().await.map_err(Error::Broker)?;
+    let broker = Arc::new(builder.start().await.map_err(Error::Broker)?);
+    let stop = Arc::new(Notify::new());
+    let about = about(settings);
+    let node = Node::new(Arc::clone(&broker), passwords, about, Arc::clone(&stop));
+    let control = control(node, settings)?;
     if let Err(error) = announce(&broker, settings) {
         tracing::warn!(%error, "cannot write to stdout; the server runs all the same");
     }
 
-    let signal = signals.stop().await;
-    tracing::info!(%signal, connections = broker.connection_count(), "stopping; once more to stop at once");
+    tokio::select! {
+        signal = signals.stop() => {
+            tracing::info!(%signal, connections = broker.connection_count(), "stopping; once more to stop at once");
+        }
+        () = stop.notified() => {
+            tracing::info!(connections = broker.connection_count(), "stopping");
+        }
+        failed = Keeper::run(tls, &broker) => match failed {
+            Ok(never) => match never {},
+            Err(error) => return Err(Error::System(error)),
+        },
+    }
+    if let Some(control) = control {
+        control.stop().await;
+    }
+    let Some(broker) = Arc::into_inner(broker) else {
+        return Err(Error::System(io::Error::other(
+            "the broker is still in use",
+        )));
+    };
     tokio::select! {
         () = broker.shutdown() => {
             tracing::info!("stopped");
@@ -104,6 +162,67 @@ async fn serve(builder: Builder, settings: &Settings) -> Result<ExitCode, Error>
             Ok(signal.exit_code())
         }
     }
+}
+
+/// Answers on the control socket, if there is to be one.
+///
+/// # Errors
+/// When it cannot be made. Its place in the data directory is not asked for: there the server does without.
+fn control(node: Node, settings: &Settings) -> Result<Option<ControlServer>, Error> {
+    let Some(path) = settings.control_socket() else {
+        return Ok(None);
+    };
+    let started = ControlSocket::bind(&path).and_then(|socket| {
+        tracing::debug!(path = %socket.path().display(), "control socket");
+        ControlServer::start(socket, node)
+    });
+    match started {
+        Ok(control) => Ok(Some(control)),
+        Err(error) if settings.ctl_socket.is_none() => {
+            let path = path.display();
+            tracing::warn!(%error, %path, "leveret ctl cannot ask this server: no control socket");
+            Ok(None)
+        }
+        Err(source) => Err(Error::ControlSocket { path, source }),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for how long the process has run has nothing to do with the broker's clock"
+)]
+fn about(settings: &Settings) -> About {
+    About {
+        started: Instant::now(),
+        data_dir: settings.data_dir.clone(),
+        config_file: settings.config.clone(),
+        configured_vhosts: settings.accounts.fixed_vhosts(),
+        environment: environment(settings),
+    }
+}
+
+/// The settings that hold, as they are written in the configuration file. Nothing of users stands there.
+fn environment(settings: &Settings) -> Vec<(String, Json)> {
+    let path = |path: &Option<PathBuf>| json!(path.as_ref().map(|path| path.display().to_string()));
+    let timeout = settings.consumer_timeout.0;
+    let entries = [
+        ("memory", json!(settings.memory_limit())),
+        ("disk-free-limit", json!(settings.disk_free_limit())),
+        (
+            "consumer-timeout",
+            json!(timeout.map(|timeout| timeout.as_millis())),
+        ),
+        ("data-dir", path(&settings.data_dir)),
+        ("ctl-socket", path(&settings.control_socket())),
+        ("config", path(&settings.config)),
+        ("durable-memory", json!(settings.durable_memory())),
+        ("log-level", json!(settings.log_level.to_string())),
+        ("loopback-users", json!(settings.accounts.loopback_users())),
+    ];
+    let entries = entries.into_iter();
+    entries
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Says on stdout where clients are served, a line for each address, who may log in, and what is kept. Programs that start the server
@@ -119,7 +238,20 @@ fn announce(broker: &Broker, settings: &Settings) -> io::Result<()> {
     for address in broker.websocket_addresses() {
         writeln!(stdout, "leveret: listening for WebSockets on {address}")?;
     }
-    writeln!(stdout, "leveret: {}", settings.accounts.hint())?;
+    for address in broker.amqps_addresses() {
+        writeln!(stdout, "leveret: listening for AMQP over TLS on {address}")?;
+    }
+    for address in broker.stomps_addresses() {
+        writeln!(stdout, "leveret: listening for STOMP over TLS on {address}")?;
+    }
+    for address in broker.secure_websocket_addresses() {
+        writeln!(
+            stdout,
+            "leveret: listening for WebSockets over TLS on {address}"
+        )?;
+    }
+    let accounts = broker.accounts().unwrap_or_default();
+    writeln!(stdout, "leveret: {}", settings.accounts.hint(&accounts))?;
     match &settings.data_dir {
         Some(dir) => writeln!(
             stdout,

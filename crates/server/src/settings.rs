@@ -4,17 +4,22 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use leveret_broker::Network;
+
 use crate::accounts::AccountSettings;
 use crate::address::ListenAddress;
 use crate::args::Args;
 use crate::config::ConfigFile;
+use crate::ctl;
 use crate::disk_size::DiskSize;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::logging::{LogFilter, LogFormat};
 use crate::memory;
 use crate::size::MemorySize;
 use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
+use crate::tls::TlsSettings;
 
 /// The port that IANA has assigned to AMQP.
 const AMQP_PORT: u16 = 5672;
@@ -24,6 +29,11 @@ const STOMP_PORT: u16 = 61613;
 
 /// RabbitMQ's port for STOMP over WebSocket.
 const STOMP_WS_PORT: u16 = 15674;
+
+/// The port that IANA has assigned to AMQP over TLS, and RabbitMQ's for STOMP and WebSockets.
+const AMQPS_PORT: u16 = 5671;
+const STOMPS_PORT: u16 = 61614;
+const STOMP_WSS_PORT: u16 = 15673;
 
 /// How the server is to run.
 ///
@@ -37,6 +47,16 @@ pub(crate) struct Settings {
     pub(crate) stomp: Option<Vec<ListenAddress>>,
     /// Where to listen for WebSockets.
     pub(crate) stomp_ws: Option<Vec<ListenAddress>>,
+    /// Where to listen for the same over TLS.
+    pub(crate) amqps: Option<Vec<ListenAddress>>,
+    pub(crate) stomps: Option<Vec<ListenAddress>>,
+    pub(crate) stomp_wss: Option<Vec<ListenAddress>>,
+    /// How TLS is spoken there.
+    pub(crate) tls: TlsSettings,
+    /// From where connections begin with a header of the PROXY protocol.
+    pub(crate) proxies: Vec<Network>,
+    /// What clients may have.
+    pub(crate) limits: Limits,
     /// How much memory messages may take; `None` for the default.
     pub(crate) memory: Option<MemorySize>,
     /// How much disk has to be free; `None` for the default.
@@ -49,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) sync: SyncChoice,
     /// How much of what is in durable queues stays in memory; `None` for the broker's default.
     pub(crate) durable_memory: Option<MemorySize>,
+    /// Where `leveret ctl` asks the server; `None` for the default, a path of `off` for nowhere.
+    pub(crate) ctl_socket: Option<PathBuf>,
+    /// The configuration file that all this was read from, as far as it was.
+    pub(crate) config: Option<PathBuf>,
     /// What is logged.
     pub(crate) log_level: LogFilter,
     /// How log lines look.
@@ -68,12 +92,48 @@ impl Settings {
         Ok(Self::merge(args, file.unwrap_or_default()))
     }
 
+    /// Where `leveret ctl` asks the server, if anywhere.
+    pub(crate) fn control_socket(&self) -> Option<PathBuf> {
+        match &self.ctl_socket {
+            Some(path) if path.as_os_str() == "off" => None,
+            Some(path) => Some(path.clone()),
+            None => self.data_dir.as_deref().map(ctl::socket_in),
+        }
+    }
+
     fn merge(args: Args, file: ConfigFile) -> Self {
         Self {
             accounts: file.accounts(),
+            limits: args.limits.or(file.limits()),
+            ctl_socket: args.ctl_socket.or(file.ctl_socket),
+            config: args.config,
             amqp: given(args.amqp).or(file.amqp),
             stomp: given(args.stomp).or(file.stomp),
             stomp_ws: given(args.stomp_ws).or(file.stomp_ws),
+            amqps: given(args.tls.amqps).or(file.amqps),
+            stomps: given(args.tls.stomps).or(file.stomps),
+            stomp_wss: given(args.tls.stomp_wss).or(file.stomp_wss),
+            tls: TlsSettings {
+                cert: args.tls.tls_cert.or(file.tls_cert),
+                key: args.tls.tls_key.or(file.tls_key),
+                client_ca: args.tls.tls_client_ca.or(file.tls_client_ca),
+                client_cert: args.tls.tls_client_cert.or(file.tls_client_cert),
+                min_version: args
+                    .tls
+                    .tls_min_version
+                    .or(file.tls_min_version)
+                    .unwrap_or_default(),
+                login_from: args
+                    .tls
+                    .tls_login_from
+                    .or(file.tls_login_from)
+                    .unwrap_or_default(),
+                certificates: file.tls_certificate,
+                stomp_cert_login: file.stomp_cert_login.unwrap_or_default(),
+            },
+            proxies: given(args.proxy_protocol_from)
+                .or(file.proxy_protocol_from)
+                .unwrap_or_default(),
             memory: args.memory.or(file.memory),
             disk_free_limit: args.disk_free_limit.or(file.disk_free_limit),
             consumer_timeout: args
@@ -88,14 +148,28 @@ impl Settings {
         }
     }
 
+    /// Whether an address for TLS is named.
+    pub(crate) fn listens_for_tls(&self) -> bool {
+        let named = [&self.amqps, &self.stomps, &self.stomp_wss];
+        named.iter().any(|addresses| addresses.is_some())
+    }
+
     /// The addresses to open. Looks up names, and logs what has to be left out.
     ///
     /// # Errors
     /// When a name has no address.
     pub(crate) fn addresses(&self) -> Result<Addresses, Error> {
-        let asked = [&self.amqp, &self.stomp, &self.stomp_ws];
+        let asked = [
+            &self.amqp,
+            &self.stomp,
+            &self.stomp_ws,
+            &self.amqps,
+            &self.stomps,
+            &self.stomp_wss,
+        ];
         if asked.iter().all(|addresses| addresses.is_none()) {
-            return Ok(Addresses::default_ones(|probe| {
+            let has_tls = self.tls.cert.is_some();
+            return Ok(Addresses::default_ones(has_tls, |probe| {
                 TcpListener::bind(probe).map(drop)
             }));
         }
@@ -103,6 +177,9 @@ impl Settings {
             amqp: resolve(self.amqp.as_deref())?,
             stomp: resolve(self.stomp.as_deref())?,
             stomp_ws: resolve(self.stomp_ws.as_deref())?,
+            amqps: resolve(self.amqps.as_deref())?,
+            stomps: resolve(self.stomps.as_deref())?,
+            stomp_wss: resolve(self.stomp_wss.as_deref())?,
         })
     }
 
@@ -127,7 +204,8 @@ impl Settings {
     }
 }
 
-fn in_bytes(size: MemorySize) -> usize {
+/// How many bytes a size is on this machine.
+pub(crate) fn in_bytes(size: MemorySize) -> usize {
     let machine_bytes = memory_of_machine(matches!(size, MemorySize::Percent(_)));
     // More than can be addressed is no limit.
     usize::try_from(size.of_machine(machine_bytes)).unwrap_or(usize::MAX)
@@ -144,8 +222,8 @@ fn memory_of_machine(matters: bool) -> u64 {
 }
 
 /// What was given at least once.
-fn given(addresses: Vec<ListenAddress>) -> Option<Vec<ListenAddress>> {
-    (!addresses.is_empty()).then_some(addresses)
+fn given<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
 }
 
 fn resolve(asked: Option<&[ListenAddress]>) -> Result<Vec<SocketAddr>, Error> {
@@ -166,12 +244,15 @@ pub(crate) struct Addresses {
     pub(crate) amqp: Vec<SocketAddr>,
     pub(crate) stomp: Vec<SocketAddr>,
     pub(crate) stomp_ws: Vec<SocketAddr>,
+    pub(crate) amqps: Vec<SocketAddr>,
+    pub(crate) stomps: Vec<SocketAddr>,
+    pub(crate) stomp_wss: Vec<SocketAddr>,
 }
 
 impl Addresses {
     /// Loopback of both families. Nobody asked for IPv6, so a machine without it is served without it; a port that is
     /// taken is an error all the same, which is why the family is tried with a port of the system's choice.
-    fn default_ones(can_bind: impl Fn(SocketAddr) -> io::Result<()>) -> Self {
+    fn default_ones(has_tls: bool, can_bind: impl Fn(SocketAddr) -> io::Result<()>) -> Self {
         let has_ipv6 = match can_bind(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))) {
             Ok(()) => true,
             Err(error) => {
@@ -179,15 +260,21 @@ impl Addresses {
                 false
             }
         };
-        let loopback = |port| {
+        let loopback = |port| -> Vec<SocketAddr> {
             let ipv6 = has_ipv6.then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
             let ipv4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             std::iter::once(ipv4).chain(ipv6).collect()
+        };
+        let over_tls = |port| {
+            if has_tls { loopback(port) } else { Vec::new() }
         };
         Self {
             amqp: loopback(AMQP_PORT),
             stomp: loopback(STOMP_PORT),
             stomp_ws: loopback(STOMP_WS_PORT),
+            amqps: over_tls(AMQPS_PORT),
+            stomps: over_tls(STOMPS_PORT),
+            stomp_wss: over_tls(STOMP_WSS_PORT),
         }
     }
 }
@@ -264,20 +351,42 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_flags_go_before_those_of_the_file() {
+        let limits = |flags: &[&str]| merge(flags, "queues-max = 5\nheld-max = '1MiB'").limits;
+        assert_eq!(limits(&[]).queues_max, Some(5));
+        assert_eq!(limits(&["--queues-max=7"]).queues_max, Some(7));
+        assert_eq!(
+            limits(&["--queues-max=7"]).held_max,
+            Some(MemorySize::Bytes(1 << 20))
+        );
+        assert_eq!(limits(&[]).bindings_max, None);
+    }
+
+    #[test]
     fn the_default_is_loopback_of_both_families() {
-        let parse = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).into();
+        let parse = |texts: [&str; 2]| -> Vec<SocketAddr> {
+            texts.map(|text| text.parse().unwrap()).into()
+        };
         let want = Addresses {
             amqp: parse(["127.0.0.1:5672", "[::1]:5672"]),
             stomp: parse(["127.0.0.1:61613", "[::1]:61613"]),
             stomp_ws: parse(["127.0.0.1:15674", "[::1]:15674"]),
+            ..Addresses::default()
         };
-        assert_eq!(Addresses::default_ones(|_| Ok(())), want);
+        assert_eq!(Addresses::default_ones(false, |_| Ok(())), want);
+        let with_tls = Addresses {
+            amqps: parse(["127.0.0.1:5671", "[::1]:5671"]),
+            stomps: parse(["127.0.0.1:61614", "[::1]:61614"]),
+            stomp_wss: parse(["127.0.0.1:15673", "[::1]:15673"]),
+            ..want
+        };
+        assert_eq!(Addresses::default_ones(true, |_| Ok(())), with_tls);
     }
 
     #[test]
     fn the_default_does_without_ipv6_where_there_is_none() {
         let no_ipv6 = |_| Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-        let found = Addresses::default_ones(no_ipv6);
+        let found = Addresses::default_ones(false, no_ipv6);
         assert_eq!(found.amqp, ["127.0.0.1:5672".parse().unwrap()]);
         assert_eq!(found.stomp, ["127.0.0.1:61613".parse().unwrap()]);
     }

@@ -37,7 +37,8 @@ impl fmt::Display for StopSignal {
 
 /// The signals of this process, caught from when this is made until the process ends.
 ///
-/// `SIGHUP` is caught and then means nothing, so that a server outlives the terminal that it was started from.
+/// `SIGHUP` is caught and means nothing here, so that a server outlives the terminal that it was started from. It has the
+/// files of TLS read anew ([`Keeper`](crate::tls::Keeper)).
 /// `SIGPIPE` is ignored by every Rust program: whoever writes to a closed pipe gets an error instead.
 #[derive(Debug)]
 pub(crate) struct Signals {

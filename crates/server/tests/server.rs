@@ -284,7 +284,7 @@ fn a_data_directory_is_created_and_serves_one_process_at_a_time() {
         .collect();
     files.sort_by_key(|file| file.file_name());
     let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
-    assert_eq!(names, ["lock", "messages", "metadata.redb"]);
+    assert_eq!(names, ["ctl.sock", "lock", "messages", "metadata.redb"]);
     let messages = fs::read_dir(dir.join("messages")).unwrap();
     files.extend(messages.map(|entry| entry.unwrap()));
     for file in files {

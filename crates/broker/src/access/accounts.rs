@@ -1,9 +1,10 @@
 //! Users and permissions as data: what a broker starts with, what it can be asked for, and how it is changed.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::permissions::{Permissions, TopicPermissions};
-use super::user::User;
+use super::user::{PasswordHash, Tag, User, UserLimits};
 
 /// All users of a broker with all that they may do.
 ///
@@ -76,15 +77,69 @@ pub struct UserTopicPermissions {
     pub permissions: TopicPermissions,
 }
 
+impl Accounts {
+    /// Takes out what `fixed` has as well: users by their names, permissions by what they are for.
+    pub(crate) fn without(mut self, fixed: &Self) -> Self {
+        let names: HashSet<_> = fixed.users.iter().map(|user| &*user.name).collect();
+        self.users.retain(|user| !names.contains(&*user.name));
+        let keys: HashSet<_> = fixed.permissions.iter().map(UserPermissions::key).collect();
+        self.permissions
+            .retain(|entry| !keys.contains(&entry.key()));
+        let topics = fixed.topic_permissions.iter();
+        let keys: HashSet<_> = topics.map(UserTopicPermissions::key).collect();
+        self.topic_permissions
+            .retain(|entry| !keys.contains(&entry.key()));
+        self
+    }
+}
+
+impl UserPermissions {
+    /// What they are for: user and virtual host.
+    pub(crate) fn key(&self) -> (&str, &str) {
+        (&self.user, &self.vhost)
+    }
+}
+
+impl UserTopicPermissions {
+    /// What they are for: user, virtual host and exchange.
+    pub(crate) fn key(&self) -> (&str, &str, &str) {
+        (&self.user, &self.vhost, &self.exchange)
+    }
+}
+
 /// One change to the accounts of a running broker; see [`Broker::change_accounts`](crate::Broker::change_accounts).
 ///
 /// A change holds for whatever clients do from then on, those who are connected included. What was begun before goes on:
 /// a consumer is not cancelled because its user may no longer read from the queue.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum AccountChange {
-    /// Adds a user, or gives one of this name another password and other tags. Its permissions stay, and so do its
+    /// Adds a user; one of this name that is there is left as it is, and the change refused.
+    AddUser(User),
+    /// Adds a user, or gives one of this name another password, other tags and limits. Its permissions stay, and so do its
     /// connections.
     PutUser(User),
+    /// Gives a user another password, or none: then it cannot log in with one. Its connections stay.
+    SetPassword {
+        /// The user's name.
+        user: Arc<str>,
+        /// What is kept of the new password.
+        hash: Option<PasswordHash>,
+    },
+    /// Gives a user these tags in place of those that it has.
+    SetTags {
+        /// The user's name.
+        user: Arc<str>,
+        /// All its tags.
+        tags: BTreeSet<Tag>,
+    },
+    /// Limits what a user may have at once. What it has stays.
+    SetUserLimits {
+        /// The user's name.
+        user: Arc<str>,
+        /// All its limits.
+        limits: UserLimits,
+    },
     /// Removes a user with its permissions. Its connections are closed.
     DeleteUser {
         /// The user's name.
@@ -118,7 +173,11 @@ impl AccountChange {
         match self {
             Self::SetPermissions(UserPermissions { vhost, .. })
             | Self::SetTopicPermissions(UserTopicPermissions { vhost, .. }) => Some(vhost),
-            Self::PutUser(_)
+            Self::AddUser(_)
+            | Self::PutUser(_)
+            | Self::SetPassword { .. }
+            | Self::SetTags { .. }
+            | Self::SetUserLimits { .. }
             | Self::DeleteUser { .. }
             | Self::ClearPermissions { .. }
             | Self::ClearTopicPermissions { .. } => None,

@@ -11,6 +11,8 @@ use super::permissions::{Permissions, TopicPermissions};
 use super::table::Access;
 use super::topic_pattern::{TopicPattern, Variables};
 use crate::error::Refusal;
+use crate::outbox::Outbox;
+use crate::quota::Seat;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -61,6 +63,8 @@ pub(crate) struct Grants {
     user: Arc<str>,
     vhost: Arc<str>,
     state: Mutex<State>,
+    /// Counts as one of the user's connections.
+    _seat: Seat,
 }
 
 #[derive(Default)]
@@ -111,13 +115,31 @@ impl fmt::Debug for Grants {
 }
 
 impl Grants {
-    pub(super) fn new(access: Arc<Access>, user: Arc<str>, vhost: Arc<str>) -> Self {
+    pub(super) fn new(access: Arc<Access>, user: Arc<str>, vhost: Arc<str>, seat: Seat) -> Self {
         Self {
             access,
             user,
             vhost,
             state: Mutex::default(),
+            _seat: seat,
         }
+    }
+
+    /// Whose rights they are.
+    pub(super) fn user(&self) -> &Arc<str> {
+        &self.user
+    }
+
+    /// Room for one more channel, for as long as the seat is held.
+    ///
+    /// # Errors
+    /// 530 when the user has as many as it may have.
+    pub(super) fn open_channel(&self) -> Result<Option<Seat>, Refusal> {
+        self.access.open_channel(&self.user)
+    }
+
+    pub(super) fn follow(&self, outbox: &Arc<Outbox>) {
+        self.access.follow(&self.user, outbox);
     }
 
     /// # Errors

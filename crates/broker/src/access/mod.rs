@@ -6,7 +6,11 @@
 //! accounts change.
 
 mod accounts;
+mod begin;
 mod caller;
+mod change;
+mod error;
+mod fixed;
 mod grants;
 mod pattern;
 mod permissions;
@@ -16,9 +20,10 @@ mod user;
 
 pub use accounts::{AccountChange, Accounts, UserPermissions, UserTopicPermissions};
 pub(crate) use caller::Caller;
+pub(crate) use error::AccountError;
 pub(crate) use grants::{Resource, Right};
 pub use pattern::{Pattern, PatternError};
 pub use permissions::{Permissions, TopicPermissions};
-pub(crate) use table::{Access, no_vhost};
+pub(crate) use table::Access;
 pub use topic_pattern::TopicPattern;
-pub use user::{PasswordHash, Tag, User};
+pub use user::{PasswordHash, Tag, User, UserLimits};

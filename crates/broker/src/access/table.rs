@@ -7,51 +7,88 @@ use std::sync::{Arc, Weak};
 use leveret_amqp_codec::ReplyCode;
 use parking_lot::RwLock;
 
-use super::accounts::{AccountChange, Accounts, UserPermissions, UserTopicPermissions};
+use super::accounts::{Accounts, UserPermissions, UserTopicPermissions};
+use super::fixed::Fixed;
 use super::grants::{Grants, Held};
 use super::permissions::{Permissions, TopicPermissions};
 use super::user::{Tag, User};
 use crate::error::Refusal;
+use crate::metadata::{Change, Metadata};
 use crate::outbox::{Outbox, Outgoing};
+use crate::quota::{Quota, Reached, Seat};
 
 /// Users and permissions, and who is connected as whom.
 ///
 /// Every change goes through [`Access::apply`]. After each one the generation is raised, which makes [`Grants`] ask
 /// again. Its lock may be taken under all others but those of outboxes, and nothing is locked or woken under it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Access {
-    accounts: RwLock<BTreeMap<Arc<str>, Account>>,
-    generation: AtomicU64,
+    pub(super) accounts: RwLock<BTreeMap<Arc<str>, Account>>,
+    pub(super) generation: AtomicU64,
+    pub(super) fixed: Fixed,
+    /// Changes are to be stored, where there is a store.
+    pub(super) is_kept: bool,
+    /// Where changes are stored, once there is one.
+    pub(super) metadata: Option<Arc<Metadata>>,
+    /// What has to be stored as soon as there is.
+    pub(super) unrecorded: Vec<Change>,
 }
 
 /// A user with all that belongs to it.
 #[derive(Debug)]
-struct Account {
-    user: User,
+pub(super) struct Account {
+    /// Changed by [`Account::set_user`].
+    pub(super) user: User,
     /// By virtual host.
-    permissions: BTreeMap<Arc<str>, Arc<Permissions>>,
+    pub(super) permissions: BTreeMap<Arc<str>, Arc<Permissions>>,
     /// By virtual host and exchange.
-    topic_permissions: BTreeMap<(Arc<str>, Arc<str>), TopicPermissions>,
+    pub(super) topic_permissions: BTreeMap<(Arc<str>, Arc<str>), TopicPermissions>,
     /// Its connections, to be closed when it is deleted.
-    connections: Vec<Weak<Outbox>>,
+    pub(super) connections: Vec<Weak<Outbox>>,
+    usage: Usage,
+}
+
+/// How much a user has, of what is limited.
+#[derive(Clone, Debug)]
+struct Usage {
+    connections: Arc<Quota>,
+    channels: Arc<Quota>,
 }
 
 impl Account {
-    fn new(user: User) -> Self {
+    pub(super) fn new(user: User) -> Self {
+        let usage = Usage {
+            connections: Arc::new(Quota::new(user.limits.connections_max)),
+            channels: Arc::new(Quota::new(user.limits.channels_max)),
+        };
         Self {
             user,
             permissions: BTreeMap::new(),
             topic_permissions: BTreeMap::new(),
             connections: Vec::new(),
+            usage,
         }
+    }
+
+    pub(super) fn set_user(&mut self, user: User) {
+        self.usage.connections.set_max(user.limits.connections_max);
+        self.usage.channels.set_max(user.limits.channels_max);
+        self.user = user;
+    }
+
+    fn follow(&mut self, outbox: &Arc<Outbox>) {
+        if self.connections.len() == self.connections.capacity() {
+            self.connections.retain(|outbox| outbox.strong_count() > 0);
+        }
+        self.connections.push(Arc::downgrade(outbox));
     }
 }
 
 /// The connections of a user that is no more.
 #[derive(Debug)]
 pub(crate) struct Orphans {
-    user: Arc<str>,
-    connections: Vec<Arc<Outbox>>,
+    pub(super) user: Arc<str>,
+    pub(super) connections: Vec<Arc<Outbox>>,
 }
 
 impl Orphans {
@@ -70,107 +107,6 @@ impl Orphans {
 }
 
 impl Access {
-    /// # Errors
-    /// 404 for permissions of a user that is not among the users, or for a virtual host that does not exist.
-    pub(crate) fn new(
-        accounts: Accounts,
-        vhost_exists: impl Fn(&str) -> bool,
-    ) -> Result<Self, Refusal> {
-        let access = Self {
-            accounts: RwLock::default(),
-            generation: AtomicU64::new(0),
-        };
-        let Accounts {
-            users,
-            permissions,
-            topic_permissions,
-        } = accounts;
-        let changes = users.into_iter().map(AccountChange::PutUser);
-        let changes = changes.chain(permissions.into_iter().map(AccountChange::SetPermissions));
-        let topics = topic_permissions
-            .into_iter()
-            .map(AccountChange::SetTopicPermissions);
-        for change in changes.chain(topics) {
-            if let Some(vhost) = change.required_vhost()
-                && !vhost_exists(vhost)
-            {
-                return Err(no_vhost(vhost));
-            }
-            access.apply(change)?;
-        }
-        Ok(access)
-    }
-
-    /// Makes a change; the virtual host that it names exists. What it leaves behind is to be closed once no lock is held.
-    ///
-    /// # Errors
-    /// 404 when there is no such user; nothing has changed then.
-    pub(crate) fn apply(&self, change: AccountChange) -> Result<Option<Orphans>, Refusal> {
-        let mut accounts = self.accounts.write();
-        let mut orphans = None;
-        match change {
-            AccountChange::PutUser(user) => match accounts.get_mut(&user.name) {
-                Some(account) => account.user = user,
-                None => {
-                    accounts.insert(Arc::clone(&user.name), Account::new(user));
-                }
-            },
-            AccountChange::DeleteUser { name } => {
-                let account = accounts.remove(&name).ok_or_else(|| no_user(&name))?;
-                let connections = account.connections.iter();
-                orphans = Some(Orphans {
-                    user: name,
-                    connections: connections.filter_map(Weak::upgrade).collect(),
-                });
-            }
-            AccountChange::SetPermissions(UserPermissions {
-                user,
-                vhost,
-                permissions,
-            }) => {
-                let account = find(&mut accounts, &user)?;
-                account.permissions.insert(vhost, Arc::new(permissions));
-            }
-            AccountChange::ClearPermissions { user, vhost } => {
-                find(&mut accounts, &user)?.permissions.remove(&vhost);
-            }
-            AccountChange::SetTopicPermissions(UserTopicPermissions {
-                user,
-                vhost,
-                exchange,
-                permissions,
-            }) => {
-                let account = find(&mut accounts, &user)?;
-                let key = (vhost, exchange);
-                account.topic_permissions.insert(key, permissions);
-            }
-            AccountChange::ClearTopicPermissions {
-                user,
-                vhost,
-                exchange,
-            } => {
-                let account = find(&mut accounts, &user)?;
-                account.topic_permissions.retain(|(of, at), _| {
-                    *of != vhost || exchange.as_ref().is_some_and(|exchange| at != exchange)
-                });
-            }
-        }
-        self.generation.fetch_add(1, Ordering::Release);
-        Ok(orphans)
-    }
-
-    /// Removes all permissions for a virtual host that is no more, so that another of its name begins with none.
-    pub(crate) fn forget_vhost(&self, vhost: &str) {
-        let mut accounts = self.accounts.write();
-        for account in accounts.values_mut() {
-            account.permissions.remove(vhost);
-            account
-                .topic_permissions
-                .retain(|(of, _), _| **of != *vhost);
-        }
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
     /// The user of this name.
     pub(crate) fn user(&self, name: &str) -> Option<User> {
         Some(self.accounts.read().get(name)?.user.clone())
@@ -203,30 +139,70 @@ impl Access {
         list
     }
 
-    /// Lets a connection of a user into a virtual host; it will be asked to close when the user is deleted. None when
-    /// the user has no permissions there, not even empty ones.
+    /// Whether a user is as it was configured, and stays so.
+    pub(crate) fn is_fixed_user(&self, name: &str) -> bool {
+        self.fixed.has_user(name)
+    }
+
+    /// Lets a connection of a user into a virtual host; it will be asked to close when the user is deleted.
+    ///
+    /// # Errors
+    /// 530 when the user has as many connections as it may have, or no permissions there, not even empty ones.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &Arc<str>,
         vhost: &Arc<str>,
         outbox: &Arc<Outbox>,
-    ) -> Option<Grants> {
+    ) -> Result<Grants, Refusal> {
+        let refused = || {
+            Refusal::not_allowed(format!(
+                "access to vhost '{vhost}' refused for user '{user}'"
+            ))
+        };
         let mut accounts = self.accounts.write();
-        let account = accounts.get_mut(user)?;
+        let account = accounts.get_mut(user).ok_or_else(refused)?;
+        let seat = account.usage.connections.enter();
+        let seat = seat.map_err(|Reached(limit)| {
+            Refusal::not_allowed(format!(
+                "connection refused for user '{user}': user connection limit ({limit}) is reached"
+            ))
+        })?;
         if !account.permissions.contains_key(vhost) {
-            return None;
+            return Err(refused());
         }
-        if account.connections.len() == account.connections.capacity() {
-            account
-                .connections
-                .retain(|outbox| outbox.strong_count() > 0);
-        }
-        account.connections.push(Arc::downgrade(outbox));
-        Some(Grants::new(
+        account.follow(outbox);
+        Ok(Grants::new(
             Arc::clone(self),
             Arc::clone(user),
             Arc::clone(vhost),
+            seat,
         ))
+    }
+
+    /// Has an outbox told when the user is deleted.
+    pub(super) fn follow(&self, user: &str, outbox: &Arc<Outbox>) {
+        if let Some(account) = self.accounts.write().get_mut(user) {
+            account.follow(outbox);
+        }
+    }
+
+    /// Room for one more channel of a user, for as long as the seat is held. None when the user is gone.
+    ///
+    /// # Errors
+    /// 530 when the user has as many as it may have.
+    pub(super) fn open_channel(&self, user: &str) -> Result<Option<Seat>, Refusal> {
+        let channels = {
+            let accounts = self.accounts.read();
+            accounts
+                .get(user)
+                .map(|account| Arc::clone(&account.usage.channels))
+        };
+        let seat = channels.map(|channels| channels.enter()).transpose();
+        seat.map_err(|Reached(limit)| {
+            Refusal::not_allowed(format!(
+                "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})"
+            ))
+        })
     }
 
     /// Changes with every change to the accounts.
@@ -251,20 +227,4 @@ impl Access {
             is_impersonator: account.user.tags.contains(&Tag::Impersonator),
         }
     }
-}
-
-fn find<'a>(
-    accounts: &'a mut BTreeMap<Arc<str>, Account>,
-    name: &str,
-) -> Result<&'a mut Account, Refusal> {
-    accounts.get_mut(name).ok_or_else(|| no_user(name))
-}
-
-/// The words for a virtual host that a change needs and that is not there.
-pub(crate) fn no_vhost(name: &str) -> Refusal {
-    Refusal::not_found(format!("vhost {name} not found"))
-}
-
-fn no_user(name: &str) -> Refusal {
-    Refusal::not_found(format!("no user '{name}'"))
 }

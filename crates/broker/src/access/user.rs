@@ -14,6 +14,8 @@ pub struct User {
     pub password_hash: Option<PasswordHash>,
     /// What the user is beyond a client.
     pub tags: BTreeSet<Tag>,
+    /// How much the user may have at once.
+    pub limits: UserLimits,
 }
 
 impl User {
@@ -24,8 +26,21 @@ impl User {
             name: name.into(),
             password_hash: None,
             tags: BTreeSet::new(),
+            limits: UserLimits::default(),
         }
     }
+}
+
+/// How much a user may have at once, in all virtual hosts together. None is no limit, 0 forbids it.
+///
+/// What there is when a limit is set stays; the next one too many is refused with `NOT_ALLOWED`, which closes the
+/// connection. Clients of this process count only when they [act for the user](crate::Broker::client_for).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UserLimits {
+    /// Connections with an open virtual host.
+    pub connections_max: Option<u32>,
+    /// AMQP channels.
+    pub channels_max: Option<u32>,
 }
 
 /// What is kept of a password, in a form that the authenticator understands: a text such as `$argon2id$…`.

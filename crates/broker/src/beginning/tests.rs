@@ -1,6 +1,7 @@
 //! A broker whose disk is full, or breaks.
 
 mod messages;
+mod old_files;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use leveret_queue_store::ConsumerId;
 use super::delivery::Source;
 use super::{Client, Delivery};
 use crate::connection::Registration;
-use crate::outbox::{Outbox, Outgoing, WINDOW_BYTES};
+use crate::outbox::{AfterGap, Outbox, Outgoing, WINDOW_BYTES};
 
 /// How many bytes of messages are taken before the window hears of it, unless all that is there has been taken. An
 /// eighth keeps the queue at work while the rest is looked at, and spares nearly every message the trouble.
@@ -21,7 +21,7 @@ const TAKEN_BYTES_MAX: usize = WINDOW_BYTES / 8;
 /// Receives the messages of a queue, in order; also a [`Stream`] of them.
 ///
 /// It ends when the queue is deleted or the broker shut down. A consumer that is not polled is given 512 KiB of messages
-/// and then passed over. Dropping it cancels it: what it was given and has not taken goes back to the queue in its old
+/// and then passed over, unless it [wants something else](crate::ConsumeOptions::when_slow). Dropping it cancels it: what it was given and has not taken goes back to the queue in its old
 /// place, while deliveries that were taken remain to be settled.
 #[derive(Debug)]
 pub struct Consumer {
@@ -34,6 +34,7 @@ pub struct Consumer {
     /// Bytes of messages that were taken and still count in the window.
     taken: usize,
     over: bool,
+    was_too_slow: bool,
     /// Tells the broker's end to the outbox.
     _registration: Registration,
 }
@@ -54,6 +55,7 @@ impl Consumer {
             inbox: VecDeque::new(),
             taken: 0,
             over: false,
+            was_too_slow: false,
             _registration: registration,
         }
     }
@@ -64,6 +66,12 @@ impl Consumer {
     /// A message is only taken when this returns it.
     pub async fn recv(&mut self) -> Option<Delivery> {
         poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Whether the stream has ended because the consumer was [too slow](crate::WhenSlow::Close) for its own taste.
+    #[must_use]
+    pub fn was_too_slow(&self) -> bool {
+        self.was_too_slow
     }
 
     /// Takes the next message if one is there.
@@ -81,11 +89,15 @@ impl Consumer {
             }
             match self.inbox.pop_front() {
                 Some(Outgoing::Deliver { delivery, .. }) => {
-                    self.taken += delivery.message.size_bytes();
-                    if self.inbox.is_empty() || self.taken >= TAKEN_BYTES_MAX {
-                        self.leave_window();
-                    }
-                    return Poll::Ready(Some(Delivery::new(&self.source, delivery)));
+                    return Poll::Ready(Some(self.take(delivery, 0)));
+                }
+                Some(Outgoing::DeliverAfterGap { after_gap, .. }) => {
+                    let AfterGap { delivery, left_out } = *after_gap;
+                    return Poll::Ready(Some(self.take(delivery, left_out)));
+                }
+                Some(Outgoing::ConsumerTooSlow { .. }) => {
+                    self.was_too_slow = true;
+                    self.over = true;
                 }
                 Some(Outgoing::ConsumerCancelled { .. } | Outgoing::Close { .. }) => {
                     self.over = true
@@ -98,6 +110,14 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    fn take(&mut self, delivery: leveret_queue_store::Delivery, left_out: u64) -> Delivery {
+        self.taken += delivery.message.size_bytes();
+        if self.inbox.is_empty() || self.taken >= TAKEN_BYTES_MAX {
+            self.leave_window();
+        }
+        Delivery::new(&self.source, delivery, left_out)
     }
 
     /// Has the queue fill the room again that was made.
@@ -124,6 +144,7 @@ impl Drop for Consumer {
             let waiting = self.inbox.drain(..).chain(self.outbox.close());
             let ids = waiting.filter_map(|item| match item {
                 Outgoing::Deliver { delivery, .. } => delivery.id,
+                Outgoing::DeliverAfterGap { after_gap, .. } => after_gap.delivery.id,
                 _ => None,
             });
             ids.collect()

@@ -6,7 +6,7 @@ use leveret_amqp_codec::{Properties, RawProperties};
 use leveret_queue_store::{DeliveryId, Message, Settlement};
 
 use crate::clock::Clock;
-use crate::vhost::QueueCell;
+use crate::vhost::{HISTORY_GAP, HISTORY_ID, Position, QueueCell, position_in};
 
 /// A message from a queue, to be settled with [`ack`](Self::ack), [`nack`](Self::nack) or [`reject`](Self::reject).
 ///
@@ -18,6 +18,7 @@ pub struct Delivery {
     unsettled: Option<(Arc<Source>, DeliveryId)>,
     message: Message,
     redelivered: bool,
+    left_out: u64,
 }
 
 /// Where deliveries come from and go back to.
@@ -28,11 +29,16 @@ pub(super) struct Source {
 }
 
 impl Delivery {
-    pub(super) fn new(source: &Arc<Source>, delivery: leveret_queue_store::Delivery) -> Self {
+    pub(super) fn new(
+        source: &Arc<Source>,
+        delivery: leveret_queue_store::Delivery,
+        left_out: u64,
+    ) -> Self {
         Self {
             unsettled: delivery.id.map(|id| (Arc::clone(source), id)),
             message: delivery.message,
             redelivered: delivery.redelivered,
+            left_out,
         }
     }
 
@@ -62,10 +68,36 @@ impl Delivery {
         ))
     }
 
+    /// Where the message stands in the history of the exchange that it came by, for
+    /// [`QueueOptions::resume_from`](crate::QueueOptions::resume_from). None when no exchange on its way keeps one.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.position_in(HISTORY_ID)
+    }
+
+    /// Some of the messages between the position that was resumed from and this one may be missing, because they were not
+    /// kept long enough; none after the position that this gives. The message itself is the first that there is.
+    #[must_use]
+    pub fn gap(&self) -> Option<Position> {
+        self.position_in(HISTORY_GAP)
+    }
+
+    fn position_in(&self, header: &str) -> Option<Position> {
+        let properties = RawProperties::from_validated_bytes(self.message.properties());
+        position_in(properties.headers(), header)
+    }
+
     /// It was handed to a consumer before, who may have seen it.
     #[must_use]
     pub fn redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// How many messages were dropped just before this one because its consumer was slow, and wants the
+    /// [oldest dropped](crate::WhenSlow::DropOldest) then.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.left_out
     }
 
     /// The message with everything it came with, to be kept or passed on.

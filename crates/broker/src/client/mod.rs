@@ -2,38 +2,51 @@
 
 mod confirm;
 mod consumer;
+mod declare;
 mod delivery;
 mod options;
+mod presence;
+mod when_slow;
 
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, RawProperties, RawTable, Table};
-use leveret_queue_store::{ConsumerOptions, Lsn, Message, MessageParts, TakeMode};
+use leveret_queue_store::{ConsumerOptions, Lsn, Message, MessageParts, TakeMode, Time};
 use parking_lot::Mutex;
 
 use crate::access::Caller;
+use crate::auth::Identity;
 use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
+use crate::exchange::presence::End;
 use crate::metadata::Ticket;
 use crate::outbox::{ConsumerKey, Outbox};
 use crate::shared::Shared;
+use crate::slow;
 use crate::vhost::{
     BindingRequest, CannotConsume, ConsumerLink, ExchangeDeclare, Explanation, QueueCell,
-    QueueDeclare, QueueDelete, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
+    QueueDeclare, QueueDelete, Route, RouteCache, Scheduled, Unacked, Unroutable, VirtualHost,
 };
 
 use delivery::Source;
 
 pub use confirm::Confirm;
 pub use consumer::Consumer;
+pub use declare::RawOptions;
 pub use delivery::Delivery;
 pub use options::{
     ConsumeOptions, ExchangeOptions, ExchangeType, Overflow, Publish, QueueInfo, QueueOptions,
     QueueType,
 };
+pub use presence::{Presence, PresenceEvent, PresenceKind, PresentMember};
+pub use when_slow::{SlowLimit, WhenSlow};
 
 /// A client of the broker in the same process: declares, binds, publishes and consumes as an AMQP connection with one
 /// channel does, under the same rules.
+///
+/// A client of [`Broker::client`](crate::Broker::client) is the embedding program itself and may do everything; one of
+/// [`Broker::client_for`](crate::Broker::client_for) may do what its user may, and is refused with what else an AMQP client
+/// would be told.
 ///
 /// Clones are the same client. Exclusive queues belong to the client that declared them and go when its last clone and
 /// its last [`Consumer`] are dropped.
@@ -53,6 +66,8 @@ struct Inner {
     /// Leaves the registry when the client is dropped.
     _registration: Registration,
     caller: Caller,
+    /// For whom it acts, if for anybody.
+    identity: Option<Identity>,
     exclusive: Mutex<Vec<Weak<QueueCell>>>,
     publisher: Mutex<Publisher>,
 }
@@ -65,8 +80,14 @@ struct Publisher {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let exclusive = std::mem::take(&mut *self.exclusive.lock());
-        self.vhost.connection_closed(self.shared.now(), exclusive);
+        let (now, exclusive) = (
+            self.shared.now(),
+            std::mem::take(&mut *self.exclusive.lock()),
+        );
+        let connection = self.caller.connection();
+        self.vhost
+            .leave_with_connection(now, connection, End::InOrder);
+        self.vhost.connection_closed(now, exclusive);
     }
 }
 
@@ -75,17 +96,44 @@ impl Client {
     pub(crate) fn new(shared: Arc<Shared>, vhost: Arc<VirtualHost>) -> Option<Self> {
         let outbox = Outbox::new(Default::default());
         let registration = shared.registry.register(&outbox, Kind::Client, None)?;
+        let caller = Caller::trusted(registration.id());
+        Some(Self::with(shared, vhost, registration, caller, None))
+    }
+
+    /// # Errors
+    /// When the user is not let into the virtual host, or the broker is shut down.
+    pub(crate) fn acting_for(
+        identity: &Identity,
+        shared: Arc<Shared>,
+        vhost: Arc<VirtualHost>,
+    ) -> Result<Self, Error> {
+        let outbox = Outbox::new(Default::default());
+        let registration = shared.registry.register(&outbox, Kind::Client, None);
+        let registration = registration.ok_or_else(Error::closed)?;
+        let caller = shared.admit(identity, registration.id(), &vhost, &outbox)?;
+        let identity = Some(identity.clone());
+        Ok(Self::with(shared, vhost, registration, caller, identity))
+    }
+
+    fn with(
+        shared: Arc<Shared>,
+        vhost: Arc<VirtualHost>,
+        registration: Registration,
+        caller: Caller,
+        identity: Option<Identity>,
+    ) -> Self {
         let inner = Inner {
             shared,
             vhost,
-            caller: Caller::trusted(registration.id()),
+            caller,
+            identity,
             _registration: registration,
             exclusive: Mutex::default(),
             publisher: Mutex::default(),
         };
-        Some(Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
     /// Declares an exchange. Nothing happens when one of this name with the same properties exists.
@@ -234,7 +282,11 @@ impl Client {
         routing_key: &str,
     ) -> Result<(), Error> {
         let request = request(queue, exchange, routing_key, &[]);
-        let ticket = self.inner.vhost.unbind_queue(self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let ticket = self
+            .inner
+            .vhost
+            .unbind_queue(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -266,7 +318,8 @@ impl Client {
     ) -> Result<(), Error> {
         let request = request(destination, source, routing_key, &[]);
         let vhost = &self.inner.vhost;
-        let ticket = vhost.unbind_exchange(self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let ticket = vhost.unbind_exchange(now, self.caller(), &request)?;
         self.recorded(ticket).await
     }
 
@@ -314,6 +367,9 @@ impl Client {
             .unwrap_or_default();
         let raw = RawProperties::from_validated_bytes(&properties);
         let peek = raw.peek();
+        let claimed = peek.user_id.as_deref();
+        let identity = self.inner.identity.as_ref();
+        self.caller().check_user_id(identity, claimed)?;
         let parts = MessageParts {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
@@ -338,6 +394,9 @@ impl Client {
         };
         let now = self.inner.shared.now();
         let mut safe_at = self.inner.vhost.capture(now, &route, &message);
+        if route.passes.is_some() {
+            return self.pass(now, route, message, publish.mandatory, safe_at);
+        }
         let Some((last, others)) = route.queues.split_last() else {
             if route.captures.is_empty() {
                 self.inner.vhost.note_unroutable(now, &message);
@@ -351,14 +410,33 @@ impl Client {
         let mut refused = Vec::new();
         for queue in others {
             let message = std::iter::once((message.clone(), 0));
-            safe_at = safe_at.max(queue.publish(now, message, &mut refused));
+            safe_at = safe_at.max(queue.publish(now, message, &mut refused).safe_at);
         }
         let message = std::iter::once((message, 0));
-        safe_at = safe_at.max(last.publish(now, message, &mut refused));
+        safe_at = safe_at.max(last.publish(now, message, &mut refused).safe_at);
         if refused.is_empty() {
             Ok(safe_at)
         } else {
             Err(Error::queue_full())
+        }
+    }
+
+    /// Publishes a message whose way leads through exchanges that keep history.
+    fn pass(
+        &self,
+        now: Time,
+        route: Arc<Route>,
+        message: Message,
+        mandatory: bool,
+        safe_at: Option<Lsn>,
+    ) -> Result<Option<Lsn>, Error> {
+        let unroutable = (mandatory && route.queues.is_empty()).then(|| message.clone());
+        let mut refused = Vec::new();
+        let stored = VirtualHost::pass(now, route, message, &mut refused);
+        match unroutable {
+            Some(message) => Err(Error::unroutable(message)),
+            None if refused.is_empty() => Ok(safe_at.max(stored)),
+            None => Err(Error::queue_full()),
         }
     }
 
@@ -370,6 +448,7 @@ impl Client {
         let cell = self.queue(queue)?;
         // What an application has not taken yet is its own business, so it does not count as the broker's work.
         let outbox = Outbox::new(Default::default());
+        self.caller().follow(&outbox);
         let registration = self
             .inner
             .shared
@@ -390,7 +469,12 @@ impl Client {
             prefetch: options.prefetch,
             window: Some(Arc::clone(outbox.window())),
             channel_prefetch: None,
+            slow: options.when_slow.to_consumer(),
         };
+        if matches!(options.when_slow, WhenSlow::DropOldest(_)) {
+            // Nobody has been refused yet.
+            let _ = outbox.window().set_limit(slow::OWN_WINDOW_BYTES);
+        }
         let id = cell
             .consume(self.inner.shared.now(), consumer_options, link)
             .map_err(|problem| match problem {
@@ -418,7 +502,7 @@ impl Client {
         let queue = self.queue(queue)?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
         let source = Arc::new(self.source(queue));
-        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery)))
+        Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery, 0)))
     }
 
     /// Looks at the first `limit` messages that are ready, in the order in which they will be delivered, and leaves them
@@ -441,8 +525,10 @@ impl Client {
     /// be routed.
     ///
     /// # Errors
-    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read.
+    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read; for clients that act
+    /// for a user.
     pub async fn scheduled(&self, exchange: &str) -> Result<Vec<Scheduled>, Error> {
+        self.caller().require_trust()?;
         let found = self.vhost()?.delayed(exchange)?.list();
         Ok(found.map_err(|error| Refusal::unreadable(&error))?)
     }
@@ -451,12 +537,14 @@ impl Client {
     /// meanwhile.
     ///
     /// # Errors
-    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read.
+    /// When the exchange does not exist, or is of another type, or what it has on disk cannot be read; for clients that act
+    /// for a user.
     pub async fn cancel_scheduled(
         &self,
         exchange: &str,
         id: u64,
     ) -> Result<Option<Message>, Error> {
+        self.caller().require_trust()?;
         let found = self.vhost()?.delayed(exchange)?.cancel(id);
         Ok(found.map_err(|error| Refusal::unreadable(&error))?)
     }
@@ -465,13 +553,14 @@ impl Client {
     /// that nearly matched. Nothing is published.
     ///
     /// # Errors
-    /// When the exchange does not exist or may not be published to.
+    /// When the exchange does not exist or may not be published to; for clients that act for a user.
     pub async fn explain(
         &self,
         exchange: &str,
         routing_key: &str,
         properties: &Properties,
     ) -> Result<Explanation, Error> {
+        self.caller().require_trust()?;
         Ok(self
             .inner
             .vhost
@@ -479,8 +568,11 @@ impl Client {
     }
 
     /// The latest messages of this virtual host that reached no queue, oldest first: 64 of them, and one MiB, at most.
-    /// [`Client::explain`] tells why.
+    /// [`Client::explain`] tells why. None for clients that act for a user.
     pub async fn unroutable(&self) -> Vec<Unroutable> {
+        if self.caller().require_trust().is_err() {
+            return Vec::new();
+        }
         self.inner.vhost.unroutable()
     }
 
@@ -534,5 +626,6 @@ fn request<'a>(
         source,
         routing_key,
         arguments: RawTable::from_validated_bytes(arguments),
+        resume: None,
     }
 }

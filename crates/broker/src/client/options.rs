@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use leveret_amqp_codec::{Properties, Table, Value};
 
+use super::WhenSlow;
 use crate::exchange::ExchangeKind;
-use crate::vhost::Counts;
+use crate::vhost::{Counts, HISTORY_AGE, HISTORY_LENGTH, RESUME_FROM, ResumeFrom};
 
 /// The types of exchanges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum ExchangeType {
     /// As the [`delayed_type`](ExchangeOptions::delayed_type) says, after as many milliseconds as the message's header
     /// `x-delay` says.
     Delayed,
+    /// As [`Topic`](Self::Topic), and it knows who is subscribed: [`Client::presence`](crate::Client::presence).
+    Presence,
 }
 
 impl ExchangeType {
@@ -51,6 +54,7 @@ impl ExchangeType {
             Self::Random => ExchangeKind::Random,
             Self::RecentHistory => ExchangeKind::RecentHistory,
             Self::Delayed => ExchangeKind::Delayed,
+            Self::Presence => ExchangeKind::Presence,
         }
     }
 }
@@ -66,8 +70,20 @@ pub struct ExchangeOptions {
     pub internal: bool,
     /// Where messages go that reach no queue from here.
     pub alternate_exchange: Option<String>,
+    /// Of each routing key the latest so many messages are kept for queues that are bound later with a wish for them
+    /// ([`QueueOptions::resume_from`]), at least one. For topic, direct and fanout exchanges; in memory only.
+    pub history_length: Option<u64>,
+    /// What has passed within that time is kept so, in whole milliseconds, at least one. With
+    /// [`history_length`](Self::history_length): what both let stand.
+    pub history_age: Option<Duration>,
     /// How a [`Delayed`](ExchangeType::Delayed) exchange routes when the time has come; it cannot be declared without.
     pub delayed_type: Option<ExchangeType>,
+    /// How long a member of a [`Presence`](ExchangeType::Presence) exchange whose connection broke may be away before it
+    /// is lost, in whole milliseconds, a day at most; ten seconds unless set.
+    pub presence_grace: Option<Duration>,
+    /// How many members at keys a [`Presence`](ExchangeType::Presence) exchange knows, a million at most; 10,000 unless
+    /// set. Beyond that nobody else can become present.
+    pub presence_max: Option<u64>,
 }
 
 impl ExchangeOptions {
@@ -76,8 +92,23 @@ impl ExchangeOptions {
         if let Some(alternate) = &self.alternate_exchange {
             arguments.insert("alternate-exchange", alternate.as_str());
         }
+        if let Some(length) = self.history_length {
+            arguments.insert(HISTORY_LENGTH, Value::I64(to_i64(length)));
+        }
+        if let Some(age) = self.history_age {
+            arguments.insert(HISTORY_AGE, Value::I64(to_ms(age)));
+        }
         if let Some(kind) = self.delayed_type {
             arguments.insert("x-delayed-type", kind.name());
+        }
+        let numbers = [
+            ("x-presence-grace", self.presence_grace.map(to_ms)),
+            ("x-presence-max", self.presence_max.map(to_i64)),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                arguments.insert(name, Value::I64(number));
+            }
         }
         arguments
     }
@@ -107,6 +138,12 @@ pub struct QueueOptions {
     pub auto_delete: bool,
     /// How long a message may wait, in whole milliseconds. Zero: it is delivered at once or not at all.
     pub message_ttl: Option<Duration>,
+    /// What the queue is given when it is bound to an exchange that keeps history (see
+    /// [`ExchangeOptions::history_length`]): what is kept after that position and matches the binding, then what comes;
+    /// nothing is missing in between and nothing comes twice. None for what comes only.
+    ///
+    /// It is for the queue as it is made, and not compared when the queue is declared again.
+    pub resume_from: Option<ResumeFrom>,
     /// How long the queue may be unused before it is deleted, in whole milliseconds, at least one.
     pub expires: Option<Duration>,
     /// How many messages may be ready.
@@ -164,6 +201,9 @@ impl QueueOptions {
             Overflow::RejectPublishDlx => {
                 drop(arguments.insert("x-overflow", "reject-publish-dlx"))
             }
+        }
+        if let Some(position) = self.resume_from {
+            arguments.insert(RESUME_FROM, position.to_string().as_str());
         }
         if let Some(exchange) = &self.dead_letter_exchange {
             arguments.insert("x-dead-letter-exchange", exchange.as_str());
@@ -270,4 +310,6 @@ pub struct ConsumeOptions {
     pub exclusive: bool,
     /// Consumers with a higher priority get everything that they can take.
     pub priority: i64,
+    /// What happens when more waits for it than it can take.
+    pub when_slow: WhenSlow,
 }

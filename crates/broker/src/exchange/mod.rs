@@ -8,6 +8,7 @@ mod fanout;
 mod hash;
 mod headers;
 mod near_miss;
+pub(crate) mod presence;
 mod random;
 mod topic;
 
@@ -23,6 +24,7 @@ use direct::DirectRouter;
 use fanout::FanoutRouter;
 use hash::{ConsistentHashRouter, HashedBy, ModulusHashRouter};
 use headers::HeadersRouter;
+use presence::PresenceRouter;
 use random::RandomRouter;
 
 pub(crate) use near_miss::near_miss;
@@ -57,10 +59,12 @@ pub(crate) enum ExchangeKind {
     RecentHistory,
     /// Another type, some time later.
     Delayed,
+    /// A topic exchange that knows who is subscribed.
+    Presence,
 }
 
 impl ExchangeKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -70,6 +74,7 @@ impl ExchangeKind {
         Self::Random,
         Self::RecentHistory,
         Self::Delayed,
+        Self::Presence,
     ];
 
     /// # Errors
@@ -90,7 +95,13 @@ impl ExchangeKind {
             Self::Random => "x-random",
             Self::RecentHistory => "x-recent-history",
             Self::Delayed => "x-delayed-message",
+            Self::Presence => "x-presence",
         }
+    }
+
+    /// Whether keys mean topics, for which there are permissions of their own.
+    pub(crate) fn has_topics(self) -> bool {
+        matches!(self, Self::Topic | Self::Presence)
     }
 }
 
@@ -155,6 +166,7 @@ pub(crate) enum Router {
     ConsistentHash(ConsistentHashRouter),
     ModulusHash(ModulusHashRouter),
     Random(RandomRouter),
+    Presence(Box<PresenceRouter>),
 }
 
 impl Router {
@@ -180,6 +192,9 @@ impl Router {
             ExchangeKind::ModulusHash => Self::ModulusHash(ModulusHashRouter::default()),
             ExchangeKind::Random => Self::Random(RandomRouter::new(seed)),
             ExchangeKind::Delayed => Self::new(delayed_kind(arguments)?, arguments, seed)?,
+            ExchangeKind::Presence => {
+                Self::Presence(Box::new(PresenceRouter::from_arguments(arguments)?))
+            }
         })
     }
 
@@ -191,6 +206,7 @@ impl Router {
         match self {
             Self::Headers(_) => headers::validate(arguments),
             Self::ConsistentHash(_) => hash::validate_weight(key).map(|_| ()),
+            Self::Presence(_) => presence::role(arguments).map(|_| ()),
             _ => Ok(()),
         }
     }
@@ -210,6 +226,7 @@ impl Router {
             Self::ConsistentHash(router) => router.insert(destination, key),
             Self::ModulusHash(router) => router.insert(destination, key),
             Self::Random(router) => router.insert(destination, key),
+            Self::Presence(router) => router.insert(destination, key, arguments),
         }
     }
 
@@ -228,6 +245,7 @@ impl Router {
             Self::ConsistentHash(router) => router.remove(destination, key),
             Self::ModulusHash(router) => router.remove(destination, key),
             Self::Random(router) => router.remove(destination, key),
+            Self::Presence(router) => router.remove(destination, key, arguments),
         }
     }
 
@@ -241,6 +259,7 @@ impl Router {
             Self::ConsistentHash(router) => router.route(subject, found),
             Self::ModulusHash(router) => router.route(subject.routing_key, found),
             Self::Random(router) => router.route(found),
+            Self::Presence(router) => router.route(subject.routing_key, found),
         }
     }
 
@@ -249,7 +268,27 @@ impl Router {
         match self {
             Self::Headers(_) | Self::Random(_) => false,
             Self::ConsistentHash(router) => router.looks_at_key_only(),
-            Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) | Self::ModulusHash(_) => true,
+            Self::Direct(_)
+            | Self::Fanout(_)
+            | Self::Topic(_)
+            | Self::ModulusHash(_)
+            | Self::Presence(_) => true,
+        }
+    }
+
+    /// Who is where, if it knows.
+    pub(crate) fn as_presence(&self) -> Option<&PresenceRouter> {
+        match self {
+            Self::Presence(router) => Some(router),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn as_presence_mut(&mut self) -> Option<&mut PresenceRouter> {
+        match self {
+            Self::Presence(router) => Some(router),
+            _ => None,
         }
     }
 
@@ -263,6 +302,7 @@ impl Router {
             Self::ConsistentHash(router) => router.destinations(),
             Self::ModulusHash(router) => router.destinations(),
             Self::Random(router) => router.destinations(),
+            Self::Presence(router) => router.destinations(),
         }
     }
 }
@@ -275,9 +315,12 @@ fn delayed_kind(arguments: RawTable<'_>) -> Result<ExchangeKind, Refusal> {
         ));
     };
     match ExchangeKind::from_name(name)? {
-        ExchangeKind::Delayed => Err(Refusal::precondition_failed(
-            "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'",
-        )),
+        kind @ (ExchangeKind::Delayed | ExchangeKind::Presence) => {
+            Err(Refusal::precondition_failed(format!(
+                "Invalid argument, '{}' can't be used for 'x-delayed-type'",
+                kind.name()
+            )))
+        }
         kind => Ok(kind),
     }
 }

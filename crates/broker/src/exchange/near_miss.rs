@@ -5,6 +5,7 @@ use leveret_topic_trie::TopicTrie;
 
 use super::Router;
 use super::headers::Comparison;
+use super::presence;
 
 /// None when the binding matches; a reason when it nearly does; an empty one when it is far from it.
 pub(crate) fn near_miss(
@@ -19,6 +20,9 @@ pub(crate) fn near_miss(
         let reason = match router {
             Router::Direct(_) => direct(key, routing_key),
             Router::Topic(_) => topic(key, routing_key),
+            // Who only watches gets no messages, and misses none.
+            Router::Presence(_) if is_watch(arguments) => Some(String::new()),
+            Router::Presence(_) => topic(key, routing_key),
             Router::Headers(_) => headers(arguments, message_headers),
             // These do not compare; which binding they choose is not the binding's merit.
             Router::Fanout(_)
@@ -34,6 +38,10 @@ pub(crate) fn near_miss(
             .find(|reason| !reason.is_empty())
             .unwrap_or_default(),
     )
+}
+
+fn is_watch(arguments: RawTable<'_>) -> bool {
+    matches!(presence::role(arguments), Ok(presence::Role::Watch))
 }
 
 fn direct(key: &str, routing_key: &str) -> Option<String> {

@@ -1,7 +1,10 @@
 //! A change as the store sees it: an entry of a table is set or goes.
 
+use super::accounts;
 use super::format::{self, Table};
 use super::{BindingRecord, ExchangeRecord, QueueRecord, VhostKey};
+use crate::access::{User, UserPermissions, UserTopicPermissions};
+use crate::vhost::VhostLimits;
 
 /// One thing to do to the store. Encoded where it happens, so that it holds nothing of the topology and two threads never
 /// look at one definition.
@@ -38,7 +41,7 @@ impl Change {
     }
 
     /// What it takes to remove a virtual host with all that is in it.
-    pub(crate) fn remove_vhost(name: &str, vhost: VhostKey) -> [Self; 4] {
+    pub(crate) fn remove_vhost(name: &str, vhost: VhostKey) -> [Self; 5] {
         let all_of = |table| Self {
             table,
             key: format::vhost_prefix(vhost),
@@ -49,7 +52,71 @@ impl Change {
             all_of(Table::Exchanges),
             all_of(Table::Queues),
             all_of(Table::Bindings),
+            all_of(Table::VhostLimits),
         ]
+    }
+
+    pub(crate) fn limit_vhost(vhost: VhostKey, limits: VhostLimits) -> Self {
+        let key = format::vhost_prefix(vhost);
+        Self::put(
+            Table::VhostLimits,
+            key,
+            accounts::vhost_limits_value(limits),
+        )
+    }
+
+    /// From now on it is the store that says which accounts there are, and be it none.
+    pub(crate) fn accounts_begun() -> Self {
+        Self::put(
+            Table::Settings,
+            accounts::BEGUN.into(),
+            accounts::begun_value(),
+        )
+    }
+
+    pub(crate) fn add_user(user: &User) -> Self {
+        let key = user.name.as_bytes().into();
+        Self::put(Table::Users, key, accounts::user_value(user))
+    }
+
+    /// What it takes to remove a user with all that it may do.
+    pub(crate) fn remove_user(name: &str) -> [Self; 3] {
+        let all_of = |table| Self {
+            table,
+            key: accounts::user_prefix(name),
+            action: Action::RemoveAll,
+        };
+        [
+            Self::remove_only_user(name),
+            all_of(Table::Permissions),
+            all_of(Table::TopicPermissions),
+        ]
+    }
+
+    /// What the user may do stays.
+    pub(crate) fn remove_only_user(name: &str) -> Self {
+        Self::remove(Table::Users, name.as_bytes().into())
+    }
+
+    pub(crate) fn add_permissions(entry: &UserPermissions) -> Self {
+        let key = accounts::permissions_key(&entry.user, &entry.vhost);
+        let value = accounts::permissions_value(&entry.permissions);
+        Self::put(Table::Permissions, key, value)
+    }
+
+    pub(crate) fn remove_permissions(user: &str, vhost: &str) -> Self {
+        Self::remove(Table::Permissions, accounts::permissions_key(user, vhost))
+    }
+
+    pub(crate) fn add_topic_permissions(entry: &UserTopicPermissions) -> Self {
+        let key = accounts::topic_permissions_key(&entry.user, &entry.vhost, &entry.exchange);
+        let value = accounts::topic_permissions_value(&entry.permissions);
+        Self::put(Table::TopicPermissions, key, value)
+    }
+
+    pub(crate) fn remove_topic_permissions(user: &str, vhost: &str, exchange: &str) -> Self {
+        let key = accounts::topic_permissions_key(user, vhost, exchange);
+        Self::remove(Table::TopicPermissions, key)
     }
 
     pub(crate) fn add_exchange(vhost: VhostKey, exchange: &ExchangeRecord) -> Self {

@@ -5,7 +5,7 @@
 use super::{BindingRecord, ExchangeRecord, QueueRecord, VhostKey};
 
 /// The version of each value, in its first byte. A value with another one was written by a newer leveret.
-const VALUE_VERSION: u8 = 1;
+pub(super) const VALUE_VERSION: u8 = 1;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -20,11 +20,26 @@ pub(super) enum Table {
     Exchanges,
     Queues,
     Bindings,
+    VhostLimits,
+    Users,
+    Permissions,
+    TopicPermissions,
+    Settings,
 }
 
 #[cfg(feature = "journal")]
 impl Table {
-    pub(super) const ALL: [Self; 4] = [Self::Vhosts, Self::Exchanges, Self::Queues, Self::Bindings];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Vhosts,
+        Self::Exchanges,
+        Self::Queues,
+        Self::Bindings,
+        Self::VhostLimits,
+        Self::Users,
+        Self::Permissions,
+        Self::TopicPermissions,
+        Self::Settings,
+    ];
 
     /// Its name in the file.
     pub(super) const fn name(self) -> &'static str {
@@ -33,6 +48,11 @@ impl Table {
             Self::Exchanges => "exchanges",
             Self::Queues => "queues",
             Self::Bindings => "bindings",
+            Self::VhostLimits => "vhost limits",
+            Self::Users => "users",
+            Self::Permissions => "permissions",
+            Self::TopicPermissions => "topic permissions",
+            Self::Settings => "settings",
         }
     }
 }
@@ -65,7 +85,7 @@ pub(super) fn bindings_to(vhost: VhostKey, to_exchange: bool, destination: &str)
     key
 }
 
-fn push_name(key: &mut Vec<u8>, name: &str) {
+pub(super) fn push_name(key: &mut Vec<u8>, name: &str) {
     // A program in this process may choose names that are longer than AMQP's, but not longer than 4 GiB.
     let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
     key.extend_from_slice(&length.to_be_bytes());
@@ -123,12 +143,14 @@ pub(super) enum Unreadable {
     Name,
     #[error("its arguments are no field table")]
     Arguments,
+    #[error("a permission in it is no pattern")]
+    Pattern,
     #[error("it says what no version writes")]
     Nonsense,
 }
 
 #[cfg(feature = "journal")]
-pub(super) use reading::{read_binding, read_exchange, read_queue, read_vhost};
+pub(super) use reading::{Reader, read_binding, read_exchange, read_queue, read_vhost, text};
 
 #[cfg(feature = "journal")]
 mod reading {
@@ -228,7 +250,7 @@ mod reading {
         Ok((VhostKey(key.u64()?), text(key.0)?))
     }
 
-    fn text(bytes: &[u8]) -> Result<Arc<str>, Unreadable> {
+    pub(in crate::metadata) fn text(bytes: &[u8]) -> Result<Arc<str>, Unreadable> {
         let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::Name)?;
         Ok(Arc::from(text))
     }
@@ -244,11 +266,11 @@ mod reading {
     }
 
     /// What is left to read.
-    struct Reader<'a>(&'a [u8]);
+    pub(in crate::metadata) struct Reader<'a>(pub(in crate::metadata) &'a [u8]);
 
     impl<'a> Reader<'a> {
         /// What follows the version of a value.
-        fn of_value(value: &'a [u8]) -> Result<Self, Unreadable> {
+        pub(in crate::metadata) fn of_value(value: &'a [u8]) -> Result<Self, Unreadable> {
             let mut reader = Self(value);
             match reader.u8()? {
                 VALUE_VERSION => Ok(reader),
@@ -269,15 +291,15 @@ mod reading {
             Ok(*bytes)
         }
 
-        fn u8(&mut self) -> Result<u8, Unreadable> {
+        pub(in crate::metadata) fn u8(&mut self) -> Result<u8, Unreadable> {
             self.array().map(u8::from_be_bytes)
         }
 
-        fn u64(&mut self) -> Result<u64, Unreadable> {
+        pub(in crate::metadata) fn u64(&mut self) -> Result<u64, Unreadable> {
             self.array().map(u64::from_be_bytes)
         }
 
-        fn flags(&mut self, known: u8) -> Result<u8, Unreadable> {
+        pub(in crate::metadata) fn flags(&mut self, known: u8) -> Result<u8, Unreadable> {
             match self.u8()? {
                 flags if flags & !known == 0 => Ok(flags),
                 _ => Err(Unreadable::Nonsense),
@@ -285,13 +307,13 @@ mod reading {
         }
 
         /// A text after its length in 32 bits.
-        fn name(&mut self) -> Result<Arc<str>, Unreadable> {
+        pub(in crate::metadata) fn name(&mut self) -> Result<Arc<str>, Unreadable> {
             let length = self.array().map(u32::from_be_bytes)?;
             let length = usize::try_from(length).map_err(|_| Unreadable::Short)?;
             text(self.bytes(length)?)
         }
 
-        fn end(&self) -> Result<(), Unreadable> {
+        pub(in crate::metadata) fn end(&self) -> Result<(), Unreadable> {
             if self.0.is_empty() {
                 Ok(())
             } else {

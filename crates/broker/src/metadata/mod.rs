@@ -1,4 +1,5 @@
-//! Definitions that outlive the broker: virtual hosts, durable exchanges and queues, and the bindings between them.
+//! Definitions that outlive the broker: virtual hosts, durable exchanges and queues, the bindings between them, and
+//! accounts.
 //!
 //! ```text
 //!  topology, locked ──record──► Metadata ──take──► Writer, a thread ──one transaction──► Store ──► metadata.redb
@@ -14,6 +15,7 @@
 //!
 //! Without a data directory nothing is recorded and every ticket is [`Ticket::NONE`].
 
+mod accounts;
 mod change;
 mod commit;
 #[cfg(feature = "journal")]
@@ -54,7 +56,7 @@ pub(crate) use data_dir::DataDir;
 pub(crate) use error::OpenError;
 #[cfg(feature = "journal")]
 pub(crate) use records::Definitions;
-pub(crate) use records::{BindingRecord, ExchangeRecord, QueueRecord};
+pub(crate) use records::{BindingRecord, ExchangeRecord, QueueRecord, StoredAccounts};
 #[cfg(feature = "journal")]
 pub(crate) use storage::{FileStorage, Storage};
 #[cfg(feature = "journal")]

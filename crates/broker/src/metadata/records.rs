@@ -6,7 +6,10 @@ use leveret_queue_store::QueueKey;
 
 #[cfg(feature = "journal")]
 use super::VhostKey;
+use crate::access::Accounts;
 use crate::arguments::Arguments;
+#[cfg(feature = "journal")]
+use crate::vhost::VhostLimits;
 
 /// A durable exchange.
 #[derive(Clone, Debug)]
@@ -50,4 +53,14 @@ pub(crate) struct Definitions {
     pub(crate) exchanges: Vec<(VhostKey, ExchangeRecord)>,
     pub(crate) queues: Vec<(VhostKey, QueueRecord)>,
     pub(crate) bindings: Vec<(VhostKey, BindingRecord)>,
+    pub(crate) vhost_limits: Vec<(VhostKey, VhostLimits)>,
+    pub(crate) accounts: StoredAccounts,
+}
+
+/// The accounts in a store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredAccounts {
+    /// Accounts have been stored before, and be it none.
+    pub(crate) begun: bool,
+    pub(crate) accounts: Accounts,
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
+use super::accounts;
 use super::change::Action;
 use super::format::{self, Table, Unreadable};
 use super::{Change, Definitions, OpenError, Storage, VhostKey};
@@ -14,8 +15,10 @@ use super::{Change, Definitions, OpenError, Storage, VhostKey};
 /// at the start.
 const CACHE_BYTES: usize = 1024 * 1024;
 
-/// The version of the tables and their keys. Values have versions of their own.
-const SCHEMA: u64 = 1;
+/// The version of the tables and their keys. Values have versions of their own. Version 2 brought accounts and limits: an
+/// older leveret must not start without them. A store of version 1 has none of these, and becomes one of version 2 when it
+/// is opened.
+const SCHEMA: u64 = 2;
 
 /// How far ahead of those given out keys are reserved. A run cannot use up so many, so the next run, which begins behind
 /// them, never gives out one of them again, even if the last changes of this run are lost; 2^32 runs are possible.
@@ -232,6 +235,24 @@ fn read_entry(
         Table::Exchanges => found.exchanges.push(format::read_exchange(key, value)?),
         Table::Queues => found.queues.push(format::read_queue(key, value)?),
         Table::Bindings => found.bindings.push(format::read_binding(key, value)?),
+        Table::VhostLimits => {
+            let limits = accounts::read_vhost_limits(key, value)?;
+            found.vhost_limits.push(limits);
+        }
+        Table::Users => found
+            .accounts
+            .accounts
+            .users
+            .push(accounts::read_user(key, value)?),
+        Table::Permissions => {
+            let entry = accounts::read_permissions(key, value)?;
+            found.accounts.accounts.permissions.push(entry);
+        }
+        Table::TopicPermissions => {
+            let entry = accounts::read_topic_permissions(key, value)?;
+            found.accounts.accounts.topic_permissions.push(entry);
+        }
+        Table::Settings => found.accounts.begun |= accounts::read_begun(key, value)?,
     }
     Ok(())
 }
@@ -340,4 +361,13 @@ pub(super) fn pretend_schema(storage: &dyn Storage, schema: u64) {
     meta.insert(META_SCHEMA, schema).unwrap();
     drop(meta);
     transaction.commit().unwrap();
+}
+
+/// The version that a store says it has.
+#[cfg(test)]
+pub(super) fn schema_of(storage: &dyn Storage) -> u64 {
+    let database = open_database(storage).unwrap();
+    let transaction = database.begin_read().unwrap();
+    let meta = transaction.open_table(META).unwrap();
+    meta.get(META_SCHEMA).unwrap().unwrap().value()
 }

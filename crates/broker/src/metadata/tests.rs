@@ -11,7 +11,12 @@ use leveret_amqp_codec::{ReplyCode, Table as FieldTable};
 
 use super::faulty::FaultyStorage;
 use super::*;
+use crate::access::{
+    Accounts, PasswordHash, Permissions, Tag, TopicPermissions, User, UserLimits, UserPermissions,
+    UserTopicPermissions,
+};
 use crate::arguments::Arguments;
+use crate::vhost::VhostLimits;
 
 const ROOT: VhostKey = VhostKey(1);
 
@@ -386,16 +391,99 @@ fn a_disk_that_stays_full_does_not_keep_the_broker_from_stopping() {
 fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let disk = FaultyStorage::default();
     drop(open(&disk));
-    store::pretend_schema(&disk, 2);
+    store::pretend_schema(&disk, 3);
     let error = Store::open(Box::new(disk.clone())).unwrap_err();
     assert!(error.is_unreadable());
     assert_eq!(
         error.to_string(),
-        "cannot read the disk of the test: it has version 2 and this leveret knows versions up to 1; start the version \
+        "cannot read the disk of the test: it has version 3 and this leveret knows versions up to 2; start the version \
          that wrote it, or use another data directory"
     );
-    store::pretend_schema(&disk, 1);
+    store::pretend_schema(&disk, 2);
     assert_eq!(read(&disk).vhosts.len(), 1);
+}
+
+#[test]
+fn accounts_and_limits_are_read_back_as_they_were_written() {
+    let disk = FaultyStorage::default();
+    let (_, mut store, found) = open(&disk);
+    assert!(!found.accounts.begun);
+    let ann = User {
+        password_hash: Some(PasswordHash::new("$argon2id$x")),
+        tags: ["administrator", "of the house"].map(Tag::from).into(),
+        limits: UserLimits {
+            connections_max: Some(0),
+            channels_max: None,
+        },
+        ..User::new("ann")
+    };
+    let everything = Accounts {
+        users: vec![User::new(""), ann],
+        permissions: vec![UserPermissions {
+            user: "ann".into(),
+            vhost: "/".into(),
+            permissions: Permissions::new("^a", "", ".*").unwrap(),
+        }],
+        topic_permissions: vec![UserTopicPermissions {
+            user: "ann".into(),
+            vhost: "/".into(),
+            exchange: "amq.topic".into(),
+            permissions: TopicPermissions::new("^{username}", "").unwrap(),
+        }],
+    };
+    let limits = VhostLimits {
+        connections_max: None,
+        queues_max: Some(u32::MAX),
+    };
+    let changes = [
+        Change::accounts_begun(),
+        Change::add_user(&everything.users[0]),
+        Change::add_user(&everything.users[1]),
+        Change::add_permissions(&everything.permissions[0]),
+        Change::add_topic_permissions(&everything.topic_permissions[0]),
+        Change::limit_vhost(ROOT, limits),
+    ];
+    store.apply(&changes, 100).unwrap();
+    drop(store);
+    let (_, mut store, found) = open(&disk);
+    assert!(found.accounts.begun);
+    assert_eq!(found.accounts.accounts, everything);
+    assert_eq!(found.vhost_limits, [(ROOT, limits)]);
+
+    store.apply(&Change::remove_user("ann"), 100).unwrap();
+    store.apply(&Change::remove_vhost("/", ROOT), 100).unwrap();
+    drop(store);
+    let found = read(&disk);
+    assert_eq!(found.accounts.accounts.users, [User::new("")]);
+    assert_eq!(found.accounts.accounts.permissions, []);
+    assert_eq!(found.accounts.accounts.topic_permissions, []);
+    assert_eq!(found.vhost_limits, []);
+}
+
+#[test]
+fn a_user_goes_with_its_permissions_and_users_with_longer_names_keep_theirs() {
+    let disk = FaultyStorage::default();
+    let (_, mut store, _) = open(&disk);
+    let entry = |user: &str| UserPermissions {
+        user: user.into(),
+        vhost: "/".into(),
+        permissions: Permissions::everything(),
+    };
+    let changes = ["a", "aa", ""].map(|user| Change::add_permissions(&entry(user)));
+    store.apply(&changes, 100).unwrap();
+    store.apply(&Change::remove_user("a"), 100).unwrap();
+    drop(store);
+    let found = read(&disk).accounts.accounts.permissions;
+    assert_eq!(found, [entry(""), entry("aa")]);
+}
+
+#[test]
+fn a_store_of_the_first_version_has_no_accounts_and_becomes_one_of_this() {
+    let disk = FaultyStorage::default();
+    drop(open(&disk));
+    store::pretend_schema(&disk, 1);
+    assert!(!read(&disk).accounts.begun);
+    assert_eq!(store::schema_of(&disk), 2);
 }
 
 #[test]

@@ -16,12 +16,14 @@ use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::auth::{Identity, LoginRefused};
 use crate::busy::BusyCount;
 use crate::clock::Sleep;
-use crate::connection::{Endpoints, Kind, Registration};
+use crate::connection::{Endpoints, Registration};
 use crate::metadata::{self, Commit};
-use crate::outbox::Outbox;
+use crate::net::login;
+use crate::net::seat::Seat;
+use crate::net::throttle::{self, Throttle};
+use crate::outbox::{Inquiry, Outbox, Round};
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
 use crate::store::JournalFailed;
@@ -61,18 +63,21 @@ pub(super) struct Connection<S, P: Protocol> {
     unread: BytesMut,
     /// Encoded but not written: the peer is slow.
     unwritten: Output,
+    /// The transport has taken everything and not passed all of it on, as TLS does when the socket is full.
+    unflushed: bool,
     /// What the next bytes wait for, when they wait for the disk.
     commit: Option<Commit>,
-    login: Option<LoginCheck>,
+    login: Option<login::Check>,
+    /// Only where rates are limited.
+    throttle: Option<Box<Throttle>>,
     /// Up to where the journal has to be safe before this task is woken.
     asked: Option<Asked>,
+    /// Whom this connection lets catch up before it reads on.
+    behind: Option<Behind>,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
 }
-
-/// An authenticator at work.
-type LoginCheck = Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>;
 
 /// The buffers of a thread, lent to the connection that is at work on it.
 #[derive(Default)]
@@ -88,26 +93,27 @@ thread_local! {
 }
 
 impl<S, P: Protocol> Connection<S, P> {
-    /// A connection whose session is made by `start`. None when the broker is shutting down.
+    /// A connection whose session is made by `start`.
     pub(super) fn new(
         stream: S,
-        endpoints: Option<Endpoints>,
+        seat: Seat,
         shared: &Arc<Shared>,
         start: impl FnOnce(Arc<Shared>, Registration, Arc<Outbox>, Option<Endpoints>, Time) -> P,
-    ) -> Option<Self> {
-        let outbox = Outbox::new(shared.busy.clone());
-        let registration = shared.registry.register(&outbox, Kind::Socket, endpoints)?;
-        if let Some(endpoints) = endpoints {
-            tracing::debug!(connection = %endpoints, "accepted");
-        }
+    ) -> Self {
+        let Seat {
+            registration,
+            outbox,
+            endpoints,
+            since,
+        } = seat;
         let session = start(
             Arc::clone(shared),
             registration,
             Arc::clone(&outbox),
             endpoints,
-            shared.now(),
+            since,
         );
-        Some(Self {
+        Self {
             stream,
             session: Hosted {
                 session,
@@ -117,12 +123,15 @@ impl<S, P: Protocol> Connection<S, P> {
             shared: Arc::clone(shared),
             unread: BytesMut::new(),
             unwritten: Output::default(),
+            unflushed: false,
             commit: None,
             login: None,
+            throttle: Throttle::new(&shared.config.rate_limits),
             asked: None,
+            behind: None,
             sleep: None,
             alarm: None,
-        })
+        }
     }
 }
 
@@ -138,7 +147,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
                 drop(session);
                 linger(&mut stream).await;
             }
-            Ok(Ended::ByPeer) => {}
+            Ok(Ended::ByPeer) => {
+                let Self {
+                    mut stream,
+                    session,
+                    ..
+                } = self;
+                drop(session);
+                say_goodbye(&mut stream).await;
+            }
             Err(error) => tracing::debug!(%error, "connection lost"),
         }
     }
@@ -161,14 +178,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     ) -> Poll<io::Result<Ended>> {
         for _ in 0..STEPS_PER_TURN {
             let step = self.poll_step(cx, buffers)?;
-            if self.session.is_finished() && self.unwritten.is_empty() {
+            if self.session.is_finished() && !self.is_writing() {
                 return Poll::Ready(Ok(Ended::BySession));
             }
             match step {
                 Poll::Ready(Step::Done) => {}
                 Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(Ended::ByPeer)),
                 Poll::Pending => {
-                    self.outbox.release_memory();
+                    self.outbox.rest();
                     return Poll::Pending;
                 }
             }
@@ -199,12 +216,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
-        if !self.unwritten.is_empty() {
+        if self.is_writing() {
+            // Until it is pending, so that the next question wakes this task too.
+            while let Poll::Ready(inquiry) = self.outbox.poll_inquiry(cx) {
+                self.answer(&inquiry);
+                if inquiry.end {
+                    let why = "closed by the operator, and the peer does not read";
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
+                }
+            }
             // A peer that does not read is given no deliveries.
             if self.poll_write_rest(cx, now)?.is_ready() {
                 return Ok(Poll::Ready(Step::Done));
             }
-        } else if self.session.has_deliveries() || self.outbox.poll_ready(cx).is_ready() {
+        } else if let Poll::Ready(inquiry) = self.poll_outbox(cx) {
+            // An end that is asked for is among what is delivered.
+            if let Some(inquiry) = inquiry {
+                self.answer(&inquiry);
+            }
             // Also those that were taken out of the outbox when the socket had no room for them.
             self.deliver(cx, now, &mut buffers.output)?;
             self.consume_unread(cx, now, buffers)?;
@@ -212,6 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
         if self.session.takes_input()
             && self.has_room()
+            && self.poll_caught_up(cx).is_ready()
+            && self.may_read(cx, now)
             && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
         {
             return Ok(Poll::Ready(step));
@@ -224,6 +255,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         Ok(Poll::Pending)
     }
 
+    /// Whether there is something to deliver, and what else is asked.
+    fn poll_outbox(&self, cx: &Context<'_>) -> Poll<Option<Box<Inquiry>>> {
+        if self.session.has_deliveries() {
+            return Poll::Ready(None);
+        }
+        self.outbox.poll_ready(cx)
+    }
+
+    /// Says what this connection is.
+    fn answer(&self, inquiry: &Inquiry) {
+        for survey in &inquiry.surveys {
+            if let Some(mut overview) = self.session.describe() {
+                overview.is_unread = !self.unwritten.is_empty();
+                survey.answer(overview);
+            }
+        }
+    }
+
+    /// Whether something that was put out is not with the system yet.
+    fn is_writing(&self) -> bool {
+        !self.unwritten.is_empty() || self.unflushed
+    }
+
     /// Whether more may be read, as far as what waits to be written is concerned.
     fn has_room(&self) -> bool {
         if self.unwritten.held_until().is_none() {
@@ -231,6 +285,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
         self.unwritten.len() < HELD_MAX
             && self.shared.services.metadata.backlog() < metadata::BACKLOG_MAX
+    }
+
+    /// Whether the client's rate, where it is limited, lets more be read.
+    fn may_read(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        let Some(throttle) = &mut self.throttle else {
+            return true;
+        };
+        throttle.poll_ready(cx, now, &self.shared.clock).is_ready()
+    }
+
+    /// Reads what is there, at most as much as a throttle lets through at once.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if self.throttle.is_none() {
+            return pin!(self.stream.read_buf(input)).poll(cx);
+        }
+        let mut little = (&mut self.stream).take(throttle::READ_SIZE);
+        pin!(little.read_buf(input)).poll(cx)
     }
 
     /// Reads once, has the session take what it can, and writes what it says.
@@ -244,18 +319,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         input.clear();
         input.reserve(self.unread.len() + READ_SIZE);
         input.extend_from_slice(&self.unread);
-        let Poll::Ready(received) = pin!(self.stream.read_buf(input)).poll(cx) else {
+        let Poll::Ready(received) = self.poll_receive(cx, input) else {
             return Ok(Poll::Pending);
         };
-        if received? == 0 {
+        let received = received?;
+        if received == 0 {
             return Ok(Poll::Ready(Step::PeerClosed));
         }
         self.session.handle_input(now, input, output);
+        if let Some(throttle) = &mut self.throttle {
+            let messages = u64::from(self.session.take_published());
+            throttle.charge(now, received as u64, messages);
+        }
         self.keep_unread(input);
+        self.behind = self.behind();
         self.start_login();
         self.deliver(cx, now, output)?;
         self.flush(cx, now, output)?;
         Ok(Poll::Ready(Step::Done))
+    }
+
+    /// Who has more of what was just published than it can take. Not this connection itself, which writes before it reads.
+    fn behind(&mut self) -> Option<Behind> {
+        let outbox = self.session.take_behind()?;
+        if Arc::ptr_eq(&outbox, &self.outbox) {
+            return None;
+        }
+        let round = outbox.pace().round()?;
+        Some(Behind { outbox, round })
+    }
+
+    /// Ready when this connection need not wait for another one that consumes what it publishes.
+    fn poll_caught_up(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if let Some(Behind { outbox, round }) = &self.behind
+            && outbox.pace().poll_round(cx, *round).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.behind = None;
+        Poll::Ready(())
     }
 
     /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
@@ -282,16 +384,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
 
     fn start_login(&mut self) {
         if let Some(login) = self.session.take_login() {
-            let authenticator = Arc::clone(&self.shared.authenticator);
-            self.login = Some(Box::pin(
-                async move { authenticator.authenticate(login).await },
-            ));
+            self.login = Some(login::check(Arc::clone(&self.shared), login));
         }
     }
 
     /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
     fn deliver(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<()> {
-        while self.unwritten.is_empty() && self.session.handle_outbox(now, WRITE_SIZE, output) {
+        while !self.is_writing() && self.session.handle_outbox(now, WRITE_SIZE, output) {
             self.flush(cx, now, output)?;
         }
         // What is left is written by whoever called, together with whatever else there is.
@@ -310,9 +409,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
             && output.is_empty()
         {
+            self.unflushed = false;
             self.session.handle_written(now);
             return Ok(());
         }
+        self.unflushed = true;
         self.unwritten.append(output);
         Ok(())
     }
@@ -331,6 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             }
         }
         self.unwritten = Output::default();
+        self.unflushed = false;
         self.session.handle_written(now);
         Ok(Poll::Ready(()))
     }
@@ -401,6 +503,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     }
 }
 
+/// A connection that is behind, and the round of its pace that is waited for.
+struct Behind {
+    outbox: Arc<Outbox>,
+    round: Round,
+}
+
 /// What has been asked of the journal. Until the client has been told, something is under way.
 struct Asked {
     lsn: Lsn,
@@ -464,7 +572,13 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let _ = tokio::time::timeout(LINGER, end).await;
 }
 
-/// Ready when everything is written that may be.
+/// Ends our side of a connection that the peer has ended: TLS has a word for that.
+async fn say_goodbye<S: AsyncWrite + Unpin>(stream: &mut S) {
+    // A peer that is gone hears nothing.
+    let _ = tokio::time::timeout(LINGER, stream.shutdown()).await;
+}
+
+/// Ready when everything is with the system that may be.
 fn poll_write_all<S: AsyncWrite>(
     mut stream: Pin<&mut S>,
     cx: &mut Context<'_>,
@@ -486,7 +600,11 @@ fn poll_write_all<S: AsyncWrite>(
             Poll::Ready(Err(error)) => return Err(error),
         }
     }
-    Ok(Poll::Ready(()))
+    // Nothing to do for a bare socket.
+    Ok(match stream.poll_flush(cx) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(flushed) => Poll::Ready(flushed?),
+    })
 }
 
 /// Who ended a connection.

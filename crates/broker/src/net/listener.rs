@@ -11,12 +11,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+#[cfg(feature = "stomp")]
 use super::connection::Connection;
-use super::service::Service;
+use super::entrance::{enter, turn_away};
+use super::seat::Seat;
+use super::service::{Security, Service};
+use super::speak::speak;
 #[cfg(feature = "stomp")]
 use crate::auth::Identity;
 use crate::connection::Endpoints;
-use crate::session;
+#[cfg(feature = "stomp")]
+use crate::session::websocket::{Speaks, WebSocket};
 use crate::shared::Shared;
 
 /// How many connections the kernel keeps for us until we accept them: thousands of phones come back at once when a
@@ -120,55 +125,45 @@ fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, share
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    let endpoints = Some(Endpoints { peer, local });
-    match service {
-        Service::Amqp => {
-            if let Some(connection) =
-                Connection::new(stream, endpoints, shared, session::amqp::Session::new)
-            {
-                tokio::spawn(connection.run());
-            }
-        }
-        #[cfg(feature = "stomp")]
-        Service::Stomp => {
-            if let Some(connection) =
-                Connection::new(stream, endpoints, shared, session::stomp::Session::new)
-            {
-                tokio::spawn(connection.run());
-            }
-        }
-        #[cfg(feature = "stomp")]
-        Service::WebSocket => {
-            if let Some(connection) = Connection::new(
-                stream,
-                endpoints,
-                shared,
-                session::websocket::WebSocket::new,
-            ) {
-                tokio::spawn(connection.run());
-            }
-        }
+    let endpoints = Endpoints { peer, local };
+    let Some(mut seat) = Seat::take(shared, Some(endpoints)) else {
+        return;
+    };
+    let mut proxies = shared.config.proxies.iter();
+    let is_proxied = proxies.any(|network| network.contains(peer.ip()));
+    if !is_proxied && let Err(why) = seat.arrive(endpoints, shared) {
+        turn_away(seat, &why.into());
+        return;
     }
+    if is_proxied || service.security != Security::Nothing {
+        let shared = Arc::clone(shared);
+        tokio::spawn(enter(service, stream, seat, is_proxied, shared));
+        return;
+    }
+    speak(service.spoken, stream, seat, shared);
 }
 
-/// Serves STOMP on a WebSocket that the embedding program has agreed to.
+/// Serves a WebSocket that the embedding program has agreed to.
 #[cfg(feature = "stomp")]
 pub(crate) fn serve_websocket<S>(
     stream: S,
+    speaks: Speaks,
     identity: Identity,
     shared: &Arc<Shared>,
 ) -> impl Future<Output = ()> + Send + use<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Connection::new(
-        stream,
-        None,
-        shared,
-        |shared, registration, outbox, _, now| {
-            session::websocket::WebSocket::opened(shared, registration, outbox, now, identity)
-        },
-    );
+    let connection = Seat::take(shared, None).map(|seat| {
+        Connection::new(
+            stream,
+            seat,
+            shared,
+            |shared, registration, outbox, _, now| {
+                WebSocket::opened(shared, registration, outbox, now, speaks, identity)
+            },
+        )
+    });
     async move {
         if let Some(connection) = connection {
             connection.run().await;

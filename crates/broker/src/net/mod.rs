@@ -2,9 +2,17 @@
 
 mod connection;
 mod disk;
+mod entrance;
 mod listener;
+mod login;
+mod proxy;
+mod seat;
 mod service;
+mod speak;
+mod throttle;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(all(test, feature = "journal"))]
 pub(crate) use connection::by_hand::ByHand;
@@ -12,5 +20,7 @@ pub(crate) use disk::{measure_disk, run_disk_gauge};
 #[cfg(feature = "stomp")]
 pub(crate) use listener::serve_websocket;
 pub(crate) use listener::{Listener, bind};
-pub(crate) use service::Service;
+pub(crate) use service::{Service, Spoken};
 pub(crate) use timer::run_timers;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;

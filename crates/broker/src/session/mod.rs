@@ -3,6 +3,8 @@
 //! `net` feeds a session with bytes, deliveries and the time, and writes what it puts out.
 
 pub(crate) mod amqp;
+#[cfg(feature = "stomp")]
+mod newcomer;
 mod output;
 #[cfg(feature = "stomp")]
 pub(crate) mod stomp;
@@ -11,13 +13,18 @@ mod unacked;
 pub(crate) mod websocket;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
+use crate::outbox::Outbox;
+use crate::overview::ConnectionOverview;
 
+#[cfg(feature = "stomp")]
+pub(crate) use newcomer::{Credentials, Newcomer};
 pub(crate) use output::Output;
 
 /// A client's side of a protocol, as `net` drives it.
@@ -43,6 +50,13 @@ pub(crate) trait Protocol: fmt::Debug {
     #[cfg(feature = "stomp")]
     fn had_broken_input(&self) -> bool;
 
+    /// What it is at the moment, for people; none for one that has ended.
+    fn describe(&self) -> Option<ConnectionOverview>;
+
+    /// How many messages the client has published since this was asked last, or about as many: asked only where rates are
+    /// limited.
+    fn take_published(&mut self) -> u32;
+
     /// A login to be checked; the answer goes to [`Protocol::handle_login`].
     fn take_login(&mut self) -> Option<Login>;
 
@@ -66,6 +80,9 @@ pub(crate) trait Protocol: fmt::Debug {
 
     /// Everything that was put out has been written; queues may fill the window again.
     fn handle_written(&mut self, now: Time);
+
+    /// A connection that is behind with what this one has published, since this was last asked.
+    fn take_behind(&mut self) -> Option<Arc<Outbox>>;
 
     /// When [`Protocol::handle_timeout`] must be called.
     fn next_timeout(&self) -> Option<Time>;

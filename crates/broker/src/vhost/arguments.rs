@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leveret_amqp_codec::{RawTable, ValueRef};
 use leveret_queue_store::{Overflow, QueueOptions, RequeueOrder};
 
+use super::past::{RESUME_FROM, ResumeFrom};
 use super::queue::DeadLetterTarget;
 use crate::error::Refusal;
 
@@ -150,6 +151,7 @@ pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArgum
     {
         return Err(invalid("x-overflow", phrase, "invalid_overflow"));
     }
+    check_resume(arguments, phrase)?;
     let mut dead_letter = dead_letter(arguments, phrase)?;
     if let Some(target) = &mut dead_letter {
         // Any other combination falls back to at most once without a word, as in RabbitMQ.
@@ -194,6 +196,20 @@ fn parse_type(arguments: RawTable<'_>, phrase: &str) -> Result<QueueType, Refusa
             phrase,
             &format!("\"expected string, got {}\"", other.type_name()),
         )),
+    }
+}
+
+/// The argument that asks for history. It is for the queue as it is made and not compared when it is declared again: whoever
+/// comes back to it has another position by then.
+fn check_resume(arguments: RawTable<'_>, phrase: &str) -> Result<(), Refusal> {
+    let Some(value) = arguments.get(RESUME_FROM) else {
+        return Ok(());
+    };
+    check(RESUME_FROM, value, Rule::Text, phrase)?;
+    let resume: Result<ResumeFrom, _> = value.as_str().unwrap_or_default().parse();
+    match resume {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(invalid(RESUME_FROM, phrase, &format!("\"{problem}\""))),
     }
 }
 
@@ -264,6 +280,40 @@ fn check_integer(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> R
         _ => None,
     };
     problem.map_or(Ok(()), |problem| Err(invalid(name, phrase, &problem)))
+}
+
+/// An integer above zero among the arguments of whatever `phrase` names, if it is there.
+///
+/// # Errors
+/// 406 when it is something else.
+pub(super) fn positive_count(
+    arguments: RawTable<'_>,
+    name: &str,
+    phrase: &str,
+) -> Result<Option<u64>, Refusal> {
+    checked_number(arguments, name, Rule::Positive, phrase)
+}
+
+/// As [`positive_count`]: milliseconds, ten years at most.
+pub(super) fn positive_duration(
+    arguments: RawTable<'_>,
+    name: &str,
+    phrase: &str,
+) -> Result<Option<u64>, Refusal> {
+    checked_number(arguments, name, Rule::PositiveDuration, phrase)
+}
+
+fn checked_number(
+    arguments: RawTable<'_>,
+    name: &str,
+    rule: Rule,
+    phrase: &str,
+) -> Result<Option<u64>, Refusal> {
+    let Some(value) = arguments.get(name) else {
+        return Ok(None);
+    };
+    check_integer(name, value, rule, phrase)?;
+    Ok(value.as_integer().map(i64::unsigned_abs))
 }
 
 fn unacceptable_type(name: &str, value: ValueRef<'_>, phrase: &str) -> Refusal {

@@ -8,6 +8,8 @@ use parking_lot::RwLockWriteGuard;
 
 use super::VirtualHost;
 use super::exchanges::refuse_default_exchange;
+use super::past::ResumeFrom;
+use super::presence::Asked;
 use super::topology::{Binding, Capture, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
@@ -22,6 +24,9 @@ pub(crate) struct BindingRequest<'a> {
     pub(crate) source: &'a str,
     pub(crate) routing_key: &'a str,
     pub(crate) arguments: RawTable<'a>,
+    /// From where on a queue wants the history of the source, which then must keep one. None for what the queue's
+    /// arguments say.
+    pub(crate) resume: Option<ResumeFrom>,
 }
 
 impl VirtualHost {
@@ -29,14 +34,19 @@ impl VirtualHost {
     ///
     /// # Errors
     /// 403 for the default exchange and without the rights, 404 for what is missing, 405 for another connection's exclusive
-    /// queue, 406 for arguments that the exchange's type does not accept, 541 for a durable binding that cannot be stored.
+    /// queue, 406 for arguments that the exchange's type does not accept and for history that it does not keep, 541 for a
+    /// durable binding that cannot be stored.
     pub(crate) fn bind_queue(
         &self,
         now: Time,
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
-        self.check_queue_binding(caller, request)?;
+        let kind = self.check_queue_binding(caller, request)?;
+        let asked = match kind {
+            Some(ExchangeKind::Presence) => Asked::of(caller, request)?,
+            _ => Asked::Nothing,
+        };
         let topology = self.topology.write();
         // RabbitMQ's order: the exchange, the queue, the binding itself, and only then whose the queue is.
         let source = self.require_exchange(&topology, request.source)?;
@@ -45,8 +55,21 @@ impl VirtualHost {
             .ok_or_else(|| self.no_queue(request.destination))?;
         validate(&topology, source, request)?;
         self.check_owner(queue, caller)?;
+        if request.resume.is_some() && topology.exchange(source).past().is_none() {
+            return Err(Refusal::precondition_failed(format!(
+                "{} keeps no history",
+                self.exchange_phrase(request.source)
+            )));
+        }
         let destination = Destination::Queue(queue.id());
-        self.bind(now, topology, source, destination, request)
+        asked.check_room(topology.exchange(source), destination, request.routing_key)?;
+        let ends = (source, destination);
+        if let Asked::ToBePresent(member) = asked {
+            return self.bind(now, topology, ends, request, |topology| {
+                Self::make_present(topology, now, caller, ends, request, &member);
+            });
+        }
+        self.bind(now, topology, ends, request, |_| ())
     }
 
     /// Removes a queue's binding; one that does not exist is fine, and so is a queue or exchange that does not. The
@@ -58,6 +81,7 @@ impl VirtualHost {
     /// stored.
     pub(crate) fn unbind_queue(
         &self,
+        now: Time,
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
@@ -73,7 +97,7 @@ impl VirtualHost {
         if topology.is_bound(destination, &binding(source, request)) {
             self.check_owner(queue, caller)?;
         }
-        self.unbind(topology, source, destination, request)
+        self.unbind(now, topology, source, destination, request)
     }
 
     /// Binds an exchange to another; nothing happens when it is bound so already. The answer waits for the ticket.
@@ -86,14 +110,21 @@ impl VirtualHost {
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
-        self.check_exchange_binding(caller, request)?;
+        let kind = self.check_exchange_binding(caller, request)?;
+        if kind == Some(ExchangeKind::Presence)
+            && matches!(Asked::of(caller, request)?, Asked::ToWatch)
+        {
+            return Err(Refusal::precondition_failed(
+                "only queues can watch who is present",
+            ));
+        }
         let topology = self.topology.write();
         // Where both are missing RabbitMQ names the source.
         let source = self.require_exchange(&topology, request.source)?;
         let destination = self.require_exchange(&topology, request.destination)?;
         validate(&topology, source, request)?;
         let destination = Destination::Exchange(destination);
-        self.bind(now, topology, source, destination, request)
+        self.bind(now, topology, (source, destination), request, |_| ())
     }
 
     /// Removes a binding between exchanges; what does not exist is fine. The answer waits for the ticket.
@@ -102,6 +133,7 @@ impl VirtualHost {
     /// 403 for the default exchange and without the rights, 541 for a durable binding whose end cannot be stored.
     pub(crate) fn unbind_exchange(
         &self,
+        now: Time,
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
@@ -114,6 +146,7 @@ impl VirtualHost {
             return Ok(self.settled(true));
         };
         self.unbind(
+            now,
             topology,
             source,
             Destination::Exchange(destination),
@@ -121,11 +154,12 @@ impl VirtualHost {
         )
     }
 
+    /// Tells of what type the source is, if it exists.
     fn check_queue_binding(
         &self,
         caller: &Caller,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<ExchangeKind>, Refusal> {
         caller.require(Right::Write, Resource::Queue(request.destination))?;
         self.check_source(caller, request)
     }
@@ -134,7 +168,7 @@ impl VirtualHost {
         &self,
         caller: &Caller,
         request: &BindingRequest<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<ExchangeKind>, Refusal> {
         caller.require(Right::Write, Resource::Exchange(request.destination))?;
         refuse_default_exchange(request.destination)?;
         self.check_source(caller, request)
@@ -142,31 +176,56 @@ impl VirtualHost {
 
     /// RabbitMQ's order: the right to write to the destination comes before this, and all of it before the question what
     /// exists.
-    fn check_source(&self, caller: &Caller, request: &BindingRequest<'_>) -> Result<(), Refusal> {
+    fn check_source(
+        &self,
+        caller: &Caller,
+        request: &BindingRequest<'_>,
+    ) -> Result<Option<ExchangeKind>, Refusal> {
         refuse_default_exchange(request.source)?;
         caller.require(Right::Read, Resource::Exchange(request.source))?;
-        let is_topic = {
+        let kind = {
             let topology = self.topology.read();
             let source = topology.exchange_by_name(request.source);
-            source.is_some_and(|exchange| exchange.kind == ExchangeKind::Topic)
+            source.map(|exchange| exchange.kind)
         };
-        if is_topic {
+        if kind.is_some_and(ExchangeKind::has_topics) {
             caller.require_key(Right::Read, request.source, request.routing_key)?;
         }
-        Ok(())
+        Ok(kind)
     }
 
+    /// Binds, and does `then` whether or not that was bound before.
     fn bind(
         &self,
         now: Time,
         mut topology: RwLockWriteGuard<'_, Topology>,
-        source: ExchangeId,
-        destination: Destination,
+        (source, destination): (ExchangeId, Destination),
         request: &BindingRequest<'_>,
+        then: impl FnOnce(&mut Topology),
     ) -> Result<Ticket, Refusal> {
         let durable = topology.is_durable(source, destination);
         self.check_recordable(durable)?;
-        if !topology.bind(destination, binding(source, request)) {
+        let binding = binding(source, request);
+        let limit = self.services.bindings_max;
+        if topology.binding_len() >= limit && !topology.is_bound(destination, &binding) {
+            return Err(Refusal::precondition_failed(format!(
+                "cannot bind to '{}': binding limit in vhost '{}' ({limit}) is reached",
+                request.destination, self.name
+            )));
+        }
+        if let Destination::Queue(_) = destination
+            && !topology.is_bound(destination, &binding)
+            && let Some(past) = topology.exchange(source).past().map(Arc::clone)
+            && let Some(queue) = topology.queue(request.destination).map(Arc::clone)
+        {
+            return Ok(self.join(now, topology, &past, &queue, binding, request.resume));
+        }
+        let is_new = topology.bind(destination, binding);
+        then(&mut topology);
+        let announcements = topology.take_announcements();
+        if !is_new {
+            drop(topology);
+            announcements.make(self, now);
             return Ok(self.settled(durable));
         }
         let history = match topology.exchange(source).capture() {
@@ -175,6 +234,7 @@ impl VirtualHost {
         };
         let name = Arc::clone(topology.destination_name(destination));
         let ticket = self.topology_changed(topology);
+        announcements.make(self, now);
         // A new binding of a recent-history exchange is told what it missed.
         for message in &history {
             match destination {
@@ -187,6 +247,7 @@ impl VirtualHost {
 
     fn unbind(
         &self,
+        now: Time,
         mut topology: RwLockWriteGuard<'_, Topology>,
         source: ExchangeId,
         destination: Destination,
@@ -199,7 +260,10 @@ impl VirtualHost {
         }
         self.check_recordable(durable)?;
         topology.unbind(destination, &binding);
-        Ok(self.topology_changed(topology))
+        let announcements = topology.take_announcements();
+        let ticket = self.topology_changed(topology);
+        announcements.make(self, now);
+        Ok(ticket)
     }
 }
 

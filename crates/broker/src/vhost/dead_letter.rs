@@ -48,6 +48,10 @@ impl VirtualHost {
         };
         self.capture(now, &route, &message);
         let mut refused = Vec::new();
+        if route.passes.is_some() {
+            Self::pass_letter(now, route, message, &mut refused);
+            return refused.is_empty();
+        }
         for queue in route
             .queues
             .iter()
@@ -173,7 +177,7 @@ fn has_text(table: &Table, name: &str, text: &str) -> bool {
 
 /// A message that returns to a queue where it died is dropped, unless somebody rejected it on the way: then it was meant
 /// to come back (section 13.3).
-fn is_cycle(message: &Message, queue: &str) -> bool {
+pub(super) fn is_cycle(message: &Message, queue: &str) -> bool {
     let properties = RawProperties::from_validated_bytes(message.properties());
     let Some(Value::Array(deaths)) = properties
         .headers()

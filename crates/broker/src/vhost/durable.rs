@@ -4,16 +4,20 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 
 use leveret_queue_store::{
-    Effect, Lsn, Message, PageId, Queue, QueueKey, QueueLog, QueueOptions, Rebuilt, RecoveredItem,
-    Stored, Time,
+    DeathReason, Effect, Lsn, Message, PageId, PageSlot, PagedMessage, PagedOut, Queue, QueueKey,
+    QueueLog, QueueOptions, Rebuilt, RecoveredItem, Stored, Time,
 };
 
 use crate::memory::MemoryGauge;
-use crate::store::{Resident, Store};
+use crate::store::{Holder, JOINED_MIN, Resident, Store};
+use crate::vhost::queue::DeadLetter;
 use crate::vhost::{QueueCell, Services};
 
 /// How many messages one page takes at most when an old file of the log is to be emptied.
 const MOVED_MAX: usize = 512;
+
+/// With how many bytes of bodies such a page takes no more.
+const MOVED_BYTES_MAX: usize = 1 << 20;
 
 /// A queue's part of the store: its place in the journal if it is durable, and pages to save memory in any case.
 #[derive(Clone, Debug)]
@@ -69,6 +73,12 @@ impl Disk {
         }
     }
 
+    /// Has the store ask the queue for memory when there is too little.
+    pub(super) fn list(&self, queue: &Arc<QueueCell>) {
+        let holder: Weak<dyn Holder> = Arc::<QueueCell>::downgrade(queue);
+        self.store.add_holder(holder);
+    }
+
     /// Writes down what happened to messages, in order. Tells up to where the journal must be safe before messages are
     /// that have just been stored, if there are any.
     ///
@@ -122,6 +132,9 @@ impl Disk {
                     ..
                 } => appender.gone(log, *stored),
                 Effect::PageGone { page } => appender.page_gone(*page),
+                Effect::SlotsGone { page, first, last } => {
+                    appender.slots_gone(*page, *first, *last);
+                }
                 _ => {}
             }
         }
@@ -174,15 +187,18 @@ impl Disk {
         }
     }
 
-    /// Shows the messages of a page, without touching them, until `look` returns false. What cannot be read is passed over.
+    /// Shows the messages of a page that have these slots, without touching them, until `look` returns false. What cannot be
+    /// read is passed over.
     pub(super) fn browse_page(
         &self,
         page: PageId,
+        (first, last): (u16, u16),
         look: &mut impl FnMut(&Message, bool) -> bool,
     ) -> bool {
         match self.store.journal().read_page(page) {
             Ok(messages) => messages
                 .iter()
+                .filter(|(index, _)| (first..=last).contains(index))
                 .all(|(_, paged)| look(&paged.message, paged.delivery_count > 0)),
             Err(error) => {
                 tracing::error!(%error, "messages cannot be read from disk");
@@ -207,7 +223,45 @@ impl Disk {
             let held = std::mem::replace(&mut holds, MemoryGauge::of(queue));
             self.account(held, holds);
         }
+        if is_over(holds) {
+            self.store.note_shortage();
+        }
         holds
+    }
+
+    /// Takes everything out of memory, or so much that there is enough, of a queue that nobody takes from. Counts as
+    /// [`page_out`](Self::page_out) does.
+    pub(super) fn page_out_idle(
+        &self,
+        queue: &mut Queue,
+        held: usize,
+        memory_excess: usize,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        let mut holds = held;
+        while self.is_short(memory_excess.saturating_sub(held - holds))
+            && self.store.takes_pages()
+            && self.page_out_any(queue, effects)
+        {
+            let before = std::mem::replace(&mut holds, MemoryGauge::of(queue));
+            self.account(before, holds);
+        }
+        holds
+    }
+
+    /// Whether the queue is one of those that hold too much memory.
+    fn is_short(&self, memory_excess: usize) -> bool {
+        memory_excess > 0 || self.is_durable() && self.store.is_above_aim()
+    }
+
+    /// Whether any queues hold too much memory.
+    pub(super) fn is_anybody_short(&self, memory_excess: usize) -> bool {
+        memory_excess > 0 || self.store.is_above_aim()
+    }
+
+    /// Whether a queue holds enough for it to be asked for memory.
+    pub(super) fn is_worth_a_page(&self, holds: usize) -> bool {
+        holds > self.store.page_worth()
     }
 
     fn account(&self, held: usize, holds: usize) {
@@ -217,36 +271,133 @@ impl Disk {
     }
 
     fn page_out_once(&self, queue: &mut Queue) -> bool {
+        let page = self.store.journal().new_page();
+        let out = queue.page_out(page);
+        self.keep(queue.options().max_priority, page, out)
+    }
+
+    fn page_out_any(&self, queue: &mut Queue, effects: &mut Vec<Effect>) -> bool {
+        let page = self.store.journal().new_page();
+        let out = queue.page_out_any(page, self.store.page_worth());
+        let is_out = self.keep(queue.options().max_priority, page, out);
+        if is_out {
+            self.join_pages(queue, effects);
+        }
+        is_out
+    }
+
+    /// Writes what was taken out of memory, if it has to be. False if that was nothing.
+    fn keep(&self, max_priority: u8, page: PageId, out: Option<PagedOut>) -> bool {
+        if let Some(PagedOut::New(messages)) = &out {
+            self.write_page(max_priority, page, messages);
+        } else {
+            self.store.journal().release_page(page);
+        }
+        out.is_some()
+    }
+
+    /// Writes messages that all wait at one level.
+    fn write_page(&self, max_priority: u8, page: PageId, messages: &[PagedMessage]) {
         let journal = self.store.journal();
-        let page = journal.new_page();
-        let Some(messages) = queue.page_out(page) else {
-            journal.release_page(page);
-            return false;
-        };
         match self.log {
             Some(log) => {
-                // They are all of one level.
                 let priority = messages.first().map_or(0, |paged| paged.message.priority());
-                let level = priority.min(queue.options().max_priority);
-                journal.write_page(log, page, Some(level), &messages);
+                let level = priority.min(max_priority);
+                journal.write_page(log, page, Some(level), messages);
             }
-            None => journal.write_swap_page(page, &messages),
+            None => journal.write_swap_page(page, messages),
         }
-        true
+    }
+
+    /// Makes one page of small ones, if there are several. What cannot be read is let alone: whoever needs it will be told.
+    fn join_pages(&self, queue: &mut Queue, effects: &mut Vec<Effect>) {
+        let Some(pages) = queue.to_join(JOINED_MIN) else {
+            return;
+        };
+        let journal = self.store.journal();
+        let parts: Result<Vec<_>, _> = pages.iter().map(|page| journal.read_page(*page)).collect();
+        let Ok(parts) = parts else { return };
+        let page = journal.new_page();
+        let messages = queue.join(page, JOINED_MIN, parts, effects);
+        if messages.is_empty() {
+            return journal.release_page(page);
+        }
+        self.write_page(queue.options().max_priority, page, &messages);
     }
 
     /// Copies to pages what only an old file of the log has, so that the file can go.
     pub(super) fn move_to_pages(&self, queue: &mut Queue, below: NonZeroU64) {
         let Some(log) = self.log else { return };
         let journal = self.store.journal();
-        loop {
-            let page = journal.new_page();
-            let messages = queue.rehome(below, MOVED_MAX, page);
-            if messages.is_empty() {
-                journal.release_page(page);
+        // If the disk does not keep up the rest has its turn later.
+        while self.store.takes_pages() {
+            let pages = queue.rehome(below, MOVED_MAX, || journal.new_page());
+            if pages.is_empty() {
                 return;
             }
-            journal.write_page(log, page, None, &messages);
+            for (page, messages) in pages {
+                journal.write_page(log, page, None, &messages);
+            }
+        }
+    }
+
+    /// The same for letters of the queue that have not arrived. Should they be found there they are in the queue again, as
+    /// they were when they died. Those stay where they are that would have expired at some time and died of something else:
+    /// when that is stands nowhere but in the log.
+    pub(super) fn move_letters(&self, options: &QueueOptions, mut letters: Vec<&mut DeadLetter>) {
+        let Some(log) = self.log else { return };
+        letters.retain(|letter| letter.deadline(options).is_some());
+        let level = |letter: &DeadLetter| letter.message.priority().min(options.max_priority);
+        letters.sort_unstable_by_key(|it| (level(it), it.stored.map(|stored| stored.number)));
+        let journal = self.store.journal();
+        let mut letters = letters.into_iter().peekable();
+        while self.store.takes_pages()
+            && let Some(first) = letters.peek()
+        {
+            let (page, common) = (journal.new_page(), level(first));
+            let (mut messages, mut bytes) = (Vec::new(), 0);
+            while messages.len() < MOVED_MAX
+                && bytes < MOVED_BYTES_MAX
+                && let Some(letter) = letters.next_if(|letter| level(letter) == common)
+            {
+                bytes += letter.message.body_len();
+                let copy = letter.as_it_was(options);
+                if let Some(stored) = &mut letter.stored {
+                    // There are no more than `MOVED_MAX`.
+                    let index = messages.len() as u16;
+                    stored.home = Some(PageSlot { page, index });
+                    messages.push(copy);
+                }
+            }
+            journal.write_page(log, page, Some(common), &messages);
+        }
+    }
+}
+
+impl DeadLetter {
+    /// When the message was to expire in its queue, where that is known: it has, or it was never to.
+    fn deadline(&self, options: &QueueOptions) -> Option<Time> {
+        let is_timed = options.message_ttl_ms.is_some() || self.message.expiration_ms().is_some();
+        match self.reason {
+            DeathReason::Expired => Some(Time::default()),
+            _ if is_timed => None,
+            _ => Some(Time::MAX),
+        }
+    }
+
+    /// The message as it would be found in its queue if the broker ended now.
+    fn as_it_was(&self, options: &QueueOptions) -> PagedMessage {
+        let delivery_count = match self.reason {
+            DeathReason::Rejected => self.delivery_count.max(1),
+            // That it came back once more is not on disk: it died of that.
+            DeathReason::DeliveryLimit => self.delivery_count.saturating_sub(1).max(1),
+            _ => self.delivery_count,
+        };
+        PagedMessage {
+            message: self.message.clone(),
+            stored: self.stored,
+            deadline: self.deadline(options).unwrap_or(Time::MAX),
+            delivery_count,
         }
     }
 }
@@ -279,5 +430,6 @@ fn is_only_for_the_journal(effect: &Effect) -> bool {
             | Effect::Returned { .. }
             | Effect::Gone { .. }
             | Effect::PageGone { .. }
+            | Effect::SlotsGone { .. }
     )
 }

@@ -9,6 +9,8 @@ use super::arguments::equivalent;
 use super::delayed::Delayed;
 use super::history::History;
 use super::mismatch::describe_mismatch;
+use super::past::{HISTORY_ARGUMENTS, HistoryLimits, Past};
+use super::presence::Announcer;
 use super::topology::{Capture, Exchange};
 use super::{VirtualHost, without_line_breaks};
 use crate::access::{Caller, Resource, Right};
@@ -57,6 +59,13 @@ impl VirtualHost {
                 "exchange name '{name}' contains reserved prefix 'amq.*'"
             )));
         }
+        let limit = self.services.exchanges_max;
+        if topology.declared_exchange_len() >= limit {
+            return Err(Refusal::precondition_failed(format!(
+                "cannot declare exchange '{name}' in vhost '{}': exchange limit of {limit} is reached",
+                self.name
+            )));
+        }
         if let Some(alternate) = self.alternate_exchange(&name, declare.arguments)? {
             caller.require(Right::Read, Resource::Exchange(&name))?;
             caller.require(Right::Write, Resource::Exchange(&alternate))?;
@@ -89,7 +98,15 @@ impl VirtualHost {
             )?))),
             _ => None,
         };
+        let announcer =
+            (kind == ExchangeKind::Presence).then(|| Announcer::new(Arc::clone(&name), self));
+        let phrase = self.exchange_phrase(declare.name);
+        let limits = HistoryLimits::from_arguments(kind, declare.arguments, &phrase)?;
         let mut exchange = Exchange::new(name, kind, router, capture);
+        exchange.announcer = announcer;
+        if let Some(limits) = limits {
+            exchange.keep_history(Past::new(self, kind, limits));
+        }
         exchange.durable = declare.durable;
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
@@ -150,6 +167,14 @@ impl VirtualHost {
         Ok(self.topology_changed(topology))
     }
 
+    /// Whether an exchange exists that keeps what passes it for bindings to come.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn keeps_history(&self, name: &str) -> bool {
+        let topology = self.topology.read();
+        let exchange = topology.exchange_by_name(name);
+        exchange.is_some_and(|exchange| exchange.past().is_some())
+    }
+
     /// The messages that wait in a delayed exchange.
     ///
     /// # Errors
@@ -184,7 +209,7 @@ impl VirtualHost {
         }
     }
 
-    /// Of all arguments only the alternate exchange is compared.
+    /// Of all arguments only the alternate exchange is compared, and how much history is kept.
     fn check_equivalent(
         &self,
         exchange: &Exchange,
@@ -215,13 +240,12 @@ impl VirtualHost {
                 ));
             }
         }
-        let received = declare.arguments.get(ALTERNATE_EXCHANGE);
-        let current = exchange.arguments.table().get(ALTERNATE_EXCHANGE);
-        if !equivalent(received, current) {
-            return Err(differs(
-                ALTERNATE_EXCHANGE,
-                describe_mismatch(received, current),
-            ));
+        for name in std::iter::once(ALTERNATE_EXCHANGE).chain(HISTORY_ARGUMENTS) {
+            let received = declare.arguments.get(name);
+            let current = exchange.arguments.table().get(name);
+            if !equivalent(received, current) {
+                return Err(differs(name, describe_mismatch(received, current)));
+            }
         }
         Ok(())
     }

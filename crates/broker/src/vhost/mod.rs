@@ -4,14 +4,19 @@ mod arguments;
 mod bindings;
 mod dead_letter;
 mod delayed;
+mod describe;
 mod durable;
 mod exchanges;
 mod explain;
 mod history;
+mod limits;
 mod mismatch;
+mod past;
+mod presence;
 mod publish;
 mod queue;
 mod queues;
+mod rebuilt;
 mod recorder;
 mod reply;
 #[cfg(feature = "journal")]
@@ -21,8 +26,8 @@ mod undelivered;
 mod unroutable;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use leveret_amqp_codec::{RawTable, ReplyCode};
 use leveret_queue_store::{Message, Time};
@@ -44,6 +49,13 @@ pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
+pub use limits::VhostLimits;
+#[cfg(feature = "stomp")]
+pub(crate) use past::POSITION_MARK;
+pub(crate) use past::{
+    HISTORY_AGE, HISTORY_GAP, HISTORY_ID, HISTORY_LENGTH, HistoryLimits, RESUME_FROM, position_in,
+};
+pub use past::{Position, PositionError, ResumeFrom};
 pub(crate) use publish::{PublishBatch, RouteCache};
 pub use queue::Unacked;
 pub(crate) use queue::{CannotConsume, ConsumerLink, Counts, DeadLetter, QueueCell};
@@ -54,6 +66,8 @@ pub(crate) use restore::StoredVhost;
 pub(crate) use topology::Route;
 pub use unroutable::Unroutable;
 
+use limits::Limits;
+use past::{Past, Positions};
 use topology::{Exchange, Topology};
 use undelivered::Undelivered;
 use unroutable::UnroutableRing;
@@ -69,9 +83,18 @@ pub(crate) struct Services {
     pub(crate) names: RandomNames,
     /// How many queues each may have.
     pub(crate) queues_max: usize,
+    /// How many exchanges each may have that clients have declared, and how many bindings.
+    pub(crate) exchanges_max: usize,
+    pub(crate) bindings_max: usize,
+    /// How many bytes a connection may hold of what no queue has yet.
+    pub(crate) held_max: usize,
     /// None: messages are in memory only.
     pub(crate) store: Option<Arc<Store>>,
     pub(crate) metadata: Arc<Metadata>,
+    /// What the exchange `amq.topic` of each keeps.
+    pub(crate) topic_history: Option<HistoryLimits>,
+    /// How much of the memory is for what exchanges keep of what has passed them.
+    pub(crate) histories: AtomicUsize,
 }
 
 /// See the module.
@@ -87,8 +110,11 @@ pub(crate) struct VirtualHost {
     dying: Mutex<Dying>,
     undelivered: Arc<Undelivered>,
     unroutable: UnroutableRing,
+    /// For what passes exchanges that keep history; made with the first of these.
+    positions: OnceLock<Arc<Positions>>,
     /// The connections that have opened it, to be told when it is deleted.
     members: Mutex<Members>,
+    limits: Limits,
     /// To hand to the queues, which must not keep the virtual host alive.
     myself: Weak<Self>,
 }
@@ -132,7 +158,7 @@ impl VirtualHost {
             topology.add_exchange(exchange);
         }
         let timer = services.timers.new_id();
-        Arc::new_cyclic(|myself| Self {
+        let vhost = Arc::new_cyclic(|myself| Self {
             name,
             services,
             topology: RwLock::new(topology),
@@ -140,9 +166,26 @@ impl VirtualHost {
             dying: Mutex::default(),
             undelivered: Undelivered::new(Weak::clone(myself), timer),
             unroutable: UnroutableRing::default(),
+            positions: OnceLock::new(),
             members: Mutex::default(),
+            limits: Limits::default(),
             myself: Weak::clone(myself),
-        })
+        });
+        if let Some(limits) = vhost.services.topic_history {
+            vhost.keep_topic_history(limits);
+        }
+        vhost
+    }
+
+    /// Has the exchange `amq.topic` keep what passes it from now on.
+    pub(crate) fn keep_topic_history(&self, limits: HistoryLimits) {
+        let past = Past::new(self, ExchangeKind::Topic, limits);
+        self.topology.write().keep_history("amq.topic", past);
+    }
+
+    fn positions(&self) -> &Arc<Positions> {
+        let make = || Arc::new(Positions::new(self.services.names.seed()));
+        self.positions.get_or_init(make)
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -237,6 +280,12 @@ impl VirtualHost {
     /// Makes publishers ask for their routes again, because what they may do has changed.
     pub(crate) fn forget_routes(&self) {
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has the exchanges that keep history push out what is too much since the memory limit was changed.
+    pub(crate) fn trim_histories(&self) {
+        let pasts: Vec<_> = self.topology.read().pasts().cloned().collect();
+        pasts.iter().for_each(|past| past.trim());
     }
 
     /// What died in a queue and waits for a place to go, as it was there.

@@ -1,5 +1,7 @@
 //! The way of a message from a publisher to its queues: routes remembered, messages handed over in batches.
 
+mod passing;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,7 +14,9 @@ use super::queue::{QueueCell, Ticket};
 use super::topology::{Addressing, Capture, Route, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
-use crate::exchange::{ExchangeId, ExchangeKind};
+use crate::exchange::ExchangeId;
+use crate::outbox::Outbox;
+use passing::Passing;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -85,6 +89,16 @@ pub(crate) struct PublishBatch {
     places: HashMap<usize, u32, Hasher>,
     latest: Option<Arc<Route>>,
     latest_places: Vec<u32>,
+    /// A connection that is behind with what it was given.
+    behind: Option<Arc<Outbox>>,
+    /// What passes an exchange that keeps history, and everything behind it. Nearly always none.
+    passing: Option<Box<Waiting>>,
+}
+
+/// Messages that are in no bucket yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: Vec<Passing>,
 }
 
 #[derive(Debug)]
@@ -96,13 +110,48 @@ struct Bucket {
 impl PublishBatch {
     /// Adds a message for every queue of the route.
     pub(crate) fn push(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
-        if !self
-            .latest
-            .as_ref()
-            .is_some_and(|latest| Arc::ptr_eq(latest, route))
-        {
+        if !self.is_latest(route) {
+            if route.passes.is_some() || self.passing.is_some() {
+                // Nothing may be looked up as if it had been the latest in a bucket.
+                self.latest = None;
+                let waiting = self.passing.get_or_insert_default();
+                return waiting.messages.push(Passing::new(route, message, ticket));
+            }
             self.find_places(route);
         }
+        self.place_found(message, ticket);
+    }
+
+    /// Whether the buckets of this route were looked up last.
+    fn is_latest(&self, route: &Arc<Route>) -> bool {
+        let latest = self.latest.as_ref();
+        latest.is_some_and(|latest| Arc::ptr_eq(latest, route))
+    }
+
+    /// Adds a message to the buckets of its route.
+    fn place(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
+        if !self.is_latest(route) {
+            self.find_places(route);
+        }
+        self.place_found(message, ticket);
+    }
+
+    /// Adds to the bucket of each queue of a route what `make` makes for it.
+    fn place_each(
+        &mut self,
+        route: &Arc<Route>,
+        ticket: Ticket,
+        mut make: impl FnMut(&QueueCell) -> Message,
+    ) {
+        self.find_places(route);
+        for (queue, place) in route.queues.iter().zip(&self.latest_places) {
+            let messages = &mut self.buckets[*place as usize].messages;
+            messages.push((make(queue), ticket));
+        }
+    }
+
+    /// Adds a message to the buckets that were looked up.
+    fn place_found(&mut self, message: Message, ticket: Ticket) {
         let Some((&last, others)) = self.latest_places.split_last() else {
             return;
         };
@@ -115,7 +164,7 @@ impl PublishBatch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.used == 0
+        self.used == 0 && self.passing.is_none()
     }
 
     fn find_places(&mut self, route: &Arc<Route>) {
@@ -148,17 +197,39 @@ impl PublishBatch {
         if self.is_empty() {
             return None;
         }
+        let mut safe_at = self.hand_over(now, refused);
+        if let Some(waiting) = self.passing.take() {
+            safe_at = safe_at.max(self.flush_passing(now, waiting.messages, refused));
+        }
+        safe_at
+    }
+
+    /// Hands what is in the buckets to the queues.
+    fn hand_over(&mut self, now: Time, refused: &mut Vec<Ticket>) -> Option<Lsn> {
         let mut safe_at = None;
         for bucket in &mut self.buckets[..self.used] {
-            let stored = bucket
+            let accepted = bucket
                 .queue
                 .publish(now, bucket.messages.drain(..), refused);
-            safe_at = safe_at.max(stored);
+            safe_at = safe_at.max(accepted.safe_at);
+            if accepted.behind.is_some() {
+                self.behind = accepted.behind;
+            }
         }
+        self.forget_places();
+        safe_at
+    }
+
+    fn forget_places(&mut self) {
         self.used = 0;
         self.places.clear();
         self.latest = None;
-        safe_at
+    }
+
+    /// The connection of a consumer that could not be given all that was flushed, because it has enough to write. Who
+    /// publishes more than it can take may [wait](crate::outbox::Pace) for it.
+    pub(crate) fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.behind.take()
     }
 }
 
@@ -192,7 +263,7 @@ impl VirtualHost {
         if has_further_keys {
             keys.extend(further_keys(headers)?);
         }
-        if topology.exchange(id).kind == ExchangeKind::Topic {
+        if topology.exchange(id).kind.has_topics() {
             // RabbitMQ 4 looks at the further keys too; without that, a header would be a way around.
             for key in &keys {
                 caller.require_key(Right::Write, exchange, key)?;
@@ -229,6 +300,7 @@ impl VirtualHost {
                 .filter_map(|queue| topology.queue(queue.name()).cloned())
                 .collect(),
             captures: route.captures.clone(),
+            passes: route.passes.clone(),
             follows_from_key: false,
         })
     }
@@ -271,6 +343,10 @@ impl VirtualHost {
     pub(super) fn publish_internally(&self, now: Time, exchange: &str, message: &Message) {
         if let Some(route) = self.route_internally(exchange, message) {
             self.capture(now, &route, message);
+            if route.passes.is_some() {
+                Self::pass(now, Arc::new(route), message.clone(), &mut Vec::new());
+                return;
+            }
             for queue in &route.queues {
                 queue.publish(
                     now,

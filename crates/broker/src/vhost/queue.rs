@@ -23,7 +23,8 @@ use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
 use crate::outbox::{ConsumerKey, Outbox, Outgoing};
-use crate::store::Resident;
+use crate::slow;
+use crate::store::{Holder, Relieved, Resident};
 use crate::timers::{Due, TimerId};
 
 /// What a queue was declared with.
@@ -60,6 +61,8 @@ pub(crate) struct DeadLetter {
     pub(crate) reason: DeathReason,
     /// What it is called on disk, where it stays until it has arrived.
     pub(crate) stored: Option<Stored>,
+    /// How often it had come back.
+    pub(crate) delivery_count: u32,
 }
 
 /// The broker's side of a consumer: where its deliveries go.
@@ -91,6 +94,15 @@ pub struct Unacked {
     /// The message.
     pub message: Message,
     pub(crate) holder: Option<ConnectionId>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// Up to where the journal must be safe before the messages are, if any of them has to be.
+    pub(crate) safe_at: Option<Lsn>,
+    /// The connection of a consumer that has as much as its window holds, while more is ready.
+    pub(crate) behind: Option<Arc<Outbox>>,
 }
 
 /// Which publish of a batch a message came from, so that its refusal can be told; `u32::MAX` when nobody wants to know.
@@ -127,6 +139,10 @@ struct State {
     timer_at: Option<Time>,
     /// What the memory gauge counts for this queue.
     accounted: usize,
+    /// Whether the store knows that it holds messages.
+    is_listed: bool,
+    /// Whether anybody took a message since the store asked last whether it can have memory.
+    was_used: bool,
 }
 
 /// How a queue stands, at one moment.
@@ -135,6 +151,16 @@ pub(crate) struct Counts {
     pub(crate) ready: u64,
     pub(crate) unacked: u64,
     pub(crate) consumers: u64,
+}
+
+/// The same, with what it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueStanding {
+    pub(super) counts: Counts,
+    pub(super) ready_bytes: u64,
+    pub(super) unacked_bytes: u64,
+    pub(super) resident: u64,
+    pub(super) memory_bytes: u64,
 }
 
 /// Why a consumer could not be registered.
@@ -178,6 +204,8 @@ impl QueueCell {
             had_consumer: false,
             timer_at: None,
             accounted: 0,
+            is_listed: false,
+            was_used: false,
         };
         let cell = Arc::new(Self {
             id,
@@ -223,19 +251,31 @@ impl QueueCell {
 
     /// The properties a delivery goes out with when they are not the message's own: a quorum queue adds the header
     /// `x-delivery-count` (behaviour reference, section 9), to what is got always, to what is consumed from the second
-    /// delivery on.
-    pub(crate) fn stamped_properties(&self, delivery: &Delivery, got: bool) -> Option<Vec<u8>> {
-        if !self.is_quorum() || !(got || delivery.delivery_count > 0) {
+    /// delivery on. A delivery before which messages were left out says how many.
+    pub(crate) fn stamped_properties(
+        &self,
+        delivery: &Delivery,
+        got: bool,
+        left_out: u64,
+    ) -> Option<Vec<u8>> {
+        let has_count = self.is_quorum() && (got || delivery.delivery_count > 0);
+        if !has_count && left_out == 0 {
             return None;
         }
         let mut properties = Properties::from(RawProperties::from_validated_bytes(
             delivery.message.properties(),
         ));
         let headers = properties.headers.get_or_insert_default();
-        headers.insert(
-            "x-delivery-count",
-            Value::I64(i64::from(delivery.delivery_count)),
-        );
+        if has_count {
+            headers.insert(
+                "x-delivery-count",
+                Value::I64(i64::from(delivery.delivery_count)),
+            );
+        }
+        if left_out > 0 {
+            let count = i64::try_from(left_out).unwrap_or(i64::MAX);
+            headers.insert(slow::DROPPED, Value::I64(count));
+        }
         Some(properties.to_bytes())
     }
 
@@ -244,8 +284,7 @@ impl QueueCell {
         state.counts()
     }
 
-    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`. Tells up to where
-    /// the journal must be safe before the messages are, if any of them has to be.
+    /// Appends messages in order; the tickets of those that the queue refused are added to `refused`.
     ///
     /// A queue that has been deleted swallows them: RabbitMQ confirms what was on its way to a queue that went away.
     pub(crate) fn publish(
@@ -253,10 +292,23 @@ impl QueueCell {
         now: Time,
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
-    ) -> Option<Lsn> {
-        let ((), mut afterwards) = self.with_locked(now, |state, now, effects| {
+    ) -> Accepted {
+        let (accepted, afterwards) = self.publish_locked(now, messages, refused);
+        self.follow_up(now, afterwards);
+        accepted
+    }
+
+    /// [`QueueCell::publish`] for a caller that holds locks: what comes of it is to be given to [`QueueCell::follow_up`] once
+    /// it no longer does.
+    pub(in crate::vhost) fn publish_locked(
+        &self,
+        now: Time,
+        messages: impl Iterator<Item = (Message, Ticket)>,
+        refused: &mut Vec<Ticket>,
+    ) -> (Accepted, Afterwards) {
+        let (behind, mut afterwards) = self.with_locked(now, |state, now, effects| {
             if state.deleted {
-                return;
+                return None;
             }
             for (message, ticket) in messages {
                 match state.queue.publish(now, message, effects) {
@@ -264,17 +316,25 @@ impl QueueCell {
                     _ => refused.push(ticket),
                 }
             }
+            state.behind()
         });
         let safe_at = afterwards.safe_at.take();
-        self.follow_up(now, afterwards);
-        safe_at
+        (Accepted { safe_at, behind }, afterwards)
     }
 
     /// Takes the next message, as basic.get does, and tells how many remain.
     pub(crate) fn take(self: &Arc<Self>, now: Time, mode: TakeMode) -> Option<(Delivery, u64)> {
         self.with(now, |state, now, effects| {
-            let delivery = state.queue.take(now, mode, effects)?;
-            Some((delivery, state.queue.ready_len() as u64))
+            state.was_used = true;
+            loop {
+                if let Some(delivery) = state.queue.take(now, mode, effects) {
+                    return Some((delivery, state.queue.ready_len() as u64));
+                }
+                let (disk, page) = (self.disk.as_ref()?, state.queue.wanted_page()?);
+                if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
+                    return None;
+                }
+            }
         })
     }
 
@@ -348,8 +408,9 @@ impl QueueCell {
                 Settlement::Requeue
             };
             state.queue.settle_many(now, unseen, how, effects);
+            // One that was too slow is there no more, and somebody else may have its place.
             if let Some(link) = state.links.get_mut(consumer.index()) {
-                *link = None;
+                link.take_if(|(id, _)| *id == consumer);
             }
         });
         if unused
@@ -389,10 +450,10 @@ impl QueueCell {
         for item in state.queue.browse() {
             let goes_on = match item {
                 BrowsedItem::Message(browsed) => look(browsed.message, browsed.redelivered),
-                BrowsedItem::Page { page, .. } => self
+                BrowsedItem::Page { page, slots, .. } => self
                     .disk
                     .as_ref()
-                    .is_none_or(|disk| disk.browse_page(page, &mut look)),
+                    .is_none_or(|disk| disk.browse_page(page, slots, &mut look)),
             };
             if !goes_on {
                 break;
@@ -433,6 +494,33 @@ impl QueueCell {
             }
         });
         held.collect()
+    }
+
+    /// How the queue stands, with what it takes.
+    pub(super) fn standing(&self) -> QueueStanding {
+        let state = self.state.lock();
+        QueueStanding {
+            counts: state.counts(),
+            ready_bytes: state.queue.ready_bytes(),
+            unacked_bytes: state.queue.unacked_bytes(),
+            resident: state.queue.resident_len() as u64,
+            memory_bytes: state.accounted as u64,
+        }
+    }
+
+    /// What `look` makes of each consumer that has not been cancelled. The queue is locked meanwhile.
+    pub(super) fn each_consumer<T>(
+        &self,
+        look: impl Fn(&ConsumerLink, &ConsumerOptions, bool) -> T,
+    ) -> Vec<T> {
+        let state = self.state.lock();
+        let links = state.links.iter().flatten();
+        links
+            .filter_map(|(id, link)| {
+                let options = state.queue.consumer_options(*id)?;
+                Some(look(link, options, state.queue.is_active(*id)))
+            })
+            .collect()
     }
 
     /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold
@@ -479,13 +567,29 @@ impl Drop for QueueCell {
 
 impl Resident for QueueCell {
     fn move_to_pages(&self, below: NonZeroU64) {
-        if let Some(disk) = &self.disk {
-            disk.move_to_pages(&mut self.state.lock().queue, below);
+        let Some(disk) = &self.disk else { return };
+        let options = {
+            let mut state = self.state.lock();
+            disk.move_to_pages(&mut state.queue, below);
+            state.queue.options().clone()
+        };
+        if self.keeps_undelivered()
+            && let Some(vhost) = self.vhost.upgrade()
+        {
+            vhost.undelivered.with_old(self, below, |letters| {
+                disk.move_letters(&options, letters);
+            });
         }
     }
 
     fn begin(self: Arc<Self>, now: Time) {
         self.poll(now);
+    }
+}
+
+impl Holder for QueueCell {
+    fn relieve(self: Arc<Self>, now: Time) -> Relieved {
+        self.give_up_memory(now)
     }
 }
 
@@ -496,6 +600,16 @@ impl Due for QueueCell {
 }
 
 impl State {
+    fn behind(&self) -> Option<Arc<Outbox>> {
+        let held = self.queue.held_consumer()?;
+        match self.links.get(held.index())? {
+            Some((id, link)) if *id == held && self.queue.ready_len() > 0 => {
+                Some(Arc::clone(&link.outbox))
+            }
+            _ => None,
+        }
+    }
+
     fn counts(&self) -> Counts {
         Counts {
             ready: self.queue.ready_len() as u64,

@@ -109,7 +109,7 @@ impl VirtualHost {
                 ticket: self.settled(declare.outlives_connection()),
             });
         }
-        let limit = self.services.queues_max;
+        let limit = self.queues_max();
         if topology.queue_len() >= limit {
             return Err(Refusal::precondition_failed(format!(
                 "cannot declare queue '{name}': queue limit in vhost '{}' ({limit}) is reached",
@@ -230,12 +230,14 @@ impl VirtualHost {
         now: Time,
         condition: impl FnOnce(Counts) -> bool,
     ) -> Option<QueueDeleted> {
-        let (deleted, ticket) = {
+        let (deleted, announcements, ticket) = {
             let mut topology = self.topology.write();
             let deleted = queue.delete(now, condition)?;
             topology.remove_queue(queue.id());
-            (deleted, self.topology_changed(topology))
+            let announcements = topology.take_announcements();
+            (deleted, announcements, self.topology_changed(topology))
         };
+        announcements.make(self, now);
         queue.follow_up(now, deleted.afterwards);
         Some(QueueDeleted {
             ready: deleted.ready,

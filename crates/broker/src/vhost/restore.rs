@@ -54,7 +54,14 @@ impl VirtualHost {
         let mut dangling = Vec::new();
         for record in &stored.bindings {
             match find_ends(&topology, record) {
-                Some((binding, destination)) => drop(topology.bind(destination, binding)),
+                Some((binding, destination)) => {
+                    if let Destination::Queue(queue) = destination
+                        && let Some(past) = topology.exchange(binding.source).past()
+                    {
+                        past.restore_binding(queue, &binding.key);
+                    }
+                    topology.bind(destination, binding);
+                }
                 None => {
                     tracing::warn!(
                         vhost = %self.name, source = %record.source, destination = %record.destination,

@@ -1,18 +1,22 @@
 //! The exchanges, queues and bindings of a virtual host as a data structure: no rules about who may do what, no texts.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{RawProperties, RawTable};
 use leveret_queue_store::QueueKey;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::PREDECLARED;
 use super::delayed::{Delayed, delay_ms};
 use super::history::History;
+use super::past::{Passes, Past};
+use super::presence::Announcer;
 use super::queue::QueueCell;
 use super::recorder::Recorder;
 use crate::arguments::Arguments;
+use crate::exchange::presence::PresenceRouter;
 use crate::exchange::{
     BindingArguments, Destination, ExchangeId, ExchangeKind, QueueId, Router, Subject,
 };
@@ -33,8 +37,12 @@ pub(crate) struct Exchange {
     router: Router,
     /// What its type does with messages beside routing them.
     capture: Option<Capture>,
+    /// What has passed it, where that is kept.
+    past: Option<Arc<Past>>,
     /// Under which the messages that wait in a durable one are kept.
     pub(crate) key: Option<QueueKey>,
+    /// Tells those who watch what happens, where its type knows that.
+    pub(crate) announcer: Option<Arc<Announcer>>,
     /// How many bindings have it as their source.
     outgoing: usize,
 }
@@ -65,13 +73,24 @@ impl Exchange {
             alternate: None,
             router,
             capture,
+            past: None,
             key: None,
+            announcer: None,
             outgoing: 0,
         }
     }
 
     pub(crate) fn capture(&self) -> Option<&Capture> {
         self.capture.as_ref()
+    }
+
+    pub(crate) fn past(&self) -> Option<&Arc<Past>> {
+        self.past.as_ref()
+    }
+
+    /// What passes it from now on is kept.
+    pub(crate) fn keep_history(&mut self, past: Arc<Past>) {
+        self.past = Some(past);
     }
 
     /// What its type does with messages survives a restart, under this key.
@@ -85,6 +104,9 @@ impl Exchange {
         if let Some(Capture::Delay(delayed)) = &self.capture {
             delayed.delete();
         }
+        if let Some(past) = &self.past {
+            past.delete();
+        }
     }
 
     /// Whether a binding leads from it to anything.
@@ -94,6 +116,12 @@ impl Exchange {
 
     pub(crate) fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// Who is where, and who tells of it, if its type knows that.
+    pub(super) fn presence_mut(&mut self) -> Option<(&mut PresenceRouter, &Arc<Announcer>)> {
+        let presence = self.router.as_presence_mut()?;
+        Some((presence, self.announcer.as_ref()?))
     }
 }
 
@@ -111,6 +139,8 @@ pub(crate) struct Route {
     pub(crate) queues: Box<[Arc<QueueCell>]>,
     /// Exchanges on the way that keep the message, with how long where they delay it.
     pub(crate) captures: Box<[(Capture, u64)]>,
+    /// Exchanges on the way that keep history; few routes have any.
+    pub(crate) passes: Option<Box<Passes>>,
     /// Nothing but exchange and routing key led here, so it may be remembered by them.
     pub(crate) follows_from_key: bool,
 }
@@ -137,14 +167,31 @@ pub(crate) struct Topology {
     /// Exchanges that were removed under this lock. Dropping what they hold may wake somebody, so it waits for the end
     /// of the lock.
     removed: Vec<Exchange>,
+    /// How many bindings there are.
+    binding_len: usize,
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, HashSet<Binding, Hasher>, Hasher>,
+    /// The histories that queues were bound to, which know of that as long as the queue is there.
+    left: HashMap<QueueId, Vec<Weak<Past>>, Hasher>,
     recorder: Recorder,
+    /// The exchanges that know who is subscribed.
+    pub(super) presences: Vec<ExchangeId>,
+    /// Those of them in which something has changed under this lock, perhaps several times.
+    pub(super) to_announce: Vec<ExchangeId>,
 }
 
 impl Topology {
     pub(crate) fn queue_len(&self) -> usize {
         self.queues.len()
+    }
+
+    pub(crate) fn binding_len(&self) -> usize {
+        self.binding_len
+    }
+
+    /// How many exchanges there are beside those that a virtual host begins with.
+    pub(crate) fn declared_exchange_len(&self) -> usize {
+        self.exchanges.len().saturating_sub(PREDECLARED.len())
     }
 
     /// From now on what is done to durable things is noted, as done in the virtual host of this key.
@@ -166,14 +213,33 @@ impl Topology {
         self.queues.iter().map(|(_, queue)| queue)
     }
 
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.iter().map(|(_, exchange)| exchange)
+    }
+
     /// Nothing is added from now on; all exchanges go.
     pub(crate) fn close(&mut self) {
         self.closed = true;
         self.exchange_names.clear();
         self.incoming.clear();
+        self.presences.clear();
+        self.to_announce.clear();
+        self.binding_len = 0;
         let exchanges = std::mem::take(&mut self.exchanges);
         self.removed
             .extend(exchanges.into_iter().map(|(_, exchange)| exchange));
+    }
+
+    /// What passes this exchange from now on is kept.
+    pub(crate) fn keep_history(&mut self, name: &str, past: Arc<Past>) {
+        if let Some(id) = self.exchange_id(name) {
+            self.exchanges[id.0 as usize].keep_history(past);
+        }
+    }
+
+    /// The histories of all exchanges that keep one.
+    pub(crate) fn pasts(&self) -> impl Iterator<Item = &Arc<Past>> {
+        self.exchanges.iter().filter_map(|(_, it)| it.past())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -186,6 +252,16 @@ impl Topology {
 
     pub(crate) fn exchange(&self, id: ExchangeId) -> &Exchange {
         &self.exchanges[id.0 as usize]
+    }
+
+    /// The exchange of this id, if it is still there, to be changed in what it knows beside its bindings.
+    pub(super) fn exchange_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(id.0 as usize)
+    }
+
+    /// The queue of this id, if it is still there.
+    pub(super) fn queue_by_id(&self, id: QueueId) -> Option<&Arc<QueueCell>> {
+        self.queues.get(id.0 as usize)
     }
 
     pub(crate) fn exchange_by_name(&self, name: &str) -> Option<&Exchange> {
@@ -202,7 +278,11 @@ impl Topology {
     pub(crate) fn add_exchange(&mut self, exchange: Exchange) {
         self.recorder.exchange_added(&exchange);
         let name = Arc::clone(&exchange.name);
+        let knows_presence = exchange.announcer.is_some();
         let id = ExchangeId(to_id(self.exchanges.insert(exchange)));
+        if knows_presence {
+            self.presences.push(id);
+        }
         self.exchange_names.insert(name, id);
     }
 
@@ -231,6 +311,10 @@ impl Topology {
             .router
             .insert(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing += 1;
+        if source.announcer.is_some() {
+            self.to_announce.push(binding.source);
+        }
+        self.binding_len += 1;
         bindings.insert(binding);
         if let Some(record) = record {
             self.recorder.binding_added(&record);
@@ -255,6 +339,15 @@ impl Topology {
         if bindings.is_empty() {
             self.incoming.remove(&destination);
         }
+        if let Destination::Queue(queue) = destination
+            && let Some(past) = self.past_of(binding)
+        {
+            past.leave(queue, &binding.key);
+            let past = Arc::downgrade(past);
+            let left = self.left.entry(queue).or_default();
+            left.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&past));
+            left.push(past);
+        }
         if let Some(record) = self.durable_binding(destination, binding) {
             self.recorder.binding_removed(&record);
         }
@@ -268,6 +361,10 @@ impl Topology {
         let queue = self.queues.remove(id.0 as usize);
         self.queue_names.remove(queue.name());
         self.recorder.queue_removed(queue.definition());
+        let left = self.left.remove(&id).into_iter().flatten();
+        for past in left.filter_map(|past| past.upgrade()) {
+            past.forget_queue(id);
+        }
         let mut unused = Vec::new();
         self.remove_incoming(Destination::Queue(id), &mut unused);
         self.remove_exchanges(unused);
@@ -306,6 +403,10 @@ impl Topology {
             }
         }
         let exchange = self.exchanges.remove(id.0 as usize);
+        if exchange.announcer.is_some() {
+            self.presences.retain(|other| *other != id);
+        }
+        self.binding_len -= exchange.outgoing;
         self.exchange_names.remove(&exchange.name);
         self.recorder.exchange_removed(&exchange);
         self.removed.push(exchange);
@@ -321,8 +422,18 @@ impl Topology {
     /// one to `unused`.
     fn remove_incoming(&mut self, destination: Destination, unused: &mut Vec<ExchangeId>) {
         for binding in self.incoming.remove(&destination).into_iter().flatten() {
+            if let Destination::Queue(queue) = destination
+                && let Some(past) = self.past_of(&binding)
+            {
+                past.forget_queue(queue);
+            }
             unused.extend(self.forget_outgoing(destination, &binding));
         }
+    }
+
+    /// What its source keeps, which may have gone in the same sweep.
+    fn past_of(&self, binding: &Binding) -> Option<&Arc<Past>> {
+        self.exchanges.get(binding.source.0 as usize)?.past()
     }
 
     /// The source's half of removing a binding. Returns the source when it is an auto-delete exchange without bindings
@@ -338,6 +449,10 @@ impl Topology {
             .router
             .remove(destination, &binding.key, binding.arguments.as_ref());
         source.outgoing -= 1;
+        if source.announcer.is_some() {
+            self.to_announce.push(binding.source);
+        }
+        self.binding_len -= 1;
         (source.auto_delete && source.outgoing == 0).then_some(binding.source)
     }
 
@@ -429,6 +544,7 @@ impl Topology {
         let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
         let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
         let mut captures = Vec::new();
+        let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
         visited.push(exchange);
         let mut next = 0;
@@ -448,6 +564,9 @@ impl Topology {
                 }
                 Some(keep @ Capture::Keep(_)) => captures.push((keep.clone(), 0)),
             }
+            if let Some(past) = exchange.past() {
+                pasts.push((Arc::clone(past), past.version()));
+            }
             if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
                 let alternate = exchange
                     .alternate
@@ -465,8 +584,27 @@ impl Topology {
         Route {
             queues,
             captures: captures.into(),
+            passes: self.passes(exchange, pasts, addressing),
             follows_from_key,
         }
+    }
+
+    fn passes(
+        &self,
+        from: ExchangeId,
+        mut pasts: SmallVec<[(Arc<Past>, u64); 1]>,
+        addressing: &Addressing<'_>,
+    ) -> Option<Box<Passes>> {
+        if pasts.is_empty() {
+            return None;
+        }
+        pasts.sort_unstable_by_key(|(past, _)| past.rank());
+        let further_keys = addressing.keys.iter().skip(1);
+        Some(Box::new(Passes {
+            pasts,
+            from: Arc::clone(&self.exchange(from).name),
+            further_keys: further_keys.map(|key| Box::from(*key)).collect(),
+        }))
     }
 
     /// Whether the exchange had any destination for the message.

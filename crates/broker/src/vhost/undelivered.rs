@@ -1,13 +1,14 @@
 //! Dead letters that found no taker, of queues that promise not to lose them (behaviour reference, section 13.1).
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 
-use leveret_queue_store::Time;
+use leveret_queue_store::{Stored, Time};
 use parking_lot::Mutex;
 
 use super::VirtualHost;
-use super::queue::DeadLetter;
+use super::queue::{DeadLetter, QueueCell};
 use crate::memory::MemoryGauge;
 use crate::timers::{Due, TimerId};
 
@@ -18,7 +19,7 @@ const RETRY_MS: u64 = 1_000;
 /// exchange is missing, routes to no queue, or a queue behind it is full.
 ///
 /// The letters count against the memory limit, and go at the next try after their queue was deleted, or with the virtual
-/// host. Its lock is innermost.
+/// host. Under its lock nothing but the journal's is taken.
 #[derive(Debug)]
 pub(super) struct Undelivered {
     vhost: Weak<VirtualHost>,
@@ -59,6 +60,22 @@ impl Undelivered {
                 .timers
                 .schedule(self.timer, now.saturating_add(RETRY_MS), due);
         }
+    }
+
+    /// Shows those of a queue that are on disk nowhere but in an old part of the log, up to this number. What somebody carries
+    /// at this moment is not among them.
+    pub(super) fn with_old(
+        &self,
+        queue: &QueueCell,
+        below: NonZeroU64,
+        work: impl FnOnce(Vec<&mut DeadLetter>),
+    ) {
+        let mut state = self.state.lock();
+        let letters = state.letters.iter_mut().filter(|letter| {
+            let is_old = |stored: Stored| stored.home.is_none() && stored.number < below;
+            std::ptr::eq(&raw const *letter.queue, queue) && letter.stored.is_some_and(is_old)
+        });
+        work(letters.collect());
     }
 
     /// The dead of one queue, as they were there.

@@ -27,6 +27,14 @@ impl Dir {
         start(builder.data_dir(&self.0)).await
     }
 
+    /// A directory with the definitions that an older version wrote, as `tests/data` has them.
+    pub(crate) fn of_version(version: &str) -> Self {
+        let dir = Self::new();
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        copy_dir(&data.join(version), &dir.0);
+        dir
+    }
+
     /// The directory as a crash at this moment would leave it.
     pub(crate) fn crashed(&self) -> Self {
         let copy = Self::new();

@@ -16,6 +16,8 @@ mod heard;
 pub(crate) mod seeds;
 #[cfg(feature = "stomp")]
 mod stomp;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg(feature = "stomp")]
 pub(crate) mod websocket;
 mod wire;
@@ -83,6 +85,17 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// A client's socket closes without a word, and the broker knows it.
+pub(crate) async fn break_off<T>(broker: &Broker, client: T) {
+    let before = broker.connection_count();
+    drop(client);
+    until("the end of the connection", || {
+        broker.connection_count() < before
+    })
+    .await;
+    broker.wait_idle().await;
 }
 
 pub(crate) fn short(text: &str) -> ShortStr<'_> {

@@ -21,7 +21,12 @@ pub(crate) struct Stomp {
 impl Stomp {
     /// A socket on which nothing was said yet.
     pub(crate) async fn dial(broker: &Broker) -> Self {
-        let address = broker.stomp_addresses()[0];
+        let stream = TcpStream::connect(broker.stomp_addresses()[0]).await;
+        Self::on(stream.expect("a listener"))
+    }
+
+    /// A connection that is there already.
+    pub(crate) fn on(stream: TcpStream) -> Self {
         let limits = Limits {
             frame_size_max: usize::MAX,
             body_size_max: usize::MAX,
@@ -30,7 +35,7 @@ impl Stomp {
         let mut encoder = Encoder::new().with_escaping(Escaping::RabbitMq);
         encoder.set_version(Version::V1_2);
         Self {
-            stream: TcpStream::connect(address).await.expect("a listener"),
+            stream,
             input: BytesMut::new(),
             decoder: Decoder::new(limits).with_escaping(Escaping::RabbitMq),
             encoder,

@@ -25,8 +25,13 @@ impl WebSocket {
     /// Asks for a WebSocket with these headers beside the usual ones, which have to end in line ends. The answer's head
     /// comes along.
     pub(crate) async fn request(broker: &Broker, path: &str, headers: &str) -> (Self, String) {
-        let address = broker.websocket_addresses()[0];
-        let mut socket = Self::on(TcpStream::connect(address).await.expect("a listener"));
+        let stream = TcpStream::connect(broker.websocket_addresses()[0]).await;
+        Self::request_on(stream.expect("a listener"), path, headers).await
+    }
+
+    /// As [`WebSocket::request`], on a connection that is there already.
+    pub(crate) async fn request_on(stream: TcpStream, path: &str, headers: &str) -> (Self, String) {
+        let mut socket = Self::on(stream);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"

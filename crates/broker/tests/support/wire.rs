@@ -31,9 +31,12 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects and says nothing.
     pub(crate) async fn dial(broker: &Broker) -> Self {
-        let stream = TcpStream::connect(broker.amqp_addresses()[0])
-            .await
-            .expect("the broker listens");
+        let stream = TcpStream::connect(broker.amqp_addresses()[0]).await;
+        Self::on(stream.expect("the broker listens"))
+    }
+
+    /// A connection that is there already.
+    pub(crate) fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("the socket is fresh");
         Self {
             stream,

@@ -107,6 +107,16 @@ impl Disk {
                 let is_in = |kept: &Kept| kept.home.is_some_and(|home| home.page == *page);
                 self.alive.retain(|_, kept| !is_in(kept));
             }
+            Effect::SlotsGone { page, first, last } => {
+                let slots = *first..=*last;
+                let is_in = |kept: &Kept| {
+                    let home = kept.home.filter(|home| home.page == *page);
+                    home.is_some_and(|home| slots.contains(&home.index))
+                };
+                let before = self.alive.len();
+                self.alive.retain(|_, kept| !is_in(kept));
+                assert_eq!(before - self.alive.len(), slots.count(), "some were gone");
+            }
             _ => {}
         }
     }

@@ -1,9 +1,13 @@
 //! The naive twin of a queue: lists, searched from end to end.
 
+mod slow;
+
 use std::cmp::Reverse;
 use std::num::NonZeroU64;
 
 use crate::{DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, Time};
+
+pub(in crate::fuzzing) use slow::Slow;
 
 /// What a twin does, in terms that both can be translated to: consumers and deliveries are named by
 /// their number.
@@ -19,6 +23,13 @@ pub(super) enum Done {
         delivery_count: u32,
     },
     GateOpened {
+        consumer: usize,
+    },
+    LeftOut {
+        consumer: usize,
+        count: u64,
+    },
+    TooSlow {
         consumer: usize,
     },
     Expired,
@@ -61,6 +72,7 @@ pub(super) struct Consumer {
     pub(super) prefetch: u32,
     pub(super) window: Option<usize>,
     pub(super) channel: Option<usize>,
+    pub(super) slow: Option<Slow>,
     pub(super) cancelled: bool,
     /// Whether a gate refused it since it was last in line.
     pub(super) held: bool,
@@ -117,6 +129,7 @@ pub(super) struct Model {
     next_place: u64,
     next_ticket: u64,
     next_number: NonZeroU64,
+    left_out: u64,
 }
 
 impl Model {
@@ -142,6 +155,7 @@ impl Model {
             next_place: 0,
             next_ticket: 0,
             next_number: NonZeroU64::MIN,
+            left_out: 0,
         }
     }
 
@@ -186,6 +200,7 @@ impl Model {
                 self.ready.push(item);
                 self.drop_excess();
                 self.expire();
+                self.relieve();
             }
         }
         true
@@ -220,6 +235,7 @@ impl Model {
         }
         self.drop_excess();
         self.dispatch();
+        self.relieve();
         settled
     }
 
@@ -280,11 +296,20 @@ impl Model {
         }
         self.touch();
         self.dispatch();
+        self.relieve();
         Some(number)
     }
 
     pub(super) fn cancel(&mut self, number: usize) -> bool {
         self.expire();
+        let found = self.take_out(number);
+        if found {
+            self.relieve();
+        }
+        found
+    }
+
+    fn take_out(&mut self, number: usize) -> bool {
         if std::mem::replace(&mut self.consumers[number].cancelled, true) {
             return false;
         }
@@ -308,6 +333,7 @@ impl Model {
         self.drop_excess();
         self.release_held();
         self.dispatch();
+        self.relieve();
         if self
             .lease_deadline()
             .is_some_and(|deadline| deadline <= self.now)
@@ -385,6 +411,7 @@ impl Model {
         self.unacked.clear();
         self.consumers.clear();
         (self.active, self.delivered) = (None, 0);
+        self.left_out = 0;
         self.touch();
     }
 
@@ -437,6 +464,7 @@ impl Model {
             && let Some(item) = self.pop()
         {
             self.bury(item, DeathReason::MaxLength);
+            self.count_left_out();
             self.expire();
         }
     }
@@ -498,6 +526,20 @@ impl Model {
     }
 
     fn try_enter(&mut self, number: usize, size: usize) -> bool {
+        let own = self.consumers[number].slow.and_then(|slow| slow.own_window);
+        if own.is_some_and(|own| !self.windows[own].try_enter(size)) {
+            return false;
+        }
+        let entered = self.try_enter_shared(number, size);
+        if let Some(own) = own
+            && !entered
+        {
+            self.windows[own].leave(size);
+        }
+        entered
+    }
+
+    fn try_enter_shared(&mut self, number: usize, size: usize) -> bool {
         let Consumer {
             no_ack,
             window,
@@ -524,6 +566,9 @@ impl Model {
 
     fn deliver(&mut self, consumer: usize, item: Item) {
         let to_settle = !self.consumers[consumer].no_ack;
+        if item.delivery_count == 0 {
+            self.tell_left_out(consumer);
+        }
         let delivery = self.hand_over(Some(consumer), to_settle, item);
         self.done.push(Done::Deliver { consumer, delivery });
         self.take_ticket(consumer);

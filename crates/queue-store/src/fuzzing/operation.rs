@@ -1,6 +1,7 @@
 //! Operations, read from bytes.
 
-use crate::{Overflow, QueueOptions, RequeueOrder, Settlement, TakeMode};
+use super::model::Slow;
+use crate::{Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, TakeMode};
 
 /// How many windows, and how many channels, the consumers share.
 pub(super) const GATES: usize = 2;
@@ -95,6 +96,7 @@ pub(super) enum Operation {
         prefetch: u32,
         window: Option<usize>,
         channel: Option<usize>,
+        slow: Option<Slow>,
     },
     Cancel {
         consumer: u8,
@@ -127,6 +129,15 @@ pub(super) enum Operation {
     /// Memory is short.
     PageOut {
         pages: u8,
+    },
+    /// Memory is so short that what is next goes as well.
+    PageOutAny {
+        pages: u8,
+        least: u8,
+    },
+    /// One page is made of several small ones.
+    Join {
+        at_least: u8,
     },
     /// The older part of the log is to be given back.
     Rehome {
@@ -172,6 +183,7 @@ impl Operation {
                 prefetch: u32::from(source.below(4)),
                 window: gate(source),
                 channel: gate(source),
+                slow: slow(source),
             },
             15 => Self::Cancel {
                 consumer: source.byte()?,
@@ -205,8 +217,15 @@ impl Operation {
                 limit: source.below(5),
             },
             26 if source.below(3) == 0 => Self::Restart,
-            _ => Self::PageOut {
+            27 => Self::PageOut {
                 pages: source.below(6),
+            },
+            28 => Self::PageOutAny {
+                pages: source.below(8),
+                least: if source.below(4) == 0 { 100 } else { 0 },
+            },
+            _ => Self::Join {
+                at_least: source.below(5),
             },
         };
         Some(operation)
@@ -224,6 +243,21 @@ fn settlement(source: &mut Source<'_>) -> Settlement {
 
 fn gate_index(source: &mut Source<'_>) -> usize {
     usize::from(source.byte().unwrap_or(0)) % GATES
+}
+
+/// What a consumer wants when it is slow, as often nothing, with limits of a few messages.
+fn slow(source: &mut Source<'_>) -> Option<Slow> {
+    let action = match source.below(6) {
+        0 => SlowAction::Close,
+        1 | 2 => SlowAction::DropOldest,
+        _ => return None,
+    };
+    Some(Slow {
+        action,
+        limit: u64::from(source.below(6)),
+        limit_bytes: u64::from(source.below(60)),
+        own_window: gate(source),
+    })
 }
 
 /// One of the gates, as often none.

@@ -5,12 +5,12 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::model::{Consumer, Done, Given, Model};
+use super::model::{Consumer, Done, Given, Model, Slow};
 use super::operation::{GATES, Operation, Source};
 use crate::{
     BrowsedItem, ConsumerId, ConsumerOptions, Delivery, DeliveryId, Effect, Gate, Message,
-    MessageParts, PagedMessage, Published, Queue, Rebuilt, RequeueOrder, Settlement, TakeMode,
-    Time,
+    MessageParts, PageId, PagedMessage, PagedOut, Published, Queue, Rebuilt, RequeueOrder,
+    Settlement, SlowConsumer, TakeMode, Time,
 };
 
 /// Both, and what translates between them.
@@ -94,7 +94,11 @@ impl Twins {
                 }
             }
             Operation::Take { mode } => {
-                let delivery = self.queue.take(now, mode, &mut self.effects);
+                let mut delivery = self.queue.take(now, mode, &mut self.effects);
+                while delivery.is_none() && self.queue.wanted_page().is_some() {
+                    self.bring_back(now);
+                    delivery = self.queue.take(now, mode, &mut self.effects);
+                }
                 let expected = self.model.take(mode == TakeMode::Ack);
                 assert_eq!(delivery.map(|delivery| self.given(delivery)), expected);
             }
@@ -115,6 +119,7 @@ impl Twins {
                 prefetch,
                 window,
                 channel,
+                slow,
             } => {
                 let options = ConsumerOptions {
                     no_ack,
@@ -123,6 +128,7 @@ impl Twins {
                     prefetch,
                     window: window.map(|window| Arc::clone(&self.windows[window])),
                     channel_prefetch: channel.map(|channel| Arc::clone(&self.channels[channel])),
+                    slow: slow.map(|slow| Box::new(self.slow_consumer(slow))),
                 };
                 let id = self.queue.consume(now, options, &mut self.effects);
                 self.consumers.extend(id);
@@ -134,6 +140,7 @@ impl Twins {
                     prefetch,
                     window,
                     channel,
+                    slow,
                     cancelled,
                     held,
                     full,
@@ -196,6 +203,8 @@ impl Twins {
                 assert_eq!(opened, self.model.channels[gate].set_limit(limit % 4));
             }
             Operation::PageOut { pages } => self.page_out(pages),
+            Operation::PageOutAny { pages, least } => self.page_out_any(pages, least.into()),
+            Operation::Join { at_least } => self.join(at_least.into()),
             Operation::Rehome { below, limit } => self.rehome(below, limit.into()),
             Operation::Restart => self.restart(now),
         }
@@ -211,6 +220,8 @@ impl Twins {
             Operation::Touch
                 | Operation::Purge
                 | Operation::PageOut { .. }
+                | Operation::PageOutAny { .. }
+                | Operation::Join { .. }
                 | Operation::Rehome { .. }
         );
         let held = self.queue.ready_len() + self.queue.unacked_len();
@@ -243,17 +254,63 @@ impl Twins {
     fn page_out(&mut self, pages: u8) {
         for _ in 0..pages {
             let page = self.disk.new_page();
-            let resident = (self.queue.resident_len(), self.queue.resident_bytes());
-            let Some(messages) = self.queue.page_out(page) else {
+            let resident = self.resident();
+            let Some(out) = self.queue.page_out(page) else {
                 return;
             };
+            self.keep(page, out, resident);
+        }
+    }
+
+    /// Memory is very short.
+    fn page_out_any(&mut self, pages: u8, least: usize) {
+        for _ in 0..pages {
+            let page = self.disk.new_page();
+            let resident = self.resident();
+            let Some(out) = self.queue.page_out_any(page, least) else {
+                let ready = self.queue.resident_len() - self.queue.unacked_len();
+                let may_stay = self.model.options.requeue == RequeueOrder::Returns
+                    || !self.model.unacked.is_empty();
+                assert!(ready == 0 || least > 0 || may_stay, "{ready} are left");
+                return;
+            };
+            self.keep(page, out, resident);
+        }
+    }
+
+    fn resident(&self) -> (usize, u64) {
+        (self.queue.resident_len(), self.queue.resident_bytes())
+    }
+
+    /// Writes what has left memory, where there was so much before.
+    fn keep(&mut self, page: PageId, out: PagedOut, before: (usize, u64)) {
+        let after = self.resident();
+        let left = before.0 - after.0;
+        if let PagedOut::New(messages) = out {
             let bytes = messages.iter().map(|paged| paged.message.body_len() as u64);
-            let resident = (resident.0 - messages.len(), resident.1 - bytes.sum::<u64>());
-            assert_eq!(self.queue.resident_len(), resident.0);
-            assert_eq!(self.queue.resident_bytes(), resident.1);
-            assert!(messages.len() >= self.chunk_len.into());
+            assert_eq!(messages.len(), left);
+            assert_eq!(bytes.sum::<u64>(), before.1 - after.1);
             let max_priority = self.model.options.max_priority;
             self.disk.write(page, max_priority, messages);
+        }
+        assert!(left > 0);
+    }
+
+    /// Makes one page of several, as long as there are any.
+    fn join(&mut self, at_least: usize) {
+        while let Some(pages) = self.queue.to_join(at_least) {
+            assert!(pages.len() >= 2);
+            let resident = self.resident();
+            let parts = pages.iter().map(|page| self.disk.read(*page).collect());
+            let parts = parts.collect();
+            let page = self.disk.new_page();
+            let messages = self.queue.join(page, at_least, parts, &mut self.effects);
+            let max_priority = self.model.options.max_priority;
+            if !messages.is_empty() {
+                self.disk.write(page, max_priority, messages);
+            }
+            assert_eq!(self.resident(), resident);
+            self.absorb();
         }
     }
 
@@ -263,14 +320,15 @@ impl Twins {
         let below = next.saturating_sub(u64::from(below) / 4);
         let below = NonZeroU64::new(below.max(1)).expect("it is at least one");
         loop {
-            let page = self.disk.new_page();
-            let messages = self.queue.rehome(below, limit, page);
-            assert!(messages.len() <= limit);
-            if messages.is_empty() {
+            let pages = self.queue.rehome(below, limit, || self.disk.new_page());
+            if pages.is_empty() {
                 break;
             }
-            let max_priority = self.model.options.max_priority;
-            self.disk.write(page, max_priority, messages);
+            for (page, messages) in pages {
+                assert!((1..=limit).contains(&messages.len()));
+                let max_priority = self.model.options.max_priority;
+                self.disk.write(page, max_priority, messages);
+            }
         }
         assert!(limit == 0 || self.disk.all_have_homes_below(below));
     }
@@ -420,6 +478,15 @@ impl Twins {
         }
     }
 
+    fn slow_consumer(&self, slow: Slow) -> SlowConsumer {
+        SlowConsumer {
+            action: slow.action,
+            limit: slow.limit,
+            limit_bytes: slow.limit_bytes,
+            own_window: slow.own_window.map(|own| Arc::clone(&self.windows[own])),
+        }
+    }
+
     fn number(&self, id: ConsumerId) -> usize {
         self.consumers
             .iter()
@@ -432,7 +499,9 @@ impl Twins {
         let done = match effect {
             Effect::Deliver { consumer, delivery } => {
                 let consumer = self.number(consumer);
-                if let Some(window) = self.model.consumers[consumer].window {
+                let Consumer { window, slow, .. } = self.model.consumers[consumer];
+                let own = slow.and_then(|slow| slow.own_window);
+                for window in window.into_iter().chain(own) {
                     self.unwritten[window].push_back(delivery.message.size_bytes());
                 }
                 Done::Deliver {
@@ -453,12 +522,20 @@ impl Twins {
             Effect::GateOpened { consumer } => Done::GateOpened {
                 consumer: self.number(consumer),
             },
+            Effect::LeftOut { consumer, count } => Done::LeftOut {
+                consumer: self.number(consumer),
+                count,
+            },
+            Effect::TooSlow { consumer } => Done::TooSlow {
+                consumer: self.number(consumer),
+            },
             Effect::Expired => Done::Expired,
             Effect::Store { .. }
             | Effect::Handed { .. }
             | Effect::Returned { .. }
             | Effect::Gone { .. }
-            | Effect::PageGone { .. } => return None,
+            | Effect::PageGone { .. }
+            | Effect::SlotsGone { .. } => return None,
         };
         Some(done)
     }
@@ -551,10 +628,15 @@ impl Twins {
                     page,
                     position,
                     len,
+                    slots: (first, last),
                 } => {
                     assert_eq!(position, all.len());
+                    let meant = self
+                        .disk
+                        .read(page)
+                        .filter(|(index, _)| (first..=last).contains(index));
                     all.extend(
-                        self.disk.read(page).map(|(_, paged)| {
+                        meant.map(|(_, paged)| {
                             (paged.message, paged.deadline, paged.delivery_count)
                         }),
                     );

@@ -65,6 +65,12 @@ impl<'a> Appender<'a> {
         self.state.page_gone(page);
     }
 
+    /// The messages in some slots of a page are gone, from the first to the last of these; all of them
+    /// survive a restart.
+    pub fn slots_gone(&mut self, page: PageId, first: u16, last: u16) {
+        self.state.slots_gone(page, first, last);
+    }
+
     /// A queue is no more, with all its messages and pages.
     pub fn queue_gone(&mut self, queue: QueueLog) {
         self.state.queue_gone(queue);

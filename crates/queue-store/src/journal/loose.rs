@@ -17,7 +17,7 @@ pub(super) struct LooseMessage {
 }
 
 /// How many places of messages that are gone are kept at least before they are given back.
-const DEAD_MIN: usize = 1024;
+const DEAD_MIN: usize = 16;
 
 /// Messages in ascending order of their numbers.
 #[derive(Debug, Default)]

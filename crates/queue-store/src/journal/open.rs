@@ -18,6 +18,9 @@ use super::state::State;
 use super::writer::{LogEnd, NewFile, WriteError, Writer};
 use crate::{DirectoryLock, OpenMode, Storage};
 
+/// How much of the log is written once more at a time.
+const REWRITE_LEN: u64 = 1 << 20;
+
 impl Journal {
     /// Opens the journal in a directory, which is empty or one that a journal has left: cleanly or
     /// not makes no difference. Gives back what the queues hold.
@@ -70,12 +73,17 @@ fn make_safe(storage: &dyn Storage, end: Position, from: u64) -> Result<(), Open
         let file = storage.open(&name.to_string(), OpenMode::Existing)?;
         // The end of the last block is rounded up; the file may not be.
         let end = u64::from(end.offset).min(file.len()?);
-        let place = PagePlace {
-            file: 0,
-            offset: from,
-            len: end.saturating_sub(from),
-        };
-        file.write_all_at(&read_place(&*file, place)?, from)?;
+        let mut offset = from;
+        while offset < end {
+            let len = REWRITE_LEN.min(end - offset);
+            let place = PagePlace {
+                file: 0,
+                offset,
+                len,
+            };
+            file.write_all_at(&read_place(&*file, place)?, offset)?;
+            offset += len;
+        }
         file.sync_data()
     };
     rewrite().map_err(io_error(name))

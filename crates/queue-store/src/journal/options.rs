@@ -17,8 +17,8 @@ pub struct JournalOptions {
     /// the broker falls behind with moving.
     pub log_files_max: usize,
     /// How many bytes may wait to be written to the log before
-    /// [`Journal::is_congested`](crate::Journal::is_congested). Default 16 MiB, some tenths of a
-    /// second of a fast disk.
+    /// [`Journal::is_congested`](crate::Journal::is_congested). Default 8 MiB, some hundredths
+    /// of a second of a fast disk: it is in memory up to three times while a buffer of it grows.
     pub pending_max: usize,
 }
 
@@ -29,7 +29,7 @@ impl Default for JournalOptions {
             log_file_size: 64 << 20,
             page_file_size: 64 << 20,
             log_files_max: 4,
-            pending_max: 16 << 20,
+            pending_max: 8 << 20,
         }
     }
 }

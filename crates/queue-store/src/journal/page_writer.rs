@@ -13,7 +13,7 @@ use crate::{OpenMode, PageId, StorageFile};
 
 /// How many bytes of pages are written, or moved, before the log gets its turn again: some hundredths
 /// of a second.
-const TURN_BYTES: u64 = 8 << 20;
+const TURN_BYTES: u64 = 4 << 20;
 
 /// A page to be written.
 struct PageWrite {

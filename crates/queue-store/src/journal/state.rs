@@ -228,6 +228,22 @@ impl State {
         self.settle();
     }
 
+    pub(super) fn slots_gone(&mut self, page: PageId, first: u16, last: u16) {
+        if self.pages.get(page).is_none() || first > last {
+            return;
+        }
+        let gone = Range {
+            first: Subject::Slot(page, first),
+            len: u64::from(last - first) + 1,
+        };
+        gone.put(self.records(), kind::GONE, kind::PAGE_SLOTS_GONE);
+        for index in first..=last {
+            let slot = PageSlot { page, index };
+            self.pages.slot_gone(slot, &mut self.aftermath);
+        }
+        self.settle();
+    }
+
     pub(super) fn queue_gone(&mut self, queue: QueueLog) {
         if !self.queues.is_open(queue) {
             return;

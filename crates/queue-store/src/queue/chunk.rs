@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::paged::{Paged, PagedOut};
 use super::rehome::Rehome;
-use crate::{Message, PagedMessage, Stored, Time};
+use crate::{Message, PageId, PageSlot, PagedMessage, Stored, Time};
 
 /// How many messages share a chunk: 8 KiB of handles, so that a deep queue allocates once in 512
 /// messages and the half-used chunks at both ends of a queue stay small beside the messages in
@@ -13,7 +14,7 @@ pub(super) const CHUNK_LEN: u16 = 512;
 /// How many body bytes a chunk takes in before it counts as full. The ends of a queue stay in memory
 /// whatever happens, and a page is read while the queue waits for it, so neither may be as large as
 /// 512 large messages are. Messages below 2 KiB fill a chunk by their number.
-const CHUNK_BYTES: u64 = 1 << 20;
+pub(super) const CHUNK_BYTES: u64 = 1 << 20;
 
 /// How many places an empty chunk may keep for next time. A queue through which single messages
 /// pass does not allocate for each, and thousands of idle ones cost nothing worth counting: 64
@@ -239,6 +240,54 @@ impl Chunk {
         std::iter::from_fn(|| self.pop())
     }
 
+    /// Takes everything out of memory: for `page`, unless all of it lies in a page already. None when
+    /// there is nothing, or when it takes less memory than `least` and would have to be written.
+    pub(super) fn page_out(&mut self, page: PageId, least: usize) -> Option<(Paged, PagedOut)> {
+        if self.is_empty() {
+            return None;
+        }
+        if let Some(paged) = self.as_paged() {
+            *self = Self::default();
+            return Some((paged, PagedOut::Kept));
+        }
+        if self.takes_less_than(least) {
+            return None;
+        }
+        let messages: Vec<PagedMessage> = self.drain().map(PagedMessage::from).collect();
+        *self = Self::default();
+        Some((Paged::of(page, &messages), PagedOut::New(messages)))
+    }
+
+    /// All messages as what they are in a page, if they are all in one, side by side: what was
+    /// brought back and has only lost messages at its beginning, or was given homes.
+    fn as_paged(&self) -> Option<Paged> {
+        let stored = &self.beside.as_ref()?.stored.0;
+        let PageSlot { page, index: first } = (*stored.front()?)?.home?;
+        let mut index = first;
+        for (at, stored) in stored.iter().enumerate() {
+            index = first.checked_add(u16::try_from(at).ok()?)?;
+            if (*stored)?.home != Some(PageSlot { page, index }) {
+                return None;
+            }
+        }
+        let mut paged = Paged::none(page);
+        paged.slots = Some((first, index));
+        for waiting in self.iter() {
+            paged.count(waiting.message, waiting.deadline);
+        }
+        Some(paged)
+    }
+
+    /// Whether the messages take so little memory that a page of their own would take as much.
+    fn takes_less_than(&self, least: usize) -> bool {
+        let mut taken = 0;
+        let mut sizes = self.messages.iter().map(Message::size_bytes);
+        !sizes.any(|size| {
+            taken += size;
+            taken >= least
+        })
+    }
+
     /// What those of the messages that are stored are called.
     pub(super) fn stored(&self) -> impl Iterator<Item = Stored> {
         let stored = self.beside.iter().flat_map(|beside| &beside.stored.0);
@@ -246,7 +295,7 @@ impl Chunk {
     }
 
     /// Gives homes to messages that have none; see [`Queue::rehome`](crate::Queue::rehome).
-    pub(super) fn rehome(&mut self, rehome: &mut Rehome) {
+    pub(super) fn rehome(&mut self, rehome: &mut Rehome<'_>) {
         let Some(beside) = &mut self.beside else {
             return;
         };

@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::ring::{Links, Ring};
-use crate::{ConsumeError, ConsumerOptions, Effect, Message};
+use crate::{ConsumeError, ConsumerOptions, Effect, Gate, Message, SlowAction, SlowConsumer};
 
 /// Names one consumer of one queue. Ids are not used again before four thousand million further
 /// consumers came.
@@ -121,6 +121,12 @@ impl Consumers {
         })
     }
 
+    /// What a consumer was told, while it consumes.
+    pub(super) fn options(&self, id: ConsumerId) -> Option<&ConsumerOptions> {
+        let consumer = self.find(id)?;
+        (consumer.standing != Standing::Leaving).then_some(&consumer.options)
+    }
+
     /// The id of whoever is in a slot.
     pub(super) fn id(&self, slot: u32) -> ConsumerId {
         // Truncation is meant: see `ConsumerId`.
@@ -133,6 +139,35 @@ impl Consumers {
     /// Whether deliveries to a slot have to be settled.
     pub(super) fn settles(&self, slot: u32) -> bool {
         !self.slots[slot as usize].options.no_ack
+    }
+
+    /// What a consumer wants when it is slow, if it wants anything.
+    pub(super) fn slow(&self, id: ConsumerId) -> Option<&SlowConsumer> {
+        self.find(id)?.options.slow.as_deref()
+    }
+
+    /// Whether whoever is in a slot has the oldest dropped.
+    pub(super) fn drops_oldest(&self, slot: u32) -> bool {
+        let slow = self.slots[slot as usize].options.slow.as_ref();
+        slow.is_some_and(|slow| slow.action == SlowAction::DropOldest)
+    }
+
+    /// The oldest of those that could not take what waits, and want to be closed when `is_too_much`
+    /// holds for their limits.
+    pub(super) fn too_slow(
+        &self,
+        is_too_much: impl Fn(&SlowConsumer) -> bool,
+    ) -> Option<ConsumerId> {
+        let slow = self.slots.iter().filter(|(_, consumer)| {
+            matches!(consumer.standing, Standing::Full | Standing::Held)
+                && consumer
+                    .options
+                    .slow
+                    .as_ref()
+                    .is_some_and(|slow| slow.action == SlowAction::Close && is_too_much(slow))
+        });
+        let (slot, _) = slow.min_by_key(|(_, consumer)| consumer.registered)?;
+        Some(self.id(u32::try_from(slot).expect("it fitted when it was inserted")))
     }
 
     /// Adds a consumer.
@@ -228,6 +263,19 @@ impl Consumers {
         }
     }
 
+    /// Whether anybody can take a message, unless a gate refuses it. Those that have enough are put
+    /// aside on the way.
+    pub(super) fn is_anyone_in_line(&mut self) -> bool {
+        while let Some(slot) = self.lines.last().and_then(|line| line.ring.first()) {
+            if !self.slots[slot as usize].has_enough() {
+                return true;
+            }
+            self.leave_line(slot);
+            self.slots[slot as usize].standing = Standing::Full;
+        }
+        false
+    }
+
     /// Finds the consumer for a message, if any can take one, and counts the message as given to
     /// it. Those that have enough, and those a gate refuses, are put aside on the way.
     pub(super) fn admit(&mut self, message: &Message, effects: &mut Vec<Effect>) -> Option<u32> {
@@ -289,6 +337,11 @@ impl Consumers {
         if opened {
             self.release_held();
         }
+    }
+
+    /// Whom a gate refused first of all that still wait for it.
+    pub(super) fn held(&self) -> Option<ConsumerId> {
+        self.held.first().map(|slot| self.id(slot))
     }
 
     /// Puts everybody whom a gate refused back in line, to try again.
@@ -371,8 +424,34 @@ enum Admission {
 }
 
 impl ConsumerOptions {
-    /// Passes both gates, or none.
+    /// Passes all gates, or none.
     fn try_enter(&self, message: &Message) -> Admission {
+        if let Some(slow) = &self.slow
+            && let Some(own) = &slow.own_window
+        {
+            return self.try_enter_with(own, message);
+        }
+        self.try_enter_shared(message)
+    }
+
+    /// Out of the way of those that have no window of their own.
+    #[inline(never)]
+    fn try_enter_with(&self, own: &Gate, message: &Message) -> Admission {
+        let size = message.size_bytes();
+        if !own.try_enter(size) {
+            return Admission::Refused {
+                opened_another: false,
+            };
+        }
+        let admission = self.try_enter_shared(message);
+        if let Admission::Refused { .. } = admission {
+            // Nobody else waits for room in there, and this one is polled for the other gate.
+            let _ = own.leave(size);
+        }
+        admission
+    }
+
+    fn try_enter_shared(&self, message: &Message) -> Admission {
         let size = match &self.window {
             None => 0,
             Some(window) => {

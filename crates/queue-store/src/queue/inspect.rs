@@ -3,7 +3,7 @@
 use super::level::Waits;
 use super::unacked::NO_CONSUMER;
 use super::{ConsumerId, Queue};
-use crate::{DeliveryId, Message, PageId, QueueOptions, Time};
+use crate::{ConsumerOptions, DeliveryId, Message, PageId, QueueOptions, Time};
 
 /// What [`Queue::browse`] comes across.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub enum BrowsedItem<'a> {
         position: usize,
         /// How many there are.
         len: usize,
+        /// The first and the last slot of those in the page that are meant.
+        slots: (u16, u16),
     },
 }
 
@@ -64,6 +66,13 @@ impl Queue {
         self.ready.len()
     }
 
+    /// A consumer that a gate has refused and that could go on if the gate let it: what is ready
+    /// waits for it.
+    #[must_use]
+    pub fn held_consumer(&self) -> Option<ConsumerId> {
+        self.consumers.held()
+    }
+
     /// The body bytes that are ready.
     #[must_use]
     pub fn ready_bytes(&self) -> u64 {
@@ -101,6 +110,12 @@ impl Queue {
         self.consumers.len()
     }
 
+    /// What the consumer was told, while it consumes.
+    #[must_use]
+    pub fn consumer_options(&self, consumer: ConsumerId) -> Option<&ConsumerOptions> {
+        self.consumers.options(consumer)
+    }
+
     /// Whether messages can reach the consumer: it is there, and it is not standing by for the
     /// single active one.
     #[must_use]
@@ -131,6 +146,7 @@ impl Queue {
                         page,
                         position,
                         len,
+                        slots: paged.slots.unwrap_or((0, u16::MAX)),
                     }
                 }
             }

@@ -1,11 +1,13 @@
 //! The waiting messages of one priority.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::chunk::{Chunk, Waiting};
+use super::chunk::{CHUNK_BYTES, Chunk, Waiting};
+use super::paged::{Paged, PagedOut};
 use super::rehome::Rehome;
-use super::rest::{Block, Paged, Rest};
-use crate::{Effect, Message, PageId, PagedMessage, Stored, Time};
+use super::rest::{Block, Rest};
+use crate::{Effect, Message, PageId, Stored, Time};
 
 /// Messages of one priority, in the order in which they are to be delivered.
 ///
@@ -14,8 +16,8 @@ use crate::{Effect, Message, PageId, PagedMessage, Stored, Time};
 ///  ┌───┬────┬────┐   ┌──────────────┐ ┌──────────────┐ ┌─────
 ///  │ 2 │ 17 │ 18 │   │ 40 41 … 511  │ │ 512 … 1023   │ │ 1024 …
 ///  └───┴────┴────┘   └──────────────┘ └──────────────┘ └─────
-///   came back         never left: sequence numbers implied; chunks
-///                     of the rest may be out of memory, in pages
+///   came back         never left: sequence numbers implied; any part
+///                     may be out of memory, as a page in the rest
 /// ```
 ///
 /// Every message of a level has a sequence number, by arrival. Those that never left form an
@@ -23,7 +25,7 @@ use crate::{Effect, Message, PageId, PagedMessage, Stored, Time};
 /// and is held apart.
 ///
 /// When a page is next, the level has nothing to give until it has been brought back: see
-/// [`wanted`](Self::wanted).
+/// [`next_page`](Self::next_page).
 #[derive(Debug, Default)]
 pub(super) struct Level {
     /// What came back, by rank; it goes first. The ranks are sequence numbers or the order of
@@ -52,10 +54,8 @@ impl Level {
     }
 
     /// Adds messages at the end that are out of memory.
-    pub(super) fn push_page(&mut self, paged: Paged, chunk_len: u16) {
-        self.rest
-            .get_or_insert_default()
-            .push_page(paged, chunk_len);
+    pub(super) fn push_page(&mut self, paged: Paged) {
+        self.rest.get_or_insert_default().push_page(paged);
     }
 
     /// Gives a sequence number to a message that never waits. Only for an empty level: the message
@@ -108,34 +108,110 @@ impl Level {
     }
 
     /// The page that has to be brought back before anything more can be taken.
-    pub(super) fn wanted(&self) -> Option<PageId> {
+    pub(super) fn next_page(&self) -> Option<&Paged> {
         if !self.returned.is_empty() || !self.front.is_empty() {
             return None;
         }
         self.rest.as_ref()?.first_page()
     }
 
-    /// Brings back the wanted page. What it was counted as is returned; there may be fewer messages
-    /// now.
+    /// Brings back the next page, of which these messages are alive. What it was counted as is
+    /// returned, and as what it is counted now.
     pub(super) fn restore(
         &mut self,
-        messages: impl Iterator<Item = Waiting<Message>>,
-    ) -> Option<Paged> {
-        self.wanted()?;
+        messages: impl Iterator<Item = (u16, Waiting<Message>)>,
+    ) -> Option<(Paged, Paged)> {
+        self.next_page()?;
         let paged = self.rest.as_mut()?.pop_page()?;
-        messages.for_each(|waiting| self.front.push(waiting));
+        let mut found = Paged::none(paged.page);
+        for (index, waiting) in messages {
+            if paged.has(index) {
+                found.count(&waiting.message, waiting.deadline);
+                self.front.push(waiting);
+            }
+        }
         if self.front.is_empty() {
             self.advance();
         } else {
             self.drop_empty_rest();
         }
-        Some(paged)
+        Some((paged, found))
     }
 
     /// Takes messages out of memory, those that are to be delivered last, if there are enough of
     /// them.
-    pub(super) fn page_out(&mut self, page: PageId) -> Option<(Paged, Vec<PagedMessage>)> {
+    pub(super) fn page_out(&mut self, page: PageId) -> Option<(Paged, PagedOut)> {
         self.rest.as_mut()?.page_out(page)
+    }
+
+    /// Takes messages out of memory, those that are to be delivered last, even if they are the next.
+    /// What came back is among them only if it `may_be_returned`, and joins those that never left.
+    /// What would have to be written stays if it takes less memory than `least`.
+    pub(super) fn page_out_any(
+        &mut self,
+        page: PageId,
+        least: usize,
+        may_be_returned: bool,
+        chunk_len: u16,
+    ) -> Option<(Paged, PagedOut)> {
+        let rest = self.rest.as_mut();
+        if let Some(out) = rest.and_then(|rest| rest.page_out_any(page, least)) {
+            return Some(out);
+        }
+        let (paged, out) = match self.front.page_out(page, least) {
+            Some(out) => out,
+            None if may_be_returned && self.front.is_empty() => {
+                self.page_out_returned(page, least, chunk_len)?
+            }
+            None => return None,
+        };
+        self.rest.get_or_insert_default().push_page_first(paged);
+        Some((paged, out))
+    }
+
+    /// Takes the last of what came back: as if it had never left. Only while nothing is delivered that
+    /// could come back between these messages, and only where their ranks are sequence numbers.
+    fn page_out_returned(
+        &mut self,
+        page: PageId,
+        least: usize,
+        chunk_len: u16,
+    ) -> Option<(Paged, PagedOut)> {
+        let (mut body_bytes, mut size, mut first) = (0, 0, None);
+        for (rank, waiting) in self.returned.iter().rev().take(chunk_len.into()) {
+            body_bytes += waiting.message.body_len() as u64;
+            size += waiting.message.size_bytes();
+            first = Some(*rank);
+            if body_bytes >= CHUNK_BYTES {
+                break;
+            }
+        }
+        let first = first.filter(|_| size >= least)?;
+        let mut chunk = Chunk::default();
+        for waiting in self.returned.split_off(&first).into_values() {
+            chunk.push(waiting);
+            self.first_seq -= 1;
+        }
+        chunk.page_out(page, 0)
+    }
+
+    /// The pages to make one of, if there are so many small ones at the end.
+    pub(super) fn to_join(&self, at_least: usize, chunk_len: u16) -> Option<Range<usize>> {
+        self.rest.as_ref()?.to_join(at_least, chunk_len)
+    }
+
+    /// The pages among these blocks of the rest.
+    pub(super) fn pages(&self, blocks: Range<usize>) -> impl Iterator<Item = &Paged> {
+        let rest = self.rest.iter();
+        rest.flat_map(move |rest| rest.pages(blocks.clone()))
+    }
+
+    /// Puts one page, or nothing, in the place of some at the end.
+    pub(super) fn replace_pages(&mut self, blocks: Range<usize>, paged: Option<Paged>) {
+        if let Some(rest) = &mut self.rest {
+            rest.replace(blocks, paged);
+        }
+        self.drop_empty_rest();
     }
 
     /// The message that [`pop`](Self::pop) would take.
@@ -146,9 +222,12 @@ impl Level {
         }
     }
 
-    /// When the first message expires, or [`Time::MAX`].
+    /// When the first message expires, or [`Time::MAX`]. Of a page it may not be known: then it is
+    /// long ago.
     pub(super) fn deadline(&self) -> Time {
-        self.first().map_or(Time::MAX, |first| first.deadline)
+        let next = self.next_page().map(|paged| paged.first_deadline);
+        let first = self.first().map(|first| first.deadline);
+        first.or(next).unwrap_or(Time::MAX)
     }
 
     /// What waits, in order.
@@ -177,7 +256,7 @@ impl Level {
         for block in self.rest.iter().flat_map(|rest| rest.iter()) {
             match block {
                 Block::Chunk(chunk) => effects.extend(chunk.stored().map(gone)),
-                Block::Paged(paged) => effects.push(Effect::PageGone { page: paged.page }),
+                Block::Paged(paged) => effects.push(paged.gone()),
             }
         }
         *self = Self {
@@ -186,16 +265,22 @@ impl Level {
         };
     }
 
-    /// What came back, so that it can be given a home.
-    pub(super) fn returned_mut(&mut self) -> impl Iterator<Item = &mut Waiting<Message>> {
-        self.returned.values_mut()
+    /// What those that came back are called which are stored, by rank.
+    pub(super) fn returned_stored(&self) -> impl Iterator<Item = (u64, Stored)> {
+        let returned = self.returned.iter();
+        returned.filter_map(|(rank, waiting)| Some((*rank, waiting.stored?)))
+    }
+
+    /// One that came back, so that it can be given a home.
+    pub(super) fn returned_mut(&mut self, rank: u64) -> Option<&mut Waiting<Message>> {
+        self.returned.get_mut(&rank)
     }
 
     /// Gives homes to what never left.
-    pub(super) fn rehome(&mut self, rehome: &mut Rehome) {
+    pub(super) fn rehome(&mut self, rehome: &mut Rehome<'_>) {
         self.front.rehome(rehome);
         for block in self.rest.iter_mut().flat_map(|rest| rest.iter_mut()) {
-            if rehome.is_ended() {
+            if rehome.is_full() {
                 return;
             }
             match block {

@@ -1,8 +1,10 @@
 //! The messages that wait to be delivered.
 
+use std::ops::Range;
+
 use super::chunk::Waiting;
 use super::level::{Level, Waits};
-use super::rest::Paged;
+use super::paged::{Paged, PagedOut};
 use crate::{DeathReason, Effect, Message, PageId, PagedMessage, Stored, Time};
 
 /// All waiting messages, by priority: the highest first, each priority in its own order.
@@ -26,6 +28,8 @@ struct PagedSum {
     pages: usize,
     len: usize,
     body_bytes: u64,
+    /// Somebody came to a page and could not go on.
+    is_wanted: bool,
 }
 
 /// The levels above zero; the first is priority 1.
@@ -136,12 +140,12 @@ impl Ready {
     }
 
     /// Adds messages at the end of a priority that are out of memory.
-    pub(super) fn push_page(&mut self, level: u8, paged: Paged, chunk_len: u16) {
+    pub(super) fn push_page(&mut self, level: u8, paged: Paged) {
         self.len += paged.len as usize;
         self.body_bytes += paged.body_bytes;
         self.timed += paged.timed as usize;
         self.count_paged(&paged);
-        self.occupy(level).push_page(paged, chunk_len);
+        self.occupy(level).push_page(paged);
     }
 
     /// Puts a message back before all of its priority that never left, by rank among those that
@@ -165,9 +169,21 @@ impl Ready {
         self.level(self.top()?).first().map(|first| first.message)
     }
 
-    /// Takes the message to be delivered next, if it is in memory.
+    /// Takes the message to be delivered next. If it is out of memory, its page is wanted.
     pub(super) fn pop(&mut self) -> Option<Taken> {
-        self.pop_from(self.top()?)
+        let level = self.top()?;
+        let popped = self.pop_from(level);
+        if popped.is_none() {
+            self.want();
+        }
+        popped
+    }
+
+    /// What is next is out of memory, and has to be brought back.
+    pub(super) fn want(&mut self) {
+        if let Some(paged) = &mut self.paged {
+            paged.is_wanted = true;
+        }
     }
 
     /// Takes the first message of a level.
@@ -189,20 +205,24 @@ impl Ready {
     }
 
     /// Takes the message to be delivered next if it is overdue. What is overdue behind it stays, as
-    /// in RabbitMQ, also when it is the first of its own priority. None while it is out of memory.
+    /// in RabbitMQ, also when it is the first of its own priority. If it is out of memory, its page
+    /// is wanted.
     pub(super) fn pop_overdue(&mut self, now: Time) -> Option<Taken> {
         let level = self.top()?;
         if self.level(level).deadline().is_due(now) {
-            self.pop_from(level)
+            self.pop()
         } else {
             None
         }
     }
 
-    /// When the message to be delivered next expires, or [`Time::MAX`] while it is out of memory.
+    /// When the message to be delivered next expires, or [`Time::MAX`], also while its page is wanted:
+    /// then it is not time that is waited for. Long ago while it is not known.
     pub(super) fn deadline(&self) -> Time {
         match self.top() {
-            Some(level) if self.is_timed() => self.level(level).deadline(),
+            Some(level) if self.is_timed() && self.wanted().is_none() => {
+                self.level(level).deadline()
+            }
             _ => Time::MAX,
         }
     }
@@ -226,55 +246,144 @@ impl Ready {
         self.paged = None;
     }
 
-    /// The page that holds up what is to be delivered next.
+    /// The page that holds up what somebody wants.
     pub(super) fn wanted(&self) -> Option<PageId> {
-        let (_, page) = self.find_wanted()?;
+        self.paged.as_ref().filter(|paged| paged.is_wanted)?;
+        let (_, page) = self.next_page()?;
         Some(page)
     }
 
-    fn find_wanted(&self) -> Option<(u8, PageId)> {
-        self.paged.as_ref()?;
+    /// The page that what is to be delivered next is in.
+    fn next_page(&self) -> Option<(u8, PageId)> {
         let level = self.top()?;
-        Some((level, self.level(level).wanted()?))
+        Some((level, self.level(level).next_page()?.page))
     }
 
-    /// Brings back a page if it is the wanted one; false if it is not.
+    /// Whether what is to be delivered next is out of memory.
+    pub(super) fn is_next_paged(&self) -> bool {
+        self.paged.is_some() && self.next_page().is_some()
+    }
+
+    /// Brings back a page if it is the next; false if it is not.
     pub(super) fn restore(
         &mut self,
         page: PageId,
-        messages: impl Iterator<Item = Waiting<Message>>,
+        messages: impl Iterator<Item = (u16, Waiting<Message>)>,
     ) -> bool {
-        let Some((level, _)) = self.find_wanted().filter(|(_, wanted)| *wanted == page) else {
+        let Some((level, _)) = self.next_page().filter(|(_, next)| *next == page) else {
             return false;
         };
-        let (mut len, mut body_bytes, mut timed) = (0, 0, 0);
-        let counted = messages.inspect(|waiting| {
-            len += 1;
-            body_bytes += waiting.message.body_len() as u64;
-            timed += usize::from(waiting.deadline != Time::MAX);
-        });
-        let Some(paged) = self.level_mut(level).restore(counted) else {
+        let restored = self.level_mut(level).restore(messages);
+        let Some((paged, found)) = restored else {
             return false;
         };
-        self.len = self.len - paged.len as usize + len;
-        self.body_bytes = self.body_bytes - paged.body_bytes + body_bytes;
-        self.timed = self.timed - paged.timed as usize + timed;
-        self.count_restored(&paged);
+        self.count_again(&paged, &found);
+        self.uncount_paged(&paged);
+        if let Some(paged) = &mut self.paged {
+            paged.is_wanted = false;
+        }
+        self.note_emptied(level);
+        true
+    }
+
+    /// What was counted as one thing is another.
+    fn count_again(&mut self, paged: &Paged, found: &Paged) {
+        self.len = self.len - paged.len as usize + found.len as usize;
+        self.body_bytes = self.body_bytes - paged.body_bytes + found.body_bytes;
+        self.timed = self.timed - paged.timed as usize + found.timed as usize;
+    }
+
+    /// Takes messages of the lowest priority that has enough of them out of memory.
+    pub(super) fn page_out(&mut self, page: PageId) -> Option<PagedOut> {
+        let (paged, out) = self
+            .levels_mut()
+            .find_map(|(_, level)| level.page_out(page))?;
+        self.count_paged(&paged);
+        Some(out)
+    }
+
+    /// Takes messages of the lowest priority out of memory; see [`Level::page_out_any`].
+    pub(super) fn page_out_any(
+        &mut self,
+        page: PageId,
+        least: usize,
+        may_be_returned: bool,
+        chunk_len: u16,
+    ) -> Option<PagedOut> {
+        let (paged, out) = self
+            .levels_mut()
+            .find_map(|(_, level)| level.page_out_any(page, least, may_be_returned, chunk_len))?;
+        self.count_paged(&paged);
+        Some(out)
+    }
+
+    /// The pages to make one of, if some level has so many small ones at its end.
+    pub(super) fn to_join(&self, at_least: usize, chunk_len: u16) -> Option<Vec<PageId>> {
+        let (level, blocks) = self.find_to_join(at_least, chunk_len)?;
+        let pages = self.level(level).pages(blocks);
+        Some(pages.map(|paged| paged.page).collect())
+    }
+
+    fn find_to_join(&self, at_least: usize, chunk_len: u16) -> Option<(u8, Range<usize>)> {
+        self.paged.as_ref()?;
+        self.occupied_levels()
+            .find_map(|level| Some((level, self.level(level).to_join(at_least, chunk_len)?)))
+    }
+
+    /// Puts one page in the place of those that [`to_join`](Self::to_join) names, of which these
+    /// messages are alive. They are returned in their order; none, and nothing has happened, when
+    /// these are not those pages.
+    pub(super) fn join(
+        &mut self,
+        page: PageId,
+        (at_least, chunk_len): (usize, u16),
+        parts: Vec<Vec<(u16, PagedMessage)>>,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<PagedMessage> {
+        let Some((level, blocks)) = self.find_to_join(at_least, chunk_len) else {
+            return Vec::new();
+        };
+        let olds: Vec<Paged> = self.level(level).pages(blocks.clone()).copied().collect();
+        let mut messages = Vec::new();
+        if olds.len() != parts.len() {
+            return messages;
+        }
+        let mut was = Paged::none(page);
+        for (old, part) in olds.iter().zip(parts) {
+            let before = messages.len();
+            let alive = part.into_iter().filter(|(index, _)| old.has(*index));
+            messages.extend(alive.map(|(_, message)| message));
+            let mut alive = messages.iter().skip(before);
+            if alive.all(|message| message.stored.is_none()) {
+                effects.push(old.gone());
+            }
+            self.uncount_paged(old);
+            was.add(old);
+        }
+        let joined = Paged::of(page, &messages);
+        self.count_again(&was, &joined);
+        if joined.len > 0 {
+            self.count_paged(&joined);
+        }
+        let replaced = (joined.len > 0).then_some(joined);
+        self.level_mut(level).replace_pages(blocks, replaced);
+        self.note_emptied(level);
+        messages
+    }
+
+    /// The level may have no messages any more.
+    fn note_emptied(&mut self, level: u8) {
         if self.level(level).is_empty()
             && let Some(higher) = &mut self.higher
         {
             higher.occupied.clear(level);
         }
-        true
     }
 
-    /// Takes messages of the lowest priority that has enough of them out of memory.
-    pub(super) fn page_out(&mut self, page: PageId) -> Option<Vec<PagedMessage>> {
-        let (paged, messages) = self
-            .levels_mut()
-            .find_map(|(_, level)| level.page_out(page))?;
-        self.count_paged(&paged);
-        Some(messages)
+    /// All levels, the lowest first.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (u8, &Level)> {
+        let higher = self.higher.iter().flat_map(|higher| &higher.levels);
+        (0..=u8::MAX).zip(std::iter::once(&self.lowest).chain(higher))
     }
 
     /// All levels, the lowest first.
@@ -296,7 +405,7 @@ impl Ready {
         sum.body_bytes += paged.body_bytes;
     }
 
-    fn count_restored(&mut self, paged: &Paged) {
+    fn uncount_paged(&mut self, paged: &Paged) {
         if let Some(sum) = &mut self.paged {
             sum.pages -= 1;
             sum.len -= paged.len as usize;

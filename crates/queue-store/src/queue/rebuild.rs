@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::Queue;
 use super::chunk::Waiting;
-use super::rest::Paged;
+use super::paged::Paged;
 use crate::{PageId, PagedMessage, QueueOptions, Time};
 
 /// A part of what was found on disk of a queue.
@@ -76,13 +76,18 @@ impl Queue {
                     timed,
                 } => {
                     let paged = Paged {
-                        page,
                         len,
                         timed,
                         body_bytes,
+                        first_deadline: match timed {
+                            0 => Time::MAX,
+                            // It will be looked at at once.
+                            _ => Time::default(),
+                        },
+                        ..Paged::none(page)
                     };
                     let level = priority.min(self.options.max_priority);
-                    self.ready.push_page(level, paged, self.chunk_len);
+                    self.ready.push_page(level, paged);
                 }
             }
         }

@@ -2,69 +2,96 @@
 
 use std::num::NonZeroU64;
 
-use super::chunk::Waiting;
+use super::chunk::{CHUNK_BYTES, Waiting};
 use super::ready::Taken;
 use super::unacked::Outstanding;
 use crate::{Message, PageId, PageSlot, PagedMessage, Stored, Time};
 
-/// A page in the making.
+/// How many messages get a home in one call at most: so many that finding them among a million takes no
+/// time worth counting, and the queue is locked for some hundredths of a second.
+pub(super) const CALL_LEN: usize = 16 * 1024;
+
+/// How much memory the messages of one call take at most, which is then copied.
+const CALL_BYTES: usize = 4 << 20;
+
+/// Pages in the making.
 ///
 /// Messages are offered in ascending order of their numbers, all that are stored of one priority;
-/// those that need a home join. The page ends before the first that is in another page: no number
+/// those that need a home join. A page ends before the first that is in another page: no number
 /// in there lies between two of this one, so that after a restart whole pages can be put in order
 /// without reading them.
-#[derive(Debug)]
-pub(super) struct Rehome {
-    page: PageId,
+pub(super) struct Rehome<'a> {
     below: NonZeroU64,
-    limit: usize,
-    joined: Vec<PagedMessage>,
-    ended: bool,
+    page_len: usize,
+    new_page: &'a mut dyn FnMut() -> PageId,
+    pages: Vec<Rehomed>,
+    /// Whether the last page takes no more.
+    is_ended: bool,
+    /// How much the messages in the last page take, and in all pages how many there are and what
+    /// they take.
+    page_bytes: usize,
+    len: usize,
+    bytes: usize,
 }
 
-impl Rehome {
-    /// A page for messages with a number lower than `below`, and for no more than `limit`.
-    pub(super) fn new(page: PageId, below: NonZeroU64, limit: usize) -> Self {
-        let limit = limit.min(u16::MAX.into());
+/// A page, and what is to be in it.
+type Rehomed = (PageId, Vec<PagedMessage>);
+
+impl<'a> Rehome<'a> {
+    /// For messages with a number lower than `below`, so many to a page.
+    pub(super) fn new(
+        below: NonZeroU64,
+        page_len: usize,
+        new_page: &'a mut dyn FnMut() -> PageId,
+    ) -> Self {
         Self {
-            page,
             below,
-            limit,
-            joined: Vec::new(),
-            ended: limit == 0,
+            page_len: page_len.min(u16::MAX.into()),
+            new_page,
+            pages: Vec::new(),
+            is_ended: true,
+            page_bytes: 0,
+            len: 0,
+            bytes: 0,
         }
     }
 
     /// Whether nothing more can join.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended
+    pub(super) fn is_full(&self) -> bool {
+        self.page_len == 0 || self.len >= CALL_LEN || self.bytes >= CALL_BYTES
     }
 
     /// Whether a message with that number could join if it had no home.
     pub(super) fn concerns(&self, number: u64) -> bool {
-        !self.ended && number < self.below.get()
+        !self.is_full() && number < self.below.get()
     }
 
     /// Lets the message join if it needs a home, and tells it its home then.
     pub(super) fn offer(&mut self, stored: &mut Stored, copy: impl FnOnce(Stored) -> PagedMessage) {
-        if self.ended {
-            return;
-        }
         if stored.home.is_some() {
             return self.pass_over();
         }
-        if stored.number >= self.below {
+        if !self.concerns(stored.number.get()) {
             return;
         }
-        let Ok(index) = u16::try_from(self.joined.len()) else {
+        if std::mem::take(&mut self.is_ended) {
+            self.pages.push(((self.new_page)(), Vec::new()));
+            self.page_bytes = 0;
+        }
+        let Some((page, messages)) = self.pages.last_mut() else {
             return;
         };
-        self.joined.push(copy(*stored));
-        stored.home = Some(PageSlot {
-            page: self.page,
-            index,
-        });
-        self.ended = self.joined.len() == self.limit;
+        let Ok(index) = u16::try_from(messages.len()) else {
+            return;
+        };
+        let copy = copy(*stored);
+        let size = copy.message.size_bytes();
+        messages.push(copy);
+        stored.home = Some(PageSlot { page: *page, index });
+        self.len += 1;
+        self.bytes += size;
+        self.page_bytes += size;
+        self.is_ended = messages.len() >= self.page_len || self.page_bytes >= CHUNK_BYTES as usize;
     }
 
     /// Like [`offer`](Self::offer). Returns the number of a message that is left without a home.
@@ -86,13 +113,29 @@ impl Rehome {
 
     /// Here are messages that are in other pages, or of another priority.
     pub(super) fn pass_over(&mut self) {
-        self.ended |= !self.joined.is_empty();
+        self.is_ended = true;
     }
 
-    /// Those that have joined, in the order of their places in the page.
-    pub(super) fn into_messages(self) -> Vec<PagedMessage> {
-        self.joined
+    /// The pages, each with those that have joined, in the order of their places.
+    pub(super) fn into_pages(self) -> Vec<Rehomed> {
+        self.pages
     }
+}
+
+/// A stored message that is in no chunk, and where it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Far {
+    pub(super) level: u8,
+    pub(super) number: NonZeroU64,
+    pub(super) place: FarPlace,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum FarPlace {
+    /// Among the unacknowledged, in this slot.
+    Delivered(u32),
+    /// Among those of its level that have come back, with this rank.
+    Returned(u64),
 }
 
 /// A stored message that is in no chunk.
@@ -105,10 +148,6 @@ pub(super) struct Away<'a> {
 }
 
 impl<'a> Away<'a> {
-    pub(super) fn number(&self) -> NonZeroU64 {
-        self.stored.number
-    }
-
     /// One that has come back.
     pub(super) fn returned(waiting: &'a mut Waiting<Message>) -> Option<Self> {
         Some(Self {
@@ -119,22 +158,20 @@ impl<'a> Away<'a> {
         })
     }
 
-    /// One that is unacknowledged, and its priority. After a restart it has come back.
-    pub(super) fn delivered(outstanding: &'a mut Outstanding) -> Option<(u8, Self)> {
+    /// One that is unacknowledged. After a restart it has come back.
+    pub(super) fn delivered(outstanding: &'a mut Outstanding) -> Option<Self> {
         let Taken {
             message,
             deadline,
             delivery_count,
-            level,
             stored,
             ..
         } = &mut outstanding.taken;
-        let away = Self {
+        Some(Self {
             stored: stored.as_mut()?,
             message,
             deadline: *deadline,
             delivery_count: (*delivery_count).max(1),
-        };
-        Some((*level, away))
+        })
     }
 }

@@ -1,9 +1,11 @@
 //! What waits behind the front of a level, in memory and out of it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use super::chunk::{Chunk, Waiting};
-use crate::{Message, PageId, PagedMessage, Time};
+use super::chunk::{CHUNK_BYTES, Chunk, Waiting};
+use super::paged::{Paged, PagedOut};
+use crate::{Message, PageId};
 
 /// The blocks behind the front, in order; never none.
 ///
@@ -12,12 +14,13 @@ use crate::{Message, PageId, PagedMessage, Time};
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     blocks: VecDeque<Block>,
-    /// How many blocks have gone from the beginning: what the first is counted as.
-    gone: u64,
-    /// Which chunks can be taken out of memory, ascending: those that are full and not last. What
-    /// is farthest from being delivered is found at the end, in the same time however many there
-    /// are.
-    evictable: VecDeque<u64>,
+    /// How many blocks have gone from the beginning, less those that have come before it: what the
+    /// first is counted as.
+    gone: i64,
+    /// Which chunks can be taken out of memory, ascending: those that are not last, and therefore
+    /// full, but for what a restart left between two pages. What is farthest from being delivered is
+    /// found at the end, in the same time however many there are.
+    evictable: VecDeque<i64>,
 }
 
 #[derive(Debug)]
@@ -26,25 +29,15 @@ pub(super) enum Block {
     Paged(Paged),
 }
 
-/// Messages that are out of memory: where they are, and what counting them needs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paged {
-    pub(super) page: PageId,
-    pub(super) len: u32,
-    /// How many of them expire.
-    pub(super) timed: u32,
-    pub(super) body_bytes: u64,
-}
-
 impl Rest {
     pub(super) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
     /// The first block if it is out of memory.
-    pub(super) fn first_page(&self) -> Option<PageId> {
+    pub(super) fn first_page(&self) -> Option<&Paged> {
         match self.blocks.front()? {
-            Block::Paged(paged) => Some(paged.page),
+            Block::Paged(paged) => Some(paged),
             Block::Chunk(_) => None,
         }
     }
@@ -59,29 +52,35 @@ impl Rest {
 
     /// Adds a message at the end.
     pub(super) fn push(&mut self, waiting: Waiting<Message>, chunk_len: u16) {
-        if let Some(Block::Chunk(last)) = self.blocks.back_mut()
-            && !last.is_full(chunk_len)
-        {
-            return last.push(waiting);
-        }
-        let mut next = Chunk::with_capacity(chunk_len);
+        let mut next = match self.blocks.back_mut() {
+            Some(Block::Chunk(last)) if !last.is_full(chunk_len) => return last.push(waiting),
+            Some(Block::Chunk(_)) => Chunk::with_capacity(chunk_len),
+            // Behind a page it may be one of very many queues that have their turn now and then.
+            _ => Chunk::default(),
+        };
         next.push(waiting);
-        self.push_block(Block::Chunk(next), chunk_len);
+        self.push_block(Block::Chunk(next));
     }
 
     /// Adds a page at the end.
-    pub(super) fn push_page(&mut self, paged: Paged, chunk_len: u16) {
-        self.push_block(Block::Paged(paged), chunk_len);
+    pub(super) fn push_page(&mut self, paged: Paged) {
+        self.push_block(Block::Paged(paged));
     }
 
-    fn push_block(&mut self, block: Block, chunk_len: u16) {
-        if let Some(Block::Chunk(last)) = self.blocks.back()
-            && last.is_full(chunk_len)
+    fn push_block(&mut self, block: Block) {
+        let last = self.gone + self.blocks.len() as i64 - 1;
+        if let Some(Block::Chunk(_)) = self.blocks.back()
+            && self.evictable.back() != Some(&last)
         {
-            self.evictable
-                .push_back(self.gone + self.blocks.len() as u64 - 1);
+            self.evictable.push_back(last);
         }
         self.blocks.push_back(block);
+    }
+
+    /// Adds a page before everything.
+    pub(super) fn push_page_first(&mut self, paged: Paged) {
+        self.gone -= 1;
+        self.blocks.push_front(Block::Paged(paged));
     }
 
     /// Takes the first block if it is in memory.
@@ -110,36 +109,74 @@ impl Rest {
         self.gone += 1;
     }
 
-    /// Takes the last chunk out of memory that can be, and puts a page in its place.
-    pub(super) fn page_out(&mut self, page: PageId) -> Option<(Paged, Vec<PagedMessage>)> {
+    /// Takes the last chunk out of memory that has another block behind it, and puts a page in its
+    /// place.
+    pub(super) fn page_out(&mut self, page: PageId) -> Option<(Paged, PagedOut)> {
         let index = usize::try_from(self.evictable.pop_back()? - self.gone).ok()?;
         let block = self.blocks.get_mut(index)?;
         let Block::Chunk(chunk) = block else {
             return None;
         };
-        let messages: Vec<PagedMessage> = chunk.drain().map(PagedMessage::from).collect();
-        let paged = Paged::of(page, &messages);
+        let (paged, out) = chunk.page_out(page, 0)?;
         *block = Block::Paged(paged);
-        Some((paged, messages))
+        Some((paged, out))
+    }
+
+    /// As [`page_out`](Self::page_out), and what came last is taken too, unless it takes less memory
+    /// than `least`.
+    pub(super) fn page_out_any(&mut self, page: PageId, least: usize) -> Option<(Paged, PagedOut)> {
+        if let Some(block) = self.blocks.back_mut()
+            && let Block::Chunk(last) = block
+            && let Some((paged, out)) = last.page_out(page, least)
+        {
+            *block = Block::Paged(paged);
+            return Some((paged, out));
+        }
+        self.page_out(page)
+    }
+
+    /// Which blocks to make one page of, if there are so many small pages at the end: the first of
+    /// these, as many as fit.
+    pub(super) fn to_join(&self, at_least: usize, chunk_len: u16) -> Option<Range<usize>> {
+        // Any two small ones fit.
+        let at_least = at_least.max(2);
+        let is_small = |paged: &Paged| {
+            paged.len <= u32::from(chunk_len) / 2 && paged.body_bytes <= CHUNK_BYTES / 2
+        };
+        let start = self.blocks.len().checked_sub(at_least)?;
+        let small = self.blocks.range(start..).filter_map(Block::as_paged);
+        if small.clone().filter(|paged| is_small(paged)).count() < at_least {
+            return None;
+        }
+        let (mut len, mut body_bytes) = (0, 0);
+        let fitting = small.take_while(|paged| {
+            len += paged.len;
+            body_bytes += paged.body_bytes;
+            len <= chunk_len.into() && body_bytes <= CHUNK_BYTES
+        });
+        Some(start..start + fitting.count())
+    }
+
+    /// The pages among these blocks.
+    pub(super) fn pages(&self, blocks: Range<usize>) -> impl Iterator<Item = &Paged> {
+        self.blocks.range(blocks).filter_map(Block::as_paged)
+    }
+
+    /// Puts one page, or nothing, in the place of some at the end.
+    pub(super) fn replace(&mut self, blocks: Range<usize>, paged: Option<Paged>) {
+        let at = blocks.start;
+        self.blocks.drain(blocks);
+        if let Some(paged) = paged {
+            self.blocks.insert(at, Block::Paged(paged));
+        }
     }
 }
 
-impl Paged {
-    fn of(page: PageId, messages: &[PagedMessage]) -> Self {
-        let mut paged = Self {
-            page,
-            len: 0,
-            timed: 0,
-            body_bytes: 0,
-        };
-        for PagedMessage {
-            message, deadline, ..
-        } in messages
-        {
-            paged.len += 1;
-            paged.timed += u32::from(*deadline != Time::MAX);
-            paged.body_bytes += message.body_len() as u64;
+impl Block {
+    fn as_paged(&self) -> Option<&Paged> {
+        match self {
+            Self::Paged(paged) => Some(paged),
+            Self::Chunk(_) => None,
         }
-        paged
     }
 }

@@ -93,9 +93,9 @@ impl Unacked {
         Some(outstanding)
     }
 
-    /// All of them, in no order.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outstanding> {
-        self.slots.iter_mut().map(|(_, outstanding)| outstanding)
+    /// The one in a slot.
+    pub(super) fn slot_mut(&mut self, slot: u32) -> Option<&mut Outstanding> {
+        self.slots.get_mut(slot as usize)
     }
 
     /// All of them with their ids, in no order.

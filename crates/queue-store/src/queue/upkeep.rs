@@ -60,7 +60,7 @@ impl Queue {
 
     /// Drops messages, the next to be delivered first, until the queue is within its limits. One
     /// that refuses instead drops nothing: what comes back may take it over its limit (RabbitMQ).
-    /// When a page is next, the rest is done when that has been brought back.
+    /// When a page is next, it is wanted, and the rest is done when it has been brought back.
     #[inline]
     pub(super) fn drop_excess(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if self.exceeds_limits(0, 0) && self.options.overflow == Overflow::DropHead {
@@ -74,6 +74,7 @@ impl Queue {
                 return;
             };
             effects.push(taken.into_dead(DeathReason::MaxLength));
+            self.count_left_out();
             self.expire(now, effects);
         }
     }
@@ -91,7 +92,14 @@ impl Queue {
 
     /// Serves consumers until nothing is ready in memory or nobody can take more.
     pub(super) fn dispatch(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        while let Some(message) = self.ready.first() {
+        loop {
+            let Some(message) = self.ready.first() else {
+                // It may be out of memory, which is no matter as long as nobody could have it.
+                if self.ready.is_next_paged() && self.consumers.is_anyone_in_line() {
+                    self.ready.want();
+                }
+                return;
+            };
             let Some(consumer) = self.consumers.admit(message, effects) else {
                 return;
             };

@@ -152,6 +152,14 @@ pub(crate) fn hash_published_password(password: &[u8]) -> Result<PasswordHash, g
     Ok(PasswordHash::new(text))
 }
 
+/// Whether this was made by [`hash_published_password`] of this password.
+pub(crate) fn is_published_password(hash: &PasswordHash, password: &[u8]) -> bool {
+    match StoredHash::parse(hash.as_str()) {
+        Ok(StoredHash::Fast(fast)) => fast.matches(password),
+        _ => false,
+    }
+}
+
 /// Takes the time that a comparison with a hash of [`hash_password`] takes.
 pub(super) fn spend_time_on(password: &[u8]) {
     let mut unused = [0; Params::DEFAULT_OUTPUT_LEN];

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use leveret_broker::{Authenticator, Identity, Login, LoginFuture, LoginRefused};
+use leveret_broker::{Authenticator, Identity, Login, LoginFuture, LoginRefused, User};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-pub(crate) use hash::{StoredHash, hash_password, hash_published_password};
+pub(crate) use hash::{StoredHash, hash_password, hash_published_password, is_published_password};
 use recent::Recent;
 
 /// Lets users in whose passwords are those of the broker's accounts.
@@ -27,21 +27,23 @@ use recent::Recent;
 /// of the processors at most: strangers who try passwords cannot keep the broker from its work. Whoever has to wait for
 /// its turn does so within the time that a handshake may take. Every refusal takes the time of one such hash, whether
 /// the user exists or not.
-#[derive(Debug)]
+///
+/// Clones share their turns and what they remember.
+#[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     /// Users who may not come from another machine.
-    loopback_users: HashSet<String>,
+    loopback_users: Arc<HashSet<String>>,
     turns: Arc<Semaphore>,
-    recent: Mutex<Recent>,
+    recent: Arc<Mutex<Recent>>,
 }
 
 impl Passwords {
     pub(crate) fn new(loopback_users: impl IntoIterator<Item = String>) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            loopback_users: loopback_users.into_iter().collect(),
+            loopback_users: Arc::new(loopback_users.into_iter().collect()),
             turns: Arc::new(Semaphore::new((processors / 2).max(1))),
-            recent: Mutex::new(Recent::new()),
+            recent: Arc::new(Mutex::new(Recent::new())),
         }
     }
 
@@ -55,9 +57,7 @@ impl Passwords {
             )));
         }
         let is_known = login.account.is_some();
-        let stored = login.account.and_then(|user| user.password_hash);
-        let stored = stored.and_then(|hash| StoredHash::parse(hash.as_str()).ok());
-        if self.is_right(&name, password, stored).await {
+        if self.are_right(&name, &password, login.account).await {
             return Ok(Identity::new(name));
         }
         let problem = if is_known {
@@ -66,6 +66,14 @@ impl Passwords {
             "is unknown"
         };
         Err(LoginRefused::new(format!("user '{name}' {problem}")))
+    }
+
+    /// Whether somebody who gives this name and password is the user, wherever he comes from.
+    pub(crate) async fn are_right(&self, name: &str, password: &[u8], user: Option<User>) -> bool {
+        let stored = user.and_then(|user| user.password_hash);
+        let stored = stored.and_then(|hash| StoredHash::parse(hash.as_str()).ok());
+        let password = Zeroizing::new(password.to_vec());
+        self.is_right(name, password, stored).await
     }
 
     async fn is_right(

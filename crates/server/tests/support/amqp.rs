@@ -124,6 +124,17 @@ impl Client {
         self.send_on(self.channel, &declare.concat());
     }
 
+    /// The client's end of the socket.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    /// Reads a frame, which must hold a method of the connection, and gives that.
+    #[track_caller]
+    pub(crate) fn hear(&mut self) -> [u8; 4] {
+        self.receive(0)
+    }
+
     /// Reads a frame, which must hold this method.
     #[track_caller]
     pub(crate) fn expect(&mut self, method: [u8; 4]) {

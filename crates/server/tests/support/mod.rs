@@ -6,6 +6,8 @@
 )]
 
 pub(crate) mod amqp;
+pub(crate) mod ctl;
+pub(crate) mod tls;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -18,13 +20,14 @@ use std::time::Duration;
 /// that a server waits for its clients.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "LEVERET_AMQP",
     "LEVERET_MEMORY",
     "LEVERET_DATA_DIR",
     "LEVERET_SYNC",
     "LEVERET_DURABLE_MEMORY",
     "LEVERET_CONFIG",
+    "LEVERET_CTL_SOCKET",
     "LEVERET_LOG_LEVEL",
     "LEVERET_LOG_FORMAT",
 ];

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::Connection;
 use crate::connection::{Endpoints, Registration};
+use crate::net::seat::Seat;
 use crate::outbox::Outbox;
 use crate::session::Protocol;
 use crate::shared::Shared;
@@ -44,7 +45,7 @@ impl ByHand {
         start: impl FnOnce(Arc<Shared>, Registration, Arc<Outbox>, Option<Endpoints>, Time) -> P,
     ) -> Option<Self> {
         let (client, server) = tokio::io::duplex(PIPE_SIZE);
-        let mut connection = Connection::new(server, None, shared, start)?;
+        let mut connection = Connection::new(server, Seat::take(shared, None)?, shared, start);
         Some(Self {
             client,
             poll: Some(Box::new(move |cx| {

@@ -12,6 +12,7 @@ use super::tx::Transaction;
 use crate::error::Refusal;
 use crate::memory::Held;
 use crate::outbox::ConsumerKey;
+use crate::quota::Seat;
 use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
 use crate::vhost::QueueCell;
 
@@ -43,6 +44,8 @@ pub(super) struct Channel {
     pub(super) reply_to: Option<(ConsumerKey, Arc<str>)>,
     /// Stands for an empty queue name.
     pub(super) last_queue: Option<Arc<str>>,
+    /// Counts as one of the user's channels.
+    _seat: Option<Seat>,
 }
 
 /// What a channel promises its publishers. Confirms and transactions exclude each other.
@@ -59,6 +62,8 @@ pub(super) struct Consumer {
     pub(super) tag: Arc<str>,
     pub(super) source: SourceKey,
     pub(super) id: ConsumerId,
+    /// Room for this consumer alone, where it has any.
+    pub(super) own_window: Option<Arc<Gate>>,
 }
 
 /// A queue that this channel consumes or gets from.
@@ -91,7 +96,7 @@ pub(super) struct IncomingBody {
 }
 
 impl Channel {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seat: Option<Seat>) -> Self {
         Self {
             closing: false,
             content: None,
@@ -108,6 +113,7 @@ impl Channel {
             mode: Mode::Plain,
             reply_to: None,
             last_queue: None,
+            _seat: seat,
         }
     }
 

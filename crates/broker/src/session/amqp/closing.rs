@@ -10,6 +10,7 @@ use leveret_queue_store::{Settlement, Time};
 use super::channel::{Channel, Mode};
 use super::{Phase, Session};
 use crate::error::Refusal;
+use crate::exchange::presence::End;
 use crate::session::Output;
 
 /// How long a client has to answer our connection.close, or to close the socket after our close-ok, unless its
@@ -179,6 +180,8 @@ impl Session {
     /// Gives back everything the connection holds: unacknowledged messages, consumers, exclusive queues.
     pub(super) fn release_everything(&mut self, now: Time, out: &mut Output) {
         self.flush(now, out);
+        // Unless the client has said goodbye.
+        self.leave(now, End::Broken);
         let mut ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -187,6 +190,13 @@ impl Session {
         }
         if let Some(vhost) = self.core.vhost.take() {
             vhost.connection_closed(now, self.core.exclusive.drain(..));
+        }
+    }
+
+    /// Whom the connection makes present is not present by it any more.
+    pub(super) fn leave(&self, now: Time, end: End) {
+        if let Some(vhost) = &self.core.vhost {
+            vhost.leave_with_connection(now, self.core.registration.id(), end);
         }
     }
 
@@ -223,7 +233,7 @@ impl Session {
             }
             let unacked: Vec<_> = channel.unacked.take_all().collect();
             channel.settle(now, &unacked, Settlement::Requeue);
-            **channel = Channel::new();
+            **channel = Channel::new(None);
             channel.closing = true;
         }
     }

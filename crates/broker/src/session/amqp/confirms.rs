@@ -32,6 +32,11 @@ impl Confirms {
         number
     }
 
+    /// How many publishes have not been confirmed.
+    pub(super) fn open_len(&self) -> u64 {
+        self.next - self.first_open
+    }
+
     /// The number that the next publish will have.
     pub(super) fn next(&self) -> u64 {
         self.next

@@ -16,6 +16,7 @@ use crate::error::Refusal;
 use crate::outbox::ConsumerKey;
 use crate::session::Output;
 use crate::session::unacked::Outstanding;
+use crate::slow;
 use crate::vhost::{CannotConsume, ConsumerLink, REPLY_TO, VirtualHost};
 
 impl Session {
@@ -57,6 +58,13 @@ impl Session {
         consume: &basic::Consume<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
+        let limit = self.core.shared.config.consumers_per_channel_max;
+        let consumers = self.channels.get(&id).map(|channel| &channel.consumers);
+        if consumers.is_some_and(|consumers| consumers.len() >= limit) {
+            return Err(Refusal::not_allowed(format!(
+                "reached maximum ({limit}) of consumers per channel"
+            )));
+        }
         let vhost = self.vhost()?;
         let name = self.queue_name(id, consume.queue)?;
         // RabbitMQ looks for a consumer of that tag before it looks for the queue.
@@ -79,6 +87,8 @@ impl Session {
             vhost.readable_queue(&self.core.caller, &name)?
         };
         let priority = consumer_priority(&vhost, &name, consume.arguments)?;
+        let slow = slow::from_arguments(consume.arguments, &vhost.queue_phrase(&name))?;
+        let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
         let tag: Arc<str> = if consume.consumer_tag.is_empty() {
             self.core.shared.services.names.name("amq.ctag-").into()
         } else {
@@ -102,6 +112,7 @@ impl Session {
             prefetch: u32::from(channel.prefetch),
             window: Some(Arc::clone(self.core.outbox.window())),
             channel_prefetch: (!consume.no_ack).then(|| Arc::clone(&channel.gate)),
+            slow,
         };
         let link = ConsumerLink {
             outbox: Arc::clone(&self.core.outbox),
@@ -116,6 +127,7 @@ impl Session {
                     tag: Arc::clone(&tag),
                     source,
                     id: consumer,
+                    own_window,
                 });
                 channel.tags.insert(Arc::clone(&tag), key);
                 if is_reply_consumer {
@@ -207,7 +219,7 @@ impl Session {
             routing_key: ShortStr::truncated(message.routing_key()),
             message_count: to_u32(remaining),
         };
-        let stamped = queue.stamped_properties(&delivery, true);
+        let stamped = queue.stamped_properties(&delivery, true, 0);
         let properties = RawProperties::from_validated_bytes(
             stamped.as_deref().unwrap_or_else(|| message.properties()),
         );

@@ -10,9 +10,10 @@ use leveret_queue_store::Time;
 
 use super::channel::{Channel, IncomingBody, IncomingContent};
 use super::publish::{Body, Publish, check_immediate, check_size};
-use super::{Failure, Session};
+use super::{Core, Failure, Session};
 use crate::error::Refusal;
 use crate::memory::Held;
+use crate::outbox::Outbox;
 use crate::session::Output;
 use crate::vhost::Services;
 
@@ -57,11 +58,13 @@ impl Session {
             return Err(Failure::connection(method_expected()));
         }
         let size_max = self.core.shared.config.message_size_max();
-        let services = &self.core.shared.services;
+        let Core { shared, outbox, .. } = &self.core;
         let complete = match frame.kind {
             FrameKind::Header => ContentHeader::decode(frame.payload, &self.core.limits)
                 .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))
-                .and_then(|header| channel.accept_header(&header, size_max, services)),
+                .and_then(|header| {
+                    channel.accept_header(&header, size_max, &shared.services, outbox)
+                }),
             _ => channel.accept_body(frame.payload),
         };
         let complete = complete.map_err(|refusal| Failure {
@@ -90,9 +93,11 @@ impl Session {
         content: IncomingContent,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        let Some(body) = content.body else {
+        let Some(mut body) = content.body else {
             return Ok(());
         };
+        // It goes into a queue, or a transaction that counts it.
+        body.held.hand_over();
         let bytes = body.received.freeze();
         let publish = Publish {
             exchange: &content.exchange,
@@ -116,6 +121,7 @@ impl Channel {
         header: &ContentHeader<'_>,
         size_max: usize,
         services: &Arc<Services>,
+        outbox: &Arc<Outbox>,
     ) -> Result<bool, Refusal> {
         let Some(content) = &mut self.content else {
             return Err(method_expected());
@@ -131,7 +137,7 @@ impl Channel {
             properties: header.properties.as_bytes().into(),
             announced: header.body_size,
             received: BytesMut::new(),
-            held: Held::new(services),
+            held: Held::new(services, outbox),
         });
         Ok(header.body_size == 0)
     }
@@ -150,6 +156,7 @@ impl Channel {
         }
         body.received.extend_from_slice(payload);
         body.held.set(body.received.len());
+        body.held.check()?;
         let received = body.received.len() as u64;
         if received > body.announced {
             return Err(Refusal::frame_error(

@@ -7,8 +7,9 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::{Delivery, Message, Time};
 
-use super::Session;
-use crate::outbox::{ConsumerKey, Outgoing};
+use super::{Failure, Session};
+use crate::error::Refusal;
+use crate::outbox::{AfterGap, ConsumerKey, Outgoing};
 use crate::session::Output;
 
 /// From this size on, a body that is kept on its own is written from where it is.
@@ -52,9 +53,20 @@ impl Session {
                 channel,
                 consumer,
                 delivery,
-            } => self.deliver(channel, consumer, delivery, out),
+            } => self.deliver(channel, consumer, delivery, 0, out),
+            Outgoing::DeliverAfterGap {
+                channel,
+                consumer,
+                after_gap,
+            } => {
+                let AfterGap { delivery, left_out } = *after_gap;
+                self.deliver(channel, consumer, delivery, left_out, out);
+            }
             Outgoing::ConsumerCancelled { channel, consumer } => {
                 self.consumer_cancelled(channel, consumer, out)
+            }
+            Outgoing::ConsumerTooSlow { channel, consumer } => {
+                self.consumer_too_slow(now, channel, consumer, out);
             }
             Outgoing::Unblocked => {
                 if self.core.blocked.take().is_some_and(|blocked| blocked.told) {
@@ -69,7 +81,14 @@ impl Session {
         }
     }
 
-    fn deliver(&mut self, id: ChannelId, key: ConsumerKey, delivery: Delivery, out: &mut Output) {
+    fn deliver(
+        &mut self,
+        id: ChannelId,
+        key: ConsumerKey,
+        delivery: Delivery,
+        left_out: u64,
+        out: &mut Output,
+    ) {
         self.core.unwritten += delivery.message.size_bytes();
         // A consumer stays until everything for it has been taken out of the outbox.
         let Some(channel) = self.channels.get_mut(&id) else {
@@ -79,6 +98,11 @@ impl Session {
             return;
         };
         let source = consumer.source;
+        if let Some(gate) = &consumer.own_window {
+            let (bytes, queue) = (delivery.message.size_bytes(), channel.queue_of(consumer));
+            let own_windows = self.core.own_windows.get_or_insert_default();
+            own_windows.add(gate, bytes, queue);
+        }
         let tag = channel.take_tag();
         if channel.closing {
             // It goes back with all the others that are outstanding, in order.
@@ -98,7 +122,7 @@ impl Session {
         };
         let stamped = channel
             .queue_of(consumer)
-            .stamped_properties(&delivery, false);
+            .stamped_properties(&delivery, false, left_out);
         let properties = RawProperties::from_validated_bytes(
             stamped.as_deref().unwrap_or_else(|| message.properties()),
         );
@@ -144,6 +168,35 @@ impl Session {
             write_method(out.buffer(), id, &cancel);
         }
         channel.forget_consumer(key);
+    }
+}
+
+impl Session {
+    /// A consumer that did not want to fall behind is told that it has. One that would not understand basic.cancel loses
+    /// its channel, or it would wait for ever.
+    fn consumer_too_slow(&mut self, now: Time, id: ChannelId, key: ConsumerKey, out: &mut Output) {
+        let Some(channel) = self.channels.get(&id) else {
+            return;
+        };
+        let Some(consumer) = channel.consumers.get(key.0 as usize) else {
+            return;
+        };
+        let queue = channel.queue_of(consumer).name();
+        let text = format!(
+            "consumer '{}' of queue '{queue}' was too slow",
+            consumer.tag
+        );
+        tracing::info!(connection = %self.core.name(), channel = id.0, "{text}");
+        if self.core.client.consumer_cancel_notify || channel.closing {
+            self.consumer_cancelled(id, key, out);
+            return;
+        }
+        let failure = Failure {
+            scope: id,
+            refusal: Refusal::precondition_failed(text),
+            method: (0, 0),
+        };
+        self.fail(now, failure, out);
     }
 }
 

@@ -10,6 +10,8 @@ use super::{Core, Phase, Progress, Session, sasl};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
+#[cfg(feature = "stomp")]
+use crate::session::Newcomer;
 use crate::session::Output;
 use crate::vhost::VirtualHost;
 
@@ -87,19 +89,24 @@ impl Session {
         match header {
             ProtocolHeader::Amqp091 | ProtocolHeader::Amqp09 => {
                 let properties = self.server_properties().to_bytes();
+                let has_name = self.core.certified().is_some();
+                let has_anonymous = self.core.shared.config.anonymous_user.is_some();
                 let start = connection::Start {
                     version_major: 0,
                     version_minor: 9,
                     server_properties: RawTable::from_validated_bytes(&properties),
-                    mechanisms: sasl::offered(self.core.shared.config.anonymous_user.is_some())
-                        .as_bytes(),
+                    mechanisms: sasl::offered(has_name, has_anonymous).as_bytes(),
                     locales: b"en_US",
                 };
                 write_method(out.buffer(), ChannelId::CONNECTION, &start);
                 self.phase = Phase::StartOk { deadline };
             }
             other => {
-                tracing::info!(connection = %self.core.name(), "not AMQP 0-9-1: {other:?}");
+                if is_tls(input) {
+                    tracing::info!(connection = %self.core.name(), "not AMQP 0-9-1: a client of TLS, on a port without it");
+                } else {
+                    tracing::info!(connection = %self.core.name(), "not AMQP 0-9-1: {other:?}");
+                }
                 out.buffer().extend_from_slice(&ProtocolHeader::AMQP_0_9_1);
                 self.phase = Phase::Closed;
             }
@@ -164,25 +171,38 @@ impl Session {
         out: &mut Output,
     ) {
         self.core.client = ClientCapabilities::from_properties(start_ok.client_properties);
+        #[cfg(feature = "stomp")]
+        let request = match self.core.newcomer.take().map(|newcomer| *newcomer) {
+            Some(Newcomer::Known(identity)) => {
+                self.let_in(now, deadline, identity, out);
+                return;
+            }
+            Some(Newcomer::Asked { request, .. }) => Some(request),
+            None => None,
+        };
         if *start_ok.mechanism == *sasl::ANONYMOUS
             && let Some(user) = &self.core.shared.config.anonymous_user
         {
             let identity = Identity::new(user.as_str());
-            self.phase = Phase::Login {
-                deadline,
-                asked: None,
-                mechanism: sasl::ANONYMOUS,
-            };
-            self.handle_login(now, Ok(identity), out);
+            self.let_in(now, deadline, identity, out);
             return;
         }
-        match sasl::parse(&start_ok.mechanism, start_ok.response) {
+        match sasl::parse(
+            &start_ok.mechanism,
+            start_ok.response,
+            self.core.certified(),
+        ) {
             Ok(credentials) => {
                 let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
                 let mechanism = credentials.mechanism;
                 let mut login =
                     Login::new(credentials.username, credentials.password, mechanism, peer);
                 login.account = self.core.shared.account(&login.username);
+                login.tls = self.core.registration.tls().cloned();
+                #[cfg(feature = "stomp")]
+                {
+                    login.request = request;
+                }
                 self.phase = Phase::Login {
                     deadline,
                     asked: Some(login),
@@ -194,6 +214,16 @@ impl Session {
                 self.drop_silently(now);
             }
         }
+    }
+
+    /// Somebody of whom nothing needs to be checked.
+    fn let_in(&mut self, now: Time, deadline: Time, identity: Identity, out: &mut Output) {
+        self.phase = Phase::Login {
+            deadline,
+            asked: None,
+            mechanism: sasl::ANONYMOUS,
+        };
+        self.handle_login(now, Ok(identity), out);
     }
 
     /// A login to be checked; the answer goes to [`Session::handle_login`].
@@ -305,6 +335,7 @@ impl Session {
             return Err(missing());
         }
         self.core.vhost = Some(vhost);
+        self.core.registration.is_no_stranger();
         self.core.sent_at = now;
         self.phase = Phase::Running;
         write_method(out.buffer(), ChannelId::CONNECTION, &connection::OpenOk {});
@@ -318,7 +349,17 @@ impl Session {
     }
 }
 
+/// A record of TLS with a handshake message, of any version (RFC 8446, section 5.1).
+fn is_tls(input: &[u8]) -> bool {
+    input.starts_with(&[22, 3])
+}
+
 impl Core {
+    /// Who the client's certificate says it is.
+    fn certified(&self) -> Option<&str> {
+        self.registration.tls()?.username.as_deref()
+    }
+
     /// Who the connection is in a virtual host.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ impl Session {
             write_heartbeat(out.buffer());
             self.core.sent_at = now;
         }
-        if !std::mem::take(&mut self.core.publisher.active) && self.core.publisher.batch.is_empty()
+        if std::mem::take(&mut self.core.publisher.published) == 0
+            && self.core.publisher.batch.is_empty()
         {
             self.core.publisher = Publisher::default();
         }

@@ -13,6 +13,7 @@ use super::Session;
 use super::channel::{Channel, Mode};
 use super::confirms::Confirms;
 use crate::error::Refusal;
+use crate::exchange::presence::End;
 use crate::session::Output;
 use crate::vhost::{
     BindingRequest, ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete, REPLY_TO,
@@ -34,6 +35,7 @@ impl Session {
     ) -> Result<(), Refusal> {
         match method {
             Method::ConnectionClose(_) => {
+                self.leave(now, End::InOrder);
                 self.release_everything(now, out);
                 write_method(out.buffer(), ChannelId::CONNECTION, &connection::CloseOk {});
                 self.leave_closing_to_client(now);
@@ -112,10 +114,10 @@ impl Session {
             Method::ExchangeDeclare(declare) => self.declare_exchange(id, declare, out),
             Method::ExchangeDelete(delete) => self.delete_exchange(id, delete, out),
             Method::ExchangeBind(bind) => self.bind_exchange(now, id, bind, out),
-            Method::ExchangeUnbind(unbind) => self.unbind_exchange(id, unbind, out),
+            Method::ExchangeUnbind(unbind) => self.unbind_exchange(now, id, unbind, out),
             Method::QueueDeclare(declare) => self.declare_queue(now, id, declare, out),
             Method::QueueBind(bind) => self.bind_queue(now, id, bind, out),
-            Method::QueueUnbind(unbind) => self.unbind_queue(id, unbind, out),
+            Method::QueueUnbind(unbind) => self.unbind_queue(now, id, unbind, out),
             Method::QueuePurge(purge) => self.purge_queue(now, id, purge, out),
             Method::QueueDelete(delete) => self.delete_queue(now, id, delete, out),
             Method::BasicQos(qos) => self.set_qos(now, id, qos, out),
@@ -149,7 +151,9 @@ impl Session {
             ))
             .of_method(0, 0));
         }
-        self.channels.insert(id, Box::new(Channel::new()));
+        let seat = self.core.caller.open_channel();
+        let seat = seat.map_err(|refusal| refusal.of_method(0, 0))?;
+        self.channels.insert(id, Box::new(Channel::new(seat)));
         reply(out, id, &channel::OpenOk {})
     }
 
@@ -223,6 +227,7 @@ impl Session {
             source: &bind.source,
             routing_key: &bind.routing_key,
             arguments: bind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.bind_exchange(now, &self.core.caller, &request)?);
@@ -231,6 +236,7 @@ impl Session {
 
     fn unbind_exchange(
         &self,
+        now: Time,
         id: ChannelId,
         unbind: &exchange::Unbind<'_>,
         out: &mut Output,
@@ -240,9 +246,10 @@ impl Session {
             source: &unbind.source,
             routing_key: &unbind.routing_key,
             arguments: unbind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
-        out.hold_until(vhost.unbind_exchange(&self.core.caller, &request)?);
+        out.hold_until(vhost.unbind_exchange(now, &self.core.caller, &request)?);
         reply_unless(unbind.no_wait, out, id, &exchange::UnbindOk {})
     }
 
@@ -314,6 +321,7 @@ impl Session {
             source: &bind.exchange,
             routing_key: if by_name { &name } else { &bind.routing_key },
             arguments: bind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
         out.hold_until(vhost.bind_queue(now, &self.core.caller, &request)?);
@@ -322,6 +330,7 @@ impl Session {
 
     fn unbind_queue(
         &self,
+        now: Time,
         id: ChannelId,
         unbind: &queue::Unbind<'_>,
         out: &mut Output,
@@ -333,9 +342,10 @@ impl Session {
             source: &unbind.exchange,
             routing_key: if by_name { &name } else { &unbind.routing_key },
             arguments: unbind.arguments,
+            resume: None,
         };
         let vhost = self.vhost()?;
-        out.hold_until(vhost.unbind_queue(&self.core.caller, &request)?);
+        out.hold_until(vhost.unbind_queue(now, &self.core.caller, &request)?);
         reply(out, id, &queue::UnbindOk {})
     }
 

@@ -16,6 +16,7 @@ mod consume;
 mod consumer_timeout;
 mod content;
 mod deliveries;
+mod describe;
 mod handshake;
 mod heartbeat;
 mod methods;
@@ -39,8 +40,11 @@ use crate::auth::{Identity, Login};
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
 use crate::outbox::{Outbox, Outgoing};
+#[cfg(feature = "stomp")]
+use crate::session::Newcomer;
 use crate::session::Output;
 use crate::shared::Shared;
+use crate::slow::OwnWindows;
 use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
 use channel::{Channel, Mode};
 use closing::{Failure, undecodable};
@@ -75,6 +79,9 @@ struct Core {
     limits: Limits,
     negotiated: Negotiated,
     client: handshake::ClientCapabilities,
+    /// What its web server knows of it, until it logs in.
+    #[cfg(feature = "stomp")]
+    newcomer: Option<Box<Newcomer>>,
     identity: Option<Identity>,
     /// Nobody until a virtual host is open.
     caller: Caller,
@@ -85,6 +92,8 @@ struct Core {
     promises: Promises,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
+    /// The same for consumers with a window of their own, from the first on.
+    own_windows: Option<Box<OwnWindows>>,
     /// Reading has stopped at a publish because of an alarm.
     blocked: Option<Blocked>,
     received_at: Time,
@@ -111,8 +120,8 @@ struct Publisher {
     scratch: Vec<u8>,
     /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
     captured: Option<Lsn>,
-    /// It has published since the last heartbeat was due.
-    active: bool,
+    /// How many messages since the last heartbeat was due, or since a throttle has asked.
+    published: u32,
 }
 
 impl Publisher {
@@ -191,6 +200,8 @@ impl Session {
                 limits,
                 negotiated: Negotiated::default(),
                 client: handshake::ClientCapabilities::default(),
+                #[cfg(feature = "stomp")]
+                newcomer: None,
                 identity: None,
                 caller,
                 vhost: None,
@@ -198,6 +209,7 @@ impl Session {
                 publisher: Publisher::default(),
                 promises: Promises::default(),
                 unwritten: 0,
+                own_windows: None,
                 blocked: None,
                 received_at: now,
                 sent_at: now,
@@ -208,6 +220,13 @@ impl Session {
             unsettled: Vec::new(),
             inbox: VecDeque::new(),
         }
+    }
+
+    /// The same for a client of whom something is known before it logs in.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn with_newcomer(mut self, newcomer: Option<Box<Newcomer>>) -> Self {
+        self.core.newcomer = newcomer;
+        self
     }
 
     /// Consumes what it can of `input`. What it leaves is an incomplete frame, or must wait: for the rest of it, for a
@@ -435,19 +454,26 @@ impl Session {
     pub(crate) fn handle_written(&mut self, now: Time) {
         self.core.sent_at = now;
         let written = std::mem::take(&mut self.core.unwritten);
-        if written > 0 && self.core.outbox.window().leave(written) {
+        let has_room = written > 0 && self.core.outbox.window().leave(written);
+        if let Some(own_windows) = &mut self.core.own_windows {
+            own_windows.leave(now);
+        }
+        if has_room {
             for channel in self.channels.values() {
                 channel.poll_queues(now);
             }
         }
+        self.core.outbox.wrote(written);
+    }
+
+    /// See [`PublishBatch::take_behind`].
+    pub(crate) fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.core.publisher.batch.take_behind()
     }
 }
 
 impl Core {
     fn name(&self) -> String {
-        self.endpoints.map_or_else(
-            || "in-process".to_owned(),
-            |endpoints| endpoints.to_string(),
-        )
+        Endpoints::name_of(self.endpoints)
     }
 }

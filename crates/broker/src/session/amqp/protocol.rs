@@ -1,5 +1,7 @@
 //! The session as `net` sees it.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
@@ -8,6 +10,8 @@ use super::Phase;
 use super::Session;
 use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
+use crate::outbox::Outbox;
+use crate::overview::ConnectionOverview;
 use crate::session::{Output, Protocol};
 
 impl Protocol for Session {
@@ -32,6 +36,14 @@ impl Protocol for Session {
     #[cfg(feature = "stomp")]
     fn had_broken_input(&self) -> bool {
         false
+    }
+
+    fn describe(&self) -> Option<ConnectionOverview> {
+        Some(self.describe())
+    }
+
+    fn take_published(&mut self) -> u32 {
+        std::mem::take(&mut self.core.publisher.published)
     }
 
     fn take_login(&mut self) -> Option<Login> {
@@ -69,6 +81,10 @@ impl Protocol for Session {
 
     fn handle_written(&mut self, now: Time) {
         self.handle_written(now);
+    }
+
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.take_behind()
     }
 
     fn next_timeout(&self) -> Option<Time> {

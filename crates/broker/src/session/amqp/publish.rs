@@ -195,7 +195,7 @@ impl Session {
         let message = self
             .core
             .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
-        self.core.publisher.active = true;
+        self.core.publisher.published = self.core.publisher.published.wrapping_add(1);
         let publish = RoutedPublish {
             route,
             message,
@@ -311,6 +311,7 @@ impl Core {
         }
         if route.queues.is_empty() {
             if route.captures.is_empty()
+                && route.passes.is_none()
                 && let Some(vhost) = &self.vhost
             {
                 vhost.note_unroutable(now, &message);
@@ -318,7 +319,9 @@ impl Core {
             if mandatory {
                 self.write_return(channel, &message, out);
             }
-            return;
+            if route.passes.is_none() {
+                return;
+            }
         }
         let ticket = match number {
             None => u32::MAX,
@@ -353,16 +356,8 @@ impl Core {
     }
 
     fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
-        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else {
-            return Ok(());
-        };
-        if *claimed == **identity.username() || self.caller.is_impersonator() {
-            return Ok(());
-        }
-        Err(Refusal::precondition_failed(format!(
-            "user_id property set to '{claimed}' but authenticated user was '{}'",
-            identity.username()
-        )))
+        let claimed = peek.user_id.as_deref();
+        self.caller.check_user_id(self.identity.as_ref(), claimed)
     }
 }
 

@@ -5,13 +5,16 @@ use leveret_amqp_codec::{Limits, RawTable, ValueRef};
 /// The mechanism of clients that do not say who they are. Off unless the embedding program turns it on.
 pub(super) const ANONYMOUS: &str = "ANONYMOUS";
 
-/// The mechanisms that are offered, in order of preference, as connection.start lists them. EXTERNAL will join them
-/// where TLS shows a client's certificate.
-pub(super) fn offered(anonymous: bool) -> &'static str {
-    if anonymous {
-        "PLAIN AMQPLAIN ANONYMOUS"
-    } else {
-        "PLAIN AMQPLAIN"
+/// The mechanism of clients that are who their certificate says.
+pub(super) const EXTERNAL: &str = "EXTERNAL";
+
+/// The mechanisms that are offered, in order of preference, as connection.start lists them.
+pub(super) fn offered(external: bool, anonymous: bool) -> &'static str {
+    match (external, anonymous) {
+        (false, false) => "PLAIN AMQPLAIN",
+        (false, true) => "PLAIN AMQPLAIN ANONYMOUS",
+        (true, false) => "PLAIN AMQPLAIN EXTERNAL",
+        (true, true) => "PLAIN AMQPLAIN EXTERNAL ANONYMOUS",
     }
 }
 
@@ -29,9 +32,18 @@ pub(super) enum SaslError {
     Malformed,
 }
 
-/// Reads the response of a mechanism that answers in one step.
-pub(super) fn parse(mechanism: &str, response: &[u8]) -> Result<Credentials, SaslError> {
+/// Reads the response of a mechanism that answers in one step. `certified` is who the client's certificate says it is; what
+/// it says itself counts for nothing then.
+pub(super) fn parse(
+    mechanism: &str,
+    response: &[u8],
+    certified: Option<&str>,
+) -> Result<Credentials, SaslError> {
     match mechanism {
+        EXTERNAL => {
+            let username = certified.ok_or(SaslError::UnknownMechanism)?;
+            credentials(EXTERNAL, username.as_bytes(), b"")
+        }
         "PLAIN" => plain(response),
         "AMQPLAIN" => amqplain(response),
         _ => Err(SaslError::UnknownMechanism),
@@ -77,7 +89,7 @@ mod tests {
 
     #[track_caller]
     fn check(mechanism: &str, response: &[u8], want: Result<(&str, &str), SaslError>) {
-        let got = parse(mechanism, response)
+        let got = parse(mechanism, response, None)
             .map(|got| (got.username, String::from_utf8(got.password).unwrap()));
         let want = want.map(|(username, password)| (username.to_owned(), password.to_owned()));
         assert_eq!(got, want);
@@ -110,6 +122,12 @@ mod tests {
             b"\x05LOGINS\0\0\0\xffann",
             Err(SaslError::Malformed),
         );
+    }
+
+    #[test]
+    fn external_is_who_the_certificate_says() {
+        let parsed = parse("EXTERNAL", b"bob", Some("ann")).unwrap();
+        assert_eq!((&*parsed.username, parsed.password.len()), ("ann", 0));
     }
 
     #[test]

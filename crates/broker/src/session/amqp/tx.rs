@@ -12,8 +12,9 @@ use leveret_queue_store::{Settlement, Time};
 use super::channel::Mode;
 use super::promises::Promised;
 use super::publish::RoutedPublish;
-use super::{Failure, Refusal, Session};
+use super::{Core, Failure, Refusal, Session};
 use crate::memory::{Held, MemoryGauge};
+use crate::outbox::Outbox;
 use crate::session::Output;
 use crate::session::unacked::Outstanding;
 use crate::vhost::Services;
@@ -36,12 +37,23 @@ pub(super) struct HeldSettlement {
 }
 
 impl Transaction {
-    fn new(services: &Arc<Services>) -> Self {
+    fn new(services: &Arc<Services>, outbox: &Arc<Outbox>) -> Self {
         Self {
             publishes: Vec::new(),
-            held: Held::new(services),
+            held: Held::new(services, outbox),
             settlements: Vec::new(),
         }
+    }
+
+    /// How many publishes it holds.
+    pub(super) fn publish_len(&self) -> usize {
+        self.publishes.len()
+    }
+
+    /// How many deliveries its acknowledgements are about.
+    pub(super) fn ack_len(&self) -> usize {
+        let settlements = self.settlements.iter();
+        settlements.map(|held| held.deliveries.len()).sum()
     }
 
     /// Keeps a publish until commit.
@@ -52,6 +64,7 @@ impl Transaction {
     pub(super) fn hold(&mut self, publish: RoutedPublish) -> Result<(), Refusal> {
         self.held
             .add(MemoryGauge::cost(1, publish.message.size_bytes() as u64));
+        self.held.check()?;
         if self.held.is_too_much() {
             return Err(Refusal::precondition_failed(
                 "the transaction holds more than the memory limit allows",
@@ -69,8 +82,9 @@ impl Session {
         };
         match channel.mode {
             Mode::Plain => {
-                let services = &self.core.shared.services;
-                channel.mode = Mode::Transaction(Transaction::new(services));
+                let Core { shared, outbox, .. } = &self.core;
+                let transaction = Transaction::new(&shared.services, outbox);
+                channel.mode = Mode::Transaction(transaction);
             }
             Mode::Transaction(_) => {}
             Mode::Confirm(_) => {
@@ -146,7 +160,8 @@ impl Session {
     fn take_transaction(&mut self, id: ChannelId) -> Result<Transaction, Refusal> {
         match self.channels.get_mut(&id).map(|channel| &mut channel.mode) {
             Some(Mode::Transaction(transaction)) => {
-                let next = Transaction::new(&self.core.shared.services);
+                let Core { shared, outbox, .. } = &self.core;
+                let next = Transaction::new(&shared.services, outbox);
                 Ok(std::mem::replace(transaction, next))
             }
             _ => Err(Refusal::precondition_failed("channel is not transactional")),

@@ -6,6 +6,7 @@ use leveret_stomp_codec::{Command, Frame, Version};
 
 use super::problem::Problem;
 use super::{Phase, Session};
+use crate::exchange::presence::End;
 use crate::session::Output;
 
 impl Session {
@@ -42,6 +43,7 @@ impl Session {
 
     /// DISCONNECT: what the client held is back in its queues before the receipt tells so.
     pub(super) fn disconnect(&mut self, now: Time, frame: &Frame, out: &mut Output) {
+        self.leave(now, End::InOrder);
         self.release_everything(now, out);
         // On a WebSocket RabbitMQ answers with the end of the WebSocket alone.
         let receipt = frame
@@ -88,9 +90,18 @@ impl Session {
         self.release_everything(now, out);
     }
 
+    /// Whom the session makes present is not present by it any more.
+    fn leave(&self, now: Time, end: End) {
+        if let Some(vhost) = &self.core.vhost {
+            vhost.leave_with_connection(now, self.core.registration.id(), end);
+        }
+    }
+
     /// Gives back everything the session holds: unacknowledged messages, consumers, exclusive queues.
     pub(super) fn release_everything(&mut self, now: Time, out: &mut Output) {
         self.flush(now, out);
+        // Unless the client has said goodbye.
+        self.leave(now, End::Broken);
         self.transactions.clear();
         self.subscriptions.begin_to_end_all(now);
         // What is still on its way to them is outstanding, as what was sent is.

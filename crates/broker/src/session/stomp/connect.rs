@@ -4,10 +4,10 @@ use leveret_queue_store::Time;
 use leveret_stomp_codec::{Command, Frame, HeartBeat, Limits, Version};
 
 use super::problem::Problem;
-use super::{Core, Phase, Session, User};
+use super::{Core, Phase, Session};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
-use crate::session::Output;
+use crate::session::{Credentials, Newcomer, Output};
 
 /// What a CONNECT asked for, while its login is checked.
 #[derive(Debug)]
@@ -22,6 +22,9 @@ pub(super) struct Connecting {
 
 /// What `mechanism` of a [`Login`] says for a STOMP client, in analogy to SASL.
 const MECHANISM: &str = "STOMP";
+
+/// That of a client whose certificate says who it is.
+const EXTERNAL: &str = "EXTERNAL";
 
 /// The virtual host of clients that name none.
 const DEFAULT_VHOST: &str = "/";
@@ -53,28 +56,57 @@ impl Session {
             version,
             heart_beat,
         };
-        if let Some(User::Known(identity)) = &self.core.user {
-            let identity = identity.clone();
-            self.finish_connecting(now, &connecting, Ok(identity), out);
-            return Ok(());
-        }
-        let (username, passcode) = self.credentials(frame);
+        // What the web server knew is of no use any more after this.
+        let (request, credentials) = match self.core.newcomer.take().map(|newcomer| *newcomer) {
+            Some(Newcomer::Known(identity)) => {
+                self.finish_connecting(now, &connecting, Ok(identity), out);
+                return Ok(());
+            }
+            Some(Newcomer::Asked {
+                request,
+                credentials,
+            }) => (Some(request), credentials),
+            None => (None, None),
+        };
+        let (mechanism, credentials) = match credentials {
+            Some(credentials) => (MECHANISM, credentials),
+            None => self.credentials(frame),
+        };
+        let Credentials { username, password } = credentials;
+        connecting.username = username.as_str().into();
+        let account = self.core.shared.account(&username);
         let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
-        let mut login = Login::new(username.to_owned(), passcode.into(), MECHANISM, peer);
-        login.account = self.core.shared.account(username);
-        connecting.username = username.into();
-        connecting.asked = Some(login);
+        connecting.asked = Some(Login {
+            account,
+            request,
+            tls: self.core.registration.tls().cloned(),
+            connect_headers: headers_without_passcode(frame),
+            ..Login::new(username, password, mechanism, peer)
+        });
         self.phase = Phase::Login(Box::new(connecting));
         Ok(())
     }
 
-    /// Who says nothing of himself is the default user, as in RabbitMQ. Who gives a name gives the passcode too.
-    fn credentials<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a [u8]) {
-        if let Some(User::Claimed(claimed)) = &self.core.user {
-            return (&claimed.username, &claimed.password);
+    /// Who says nothing of himself is who his certificate says, where that counts, or else the default user, as in
+    /// RabbitMQ. Who gives a name gives the passcode too.
+    fn credentials(&self, frame: &Frame) -> (&'static str, Credentials) {
+        if self.core.shared.config.stomp_certificate_login
+            && frame.header("login").is_none()
+            && let Some(tls) = self.core.registration.tls()
+            && let Some(username) = &tls.username
+        {
+            let credentials = Credentials {
+                username: username.clone(),
+                password: Default::default(),
+            };
+            return (EXTERNAL, credentials);
         }
         let (username, passcode) = self.credentials_of_frame(frame);
-        (username, passcode.as_bytes())
+        let credentials = Credentials {
+            username: username.to_owned(),
+            password: passcode.into(),
+        };
+        (MECHANISM, credentials)
     }
 
     fn credentials_of_frame<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
@@ -145,6 +177,7 @@ impl Session {
             ("version", connecting.version.as_str()),
         ];
         self.writer.frame(out, Command::Connected, &headers, b"");
+        self.core.registration.is_no_stranger();
         self.phase = Phase::Running;
     }
 
@@ -154,6 +187,14 @@ impl Session {
         let until = now.saturating_add(self.core.shared.config.refusal_delay_ms());
         self.phase = Phase::Dropping { until };
     }
+}
+
+fn headers_without_passcode(frame: &Frame) -> Vec<(String, String)> {
+    let headers = frame.headers.iter();
+    headers
+        .filter(|(name, _)| *name != "passcode")
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 impl Core {

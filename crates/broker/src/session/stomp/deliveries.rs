@@ -1,6 +1,7 @@
 //! From the outbox to MESSAGE frames (behaviour reference, section 20.6).
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use leveret_amqp_codec::RawProperties;
 use leveret_queue_store::{Delivery, Time};
@@ -11,10 +12,13 @@ use super::destination::write_published_to;
 use super::headers::write_properties;
 use super::problem::Problem;
 use super::subscriptions::AckMode;
-use crate::outbox::{ConsumerKey, Outgoing};
+use crate::outbox::{AfterGap, ConsumerKey, Outgoing};
 use crate::session::Output;
+use crate::slow;
+use crate::vhost::{HISTORY_ID, POSITION_MARK, position_in};
 
-/// Stands between the parts of a message id: the subscription's tag, the session, and the delivery's number.
+/// Stands between the parts of a message id: the subscription's tag, the session, and the delivery's number. Behind the
+/// number may be the message's position in the history of the exchange that is subscribed to.
 pub(super) const ID_SEPARATOR: &str = "@@";
 
 /// From this size on, a body that is kept on its own is written from where it is.
@@ -45,9 +49,20 @@ impl Session {
         match item {
             Outgoing::Deliver {
                 consumer, delivery, ..
-            } => self.deliver(consumer, delivery, out),
+            } => self.deliver(consumer, delivery, 0, out),
+            Outgoing::DeliverAfterGap {
+                consumer,
+                after_gap,
+                ..
+            } => {
+                let AfterGap { delivery, left_out } = *after_gap;
+                self.deliver(consumer, delivery, left_out, out);
+            }
             Outgoing::ConsumerCancelled { consumer, .. } => {
                 self.subscription_cancelled(now, consumer, out);
+            }
+            Outgoing::ConsumerTooSlow { consumer, .. } => {
+                self.subscription_too_slow(now, consumer, out);
             }
             // STOMP has no word for it: the client only notices that it is read from again.
             Outgoing::Unblocked => self.core.blocked = false,
@@ -55,7 +70,7 @@ impl Session {
         }
     }
 
-    fn deliver(&mut self, key: ConsumerKey, delivery: Delivery, out: &mut Output) {
+    fn deliver(&mut self, key: ConsumerKey, delivery: Delivery, left_out: u64, out: &mut Output) {
         self.core.unwritten += delivery.message.size_bytes();
         let number = self.subscriptions.number_delivery();
         if let Some(id) = delivery.id {
@@ -69,7 +84,11 @@ impl Session {
             return;
         }
         let message = &delivery.message;
-        let stamped = subscription.queue.stamped_properties(&delivery, false);
+        if let Some(gate) = &subscription.own_window {
+            let own_windows = self.core.own_windows.get_or_insert_default();
+            own_windows.add(gate, message.size_bytes(), &subscription.queue);
+        }
+        let stamped = subscription.queue.stamped_properties(&delivery, false, 0);
         let properties = RawProperties::from_validated_bytes(
             stamped.as_deref().unwrap_or_else(|| message.properties()),
         );
@@ -89,6 +108,11 @@ impl Session {
             frame.header("destination", &text);
             text.clear();
             let _ = write!(text, "{number}");
+            if subscription.has_history
+                && let Some(position) = position_in(properties.headers(), HISTORY_ID)
+            {
+                let _ = write!(text, "{POSITION_MARK}{position}");
+            }
             let id = [
                 &*subscription.tag,
                 ID_SEPARATOR,
@@ -106,6 +130,11 @@ impl Session {
             if names_ack {
                 frame.header_of_pieces("ack", &id);
             }
+            if left_out > 0 {
+                text.clear();
+                let _ = write!(text, "{left_out}");
+                frame.header(slow::DROPPED, &text);
+            }
             write_properties(frame, properties, &mut text);
         });
         self.text = text;
@@ -113,6 +142,17 @@ impl Session {
 
     /// The queue of a subscription is gone. The session goes on without it.
     fn subscription_cancelled(&mut self, now: Time, key: ConsumerKey, out: &mut Output) {
+        let reason = "The server has canceled a subscription.";
+        self.subscription_ended(now, key, reason, out);
+    }
+
+    /// A subscription that did not want to fall behind has done so. The session goes on without it.
+    fn subscription_too_slow(&mut self, now: Time, key: ConsumerKey, out: &mut Output) {
+        let reason = "The server has canceled a subscription that was too slow.";
+        self.subscription_ended(now, key, reason, out);
+    }
+
+    fn subscription_ended(&mut self, now: Time, key: ConsumerKey, reason: &str, out: &mut Output) {
         let Some(subscription) = self.subscriptions.get(key) else {
             return;
         };
@@ -120,13 +160,15 @@ impl Session {
             let problem = Problem::new(
                 "Server cancelled subscription",
                 format!(
-                    "The server has canceled a subscription.\nNo more messages will be delivered for \"{}\".\n",
+                    "{reason}\nNo more messages will be delivered for \"{}\".\n",
                     subscription.description()
                 ),
             );
             let id = subscription.id().map(|id| ("subscription", id));
             self.write_error(&problem, id.as_slice(), out);
         }
+        let queue = Arc::clone(&subscription.queue);
         self.subscriptions.forget(now, key);
+        self.leave_queue(now, &queue);
     }
 }

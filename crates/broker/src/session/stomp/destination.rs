@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::problem::Problem;
+use crate::percent;
 
 /// The exchange behind `/topic/`.
 pub(super) const TOPIC_EXCHANGE: &str = "amq.topic";
@@ -140,21 +141,7 @@ fn one_name<'a>(kind: &'static str, rest: Option<&'a str>) -> Result<Cow<'a, str
 /// Resolves `%XX`. What is not an escape stands for itself, as in RabbitMQ.
 fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     let decoded = if text.contains('%') {
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let Some((&first, behind)) = rest.split_first() {
-            let escaped = match rest {
-                [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
-                _ => None,
-            };
-            if let Some((high, low)) = escaped {
-                bytes.push(high << 4 | low);
-                rest = &rest[3..];
-            } else {
-                bytes.push(first);
-                rest = behind;
-            }
-        }
+        let bytes = percent::decode(text);
         Cow::Owned(String::from_utf8(bytes).map_err(|_| Problem::processing())?)
     } else {
         Cow::Borrowed(text)
@@ -177,11 +164,6 @@ fn encode(out: &mut String, name: &str) {
             other => out.push(other),
         }
     }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    // A hexadecimal digit is below 16.
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 fn invalid(kind: &str, rest: Option<&str>) -> Problem {

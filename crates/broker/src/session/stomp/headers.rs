@@ -7,15 +7,17 @@ use leveret_stomp_codec::{Frame, FrameWriter};
 
 use super::destination;
 use super::problem::Problem;
+use crate::slow;
 
 /// What the server says of a message. No header that a publisher made up takes the place of one of these.
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "subscription",
     "destination",
     "message-id",
     "redelivered",
     "ack",
     "content-length",
+    slow::DROPPED,
 ];
 
 /// Properties have texts of at most this many bytes, and headers such names (AMQP 4.2.5.3, short strings).

@@ -17,6 +17,7 @@ mod closing;
 mod connect;
 mod consumer_timeout;
 mod deliveries;
+mod describe;
 mod destination;
 mod headers;
 mod heart_beat;
@@ -32,7 +33,6 @@ mod transactions;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
@@ -46,8 +46,10 @@ use crate::error::Refusal;
 use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
-use crate::session::{Output, Protocol, amqp};
+use crate::overview::ConnectionOverview;
+use crate::session::{Newcomer, Output, Protocol, amqp};
 use crate::shared::Shared;
+use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
 use connect::Connecting;
 use problem::Problem;
@@ -94,8 +96,8 @@ struct Core {
     endpoints: Option<Endpoints>,
     registration: Registration,
     outbox: Arc<Outbox>,
-    /// Who it is, whatever CONNECT says.
-    user: Option<User>,
+    /// What its web server knows of it, until it has said CONNECT.
+    newcomer: Option<Box<Newcomer>>,
     identity: Option<Identity>,
     /// Nobody until a virtual host is open.
     caller: Caller,
@@ -109,6 +111,8 @@ struct Core {
     unstored: Ticket,
     /// Bytes of messages that have been encoded, but may not have been written.
     unwritten: usize,
+    /// The same for subscriptions with a window of their own, from the first on.
+    own_windows: Option<Box<OwnWindows>>,
     /// Reading has stopped at a SEND because of an alarm.
     blocked: bool,
     received_at: Time,
@@ -125,32 +129,7 @@ pub(crate) struct Start {
     pub(crate) endpoints: Option<Endpoints>,
     pub(crate) now: Time,
     pub(crate) transport: Transport,
-    /// Who the client is, where that is known before it says so.
-    pub(crate) user: Option<User>,
-}
-
-/// What is known of a client before its CONNECT, whose login then does not count.
-#[derive(Debug)]
-pub(crate) enum User {
-    /// It has proved who it is.
-    Known(Identity),
-    /// It has shown these to the web server.
-    Claimed(Credentials),
-}
-
-/// A name and a password.
-pub(crate) struct Credentials {
-    pub(crate) username: String,
-    pub(crate) password: Vec<u8>,
-}
-
-impl fmt::Debug for Credentials {
-    /// The password is left out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
+    pub(crate) newcomer: Option<Box<Newcomer>>,
 }
 
 #[derive(Debug)]
@@ -172,6 +151,14 @@ enum Phase {
     Closed,
 }
 
+impl Core {
+    /// Who the client has logged in as; empty before.
+    fn username(&self) -> &str {
+        let identity = self.identity.as_ref();
+        identity.map_or("", |identity| identity.username())
+    }
+}
+
 impl Session {
     /// A session on a socket of its own.
     pub(crate) fn new(
@@ -188,7 +175,7 @@ impl Session {
             endpoints,
             now,
             transport: Transport::Stream,
-            user: None,
+            newcomer: None,
         })
     }
 
@@ -201,7 +188,7 @@ impl Session {
             endpoints,
             now,
             transport,
-            user,
+            newcomer,
         } = start;
         let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
         let consumer_timeout_at = match shared.config.consumer_timeout_ms() {
@@ -213,13 +200,13 @@ impl Session {
             decoder: Decoder::new(Limits::BEFORE_LOGIN).with_escaping(Escaping::RabbitMq),
             writer: Writer::new(transport),
             gathered: BytesMut::new(),
-            held: Held::new(&shared.services),
+            held: Held::new(&shared.services, &outbox),
             core: Core {
                 shared,
                 endpoints,
                 registration,
                 outbox,
-                user,
+                newcomer,
                 identity: None,
                 caller,
                 vhost: None,
@@ -228,6 +215,7 @@ impl Session {
                 heart_beat: HeartBeat::default(),
                 unstored: Ticket::NONE,
                 unwritten: 0,
+                own_windows: None,
                 blocked: false,
                 received_at: now,
                 sent_at: now,
@@ -246,22 +234,20 @@ impl Session {
     }
 
     /// A session of AMQP in the place of this one, which has heard nothing yet. None when the broker is shutting down.
-    pub(crate) fn to_amqp(&self, now: Time) -> Option<amqp::Session> {
+    pub(crate) fn to_amqp(&mut self, now: Time) -> Option<amqp::Session> {
         let Core {
             shared,
             outbox,
             endpoints,
+            newcomer,
+            registration: old,
             ..
-        } = &self.core;
-        let registration = shared.registry.register(outbox, Kind::Socket, *endpoints)?;
+        } = &mut self.core;
+        let mut registration = shared.registry.register(outbox, Kind::Socket, *endpoints)?;
+        registration.replace(old);
         let (shared, outbox) = (Arc::clone(shared), Arc::clone(outbox));
-        Some(amqp::Session::new(
-            shared,
-            registration,
-            outbox,
-            *endpoints,
-            now,
-        ))
+        let session = amqp::Session::new(shared, registration, outbox, *endpoints, now);
+        Some(session.with_newcomer(newcomer.take()))
     }
 
     /// Takes frames off the input until it is incomplete or must wait.
@@ -407,6 +393,14 @@ impl Protocol for Session {
         self.input_was_broken
     }
 
+    fn describe(&self) -> Option<ConnectionOverview> {
+        Some(self.describe())
+    }
+
+    fn take_published(&mut self) -> u32 {
+        std::mem::take(&mut self.publisher.published)
+    }
+
     fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
             Phase::Login(connecting) => connecting.asked.take(),
@@ -453,9 +447,18 @@ impl Protocol for Session {
     fn handle_written(&mut self, now: Time) {
         self.core.sent_at = now;
         let written = std::mem::take(&mut self.core.unwritten);
-        if written > 0 && self.core.outbox.window().leave(written) {
+        let has_room = written > 0 && self.core.outbox.window().leave(written);
+        if let Some(own_windows) = &mut self.core.own_windows {
+            own_windows.leave(now);
+        }
+        if has_room {
             self.subscriptions.poll_queues(now);
         }
+        self.core.outbox.wrote(written);
+    }
+
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.publisher.take_behind()
     }
 
     fn next_timeout(&self) -> Option<Time> {
@@ -519,10 +522,7 @@ impl Protocol for Session {
 impl Core {
     /// How log lines name the connection.
     fn connection(&self) -> String {
-        self.endpoints.map_or_else(
-            || "in-process".to_owned(),
-            |endpoints| endpoints.to_string(),
-        )
+        Endpoints::name_of(self.endpoints)
     }
 }
 

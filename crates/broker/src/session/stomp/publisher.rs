@@ -1,11 +1,13 @@
 //! The sending side of a session: batches for the queues, and the receipts that follow them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use leveret_queue_store::{Lsn, Time};
 use leveret_stomp_codec::{Command, Version};
 
 use super::writer::Writer;
+use crate::outbox::Outbox;
 use crate::session::Output;
 use crate::vhost::{PublishBatch, RouteCache};
 
@@ -22,8 +24,8 @@ pub(super) struct Publisher {
     pub(super) captured: Option<Lsn>,
     refused: Vec<u32>,
     pub(super) scratch: Vec<u8>,
-    /// It has published since the last heart-beat was due.
-    pub(super) active: bool,
+    /// How many messages since the last heart-beat was due, or since a throttle has asked.
+    pub(super) published: u32,
 }
 
 /// A receipt that is due once the queues have the message.
@@ -92,6 +94,11 @@ impl Publisher {
         }
     }
 
+    /// See [`PublishBatch::take_behind`].
+    pub(super) fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        self.batch.take_behind()
+    }
+
     /// Up to where the journal must be safe before the next receipt can be given.
     pub(super) fn awaited(&self) -> Option<Lsn> {
         self.owed.front().map(|(safe_at, _)| *safe_at)
@@ -113,7 +120,8 @@ impl Publisher {
 
     /// Gives the memory of a publisher that has fallen silent back.
     pub(super) fn rest(&mut self) {
-        if !std::mem::take(&mut self.active) && self.batch.is_empty() && self.owed.is_empty() {
+        if std::mem::take(&mut self.published) == 0 && self.batch.is_empty() && self.owed.is_empty()
+        {
             *self = Self::default();
         }
     }

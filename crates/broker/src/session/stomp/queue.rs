@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, Table, Value};
 use leveret_queue_store::Time;
-use leveret_stomp_codec::Frame;
+use leveret_stomp_codec::{Command, Frame};
 use sha2::{Digest, Sha256};
 
 use super::destination::NAME_SIZE_MAX;
@@ -20,6 +20,9 @@ type Hasher = foldhash::fast::RandomState;
 
 /// What the names of subscription queues begin with. Permissions and policies refer to it.
 const SUBSCRIPTION_PREFIX: &str = "stomp-subscription-";
+
+/// The header of SUBSCRIBE that is `x-expires` with a unit, and keeps the queue of a subscription that can be found again.
+const EXPIRES: &str = "expires";
 
 /// How many names a session remembers. One that uses more declares them again, which changes nothing unless their
 /// properties came with the first SEND alone.
@@ -89,9 +92,13 @@ impl QueueProperties {
 
     /// A queue behind a subscription to an exchange: it goes with the subscription, unless that says otherwise.
     fn of_subscription(frame: &Frame) -> Result<Self, Problem> {
+        let durable = durable(frame)?.unwrap_or(false);
+        // One that says how long it may be unused is to outlive its subscription, where that can find it again.
+        let can_be_found = durable || frame.header("x-queue-name").is_some();
+        let outlives = can_be_found && frame.header(EXPIRES).is_some();
         Ok(Self {
-            durable: durable(frame)?.unwrap_or(false),
-            auto_delete: headers::boolean(frame, "auto-delete")?.unwrap_or(true),
+            durable,
+            auto_delete: headers::boolean(frame, "auto-delete")?.unwrap_or(!outlives),
             exclusive: headers::boolean(frame, "exclusive")?.unwrap_or(false),
         })
     }
@@ -123,7 +130,7 @@ impl Session {
         source: (&str, &str),
         frame: &Frame,
     ) -> Result<Arc<QueueCell>, Problem> {
-        let name = match subscription_queue(source, frame)? {
+        let name = match subscription_queue(source, self.core.username(), frame)? {
             Some(name) => name,
             None => self.core.shared.services.names.name(SUBSCRIPTION_PREFIX),
         };
@@ -177,9 +184,11 @@ impl Session {
 }
 
 /// The name of the queue of a subscription, where it follows from the frame: `x-queue-name`, or for a durable
-/// subscription one that the same destination and id lead to on every connection, and after every restart.
+/// subscription one that the same destination and id lead to on every connection, and after every restart. It is the same
+/// for all users, as in RabbitMQ, unless `per-user` asks for one of the user's own.
 pub(super) fn subscription_queue(
     source: (&str, &str),
+    user: &str,
     frame: &Frame,
 ) -> Result<Option<String>, Problem> {
     let is_durable = durable(frame)?.unwrap_or(false);
@@ -193,14 +202,22 @@ pub(super) fn subscription_queue(
     if let Some(name) = frame.header("x-queue-name") {
         return Ok(Some(name.to_owned()));
     }
-    Ok(id.filter(|_| is_durable).map(|id| durable_name(source, id)))
+    let Some(id) = id.filter(|_| is_durable) else {
+        return Ok(None);
+    };
+    let is_own = headers::boolean(frame, "per-user")?.unwrap_or(false);
+    Ok(Some(match is_own {
+        false => durable_name(source, &[id]),
+        // The user's name stands at the end, so that permissions can tell whose it is.
+        true => format!("{}.{user}", durable_name(source, &[id, user])),
+    }))
 }
 
 /// Nobody computes these names, so they need not be RabbitMQ's; but two pairs must not come to the same name, whoever
 /// chooses them: messages would go to the wrong subscriber.
-fn durable_name((exchange, key): (&str, &str), id: &str) -> String {
+fn durable_name((exchange, key): (&str, &str), subscriber: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in [exchange, key, id] {
+    for part in [exchange, key].iter().chain(subscriber) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -234,6 +251,9 @@ fn arguments(frame: &Frame) -> Result<Table, Problem> {
             arguments.append(name, Value::I64(number));
         }
     }
+    if let Some(expires_ms) = expires_ms(frame)? {
+        arguments.append("x-expires", Value::I64(expires_ms));
+    }
     for name in BOOLEAN_ARGUMENTS {
         if let Some(value) = headers::boolean(frame, name)? {
             arguments.append(name, value);
@@ -242,9 +262,42 @@ fn arguments(frame: &Frame) -> Result<Table, Problem> {
     Ok(arguments)
 }
 
+/// What [`EXPIRES`] says, in milliseconds: a whole number of them, or of seconds, minutes, hours or days (`45s`, `30min`,
+/// `12h`, `1d`). In a SEND it is a header like any other.
+///
+/// # Errors
+/// When it is neither, and beside `x-expires`, which says the same.
+fn expires_ms(frame: &Frame) -> Result<Option<i64>, Problem> {
+    let Some(text) = frame.header(EXPIRES) else {
+        return Ok(None);
+    };
+    if frame.command != Command::Subscribe {
+        return Ok(None);
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit_ms = match &text[digits.len()..] {
+        "" | "ms" => Some(1),
+        "s" => Some(1_000),
+        "min" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    let number = digits
+        .parse::<u32>()
+        .ok()
+        .filter(|_| !digits.starts_with('+'));
+    let expires_ms = number
+        .zip(unit_ms)
+        .map(|(number, ms)| i64::from(number) * ms);
+    match expires_ms {
+        Some(ms) if frame.header("x-expires").is_none() => Ok(Some(ms)),
+        _ => Err(Problem::processing()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use leveret_stomp_codec::Command;
 
     use super::*;
 
@@ -253,7 +306,7 @@ mod tests {
     }
 
     fn name(source: (&str, &str), headers: &[(&str, &str)]) -> Option<String> {
-        subscription_queue(source, &subscribe(headers)).unwrap()
+        subscription_queue(source, "ann", &subscribe(headers)).unwrap()
     }
 
     #[test]
@@ -274,6 +327,57 @@ mod tests {
             name(("amq.topic", ""), &[("id", "a1"), ("durable", "true")]),
             first
         );
+    }
+
+    #[test]
+    fn a_durable_subscription_can_be_its_users_own() {
+        let own = [("id", "1"), ("durable", "true"), ("per-user", "true")];
+        let of = |user: &str| subscription_queue(("x", "a"), user, &subscribe(&own)).unwrap();
+        assert_eq!(
+            of("ann").as_deref(),
+            Some("stomp-subscription-QbGDpamNxZjmly0i9RzJTQ.ann")
+        );
+        assert_ne!(of("bob"), of("ann"));
+        let shared = name(("x", "a"), &[("id", "1"), ("durable", "true")]);
+        assert!(!of("ann").unwrap().starts_with(&*shared.unwrap()));
+    }
+
+    #[test]
+    fn the_lease_of_a_subscription_is_one_header() {
+        let lease = |text| expires_ms(&subscribe(&[("expires", text)]));
+        for (text, want) in [
+            ("1500", 1_500),
+            ("20ms", 20),
+            ("45s", 45_000),
+            ("30min", 1_800_000),
+            ("12h", 43_200_000),
+            ("1d", 86_400_000),
+        ] {
+            assert_eq!(lease(text), Ok(Some(want)), "{text}");
+        }
+        for text in [
+            "",
+            "d",
+            "1w",
+            "1m",
+            "1.5h",
+            "-1s",
+            "+1s",
+            "1 d",
+            "99999999999",
+            "1dd",
+        ] {
+            assert_eq!(lease(text), Err(Problem::processing()), "{text}");
+        }
+        let both = [("expires", "1d"), ("x-expires", "86400000")];
+        assert!(expires_ms(&subscribe(&both)).is_err());
+        let of = |headers: &[_]| QueueProperties::of_subscription(&subscribe(headers)).unwrap();
+        let durable = ("durable", "true");
+        assert!(of(&[durable]).auto_delete);
+        assert!(!of(&[durable, ("expires", "1d")]).auto_delete);
+        assert!(!of(&[("x-queue-name", "q"), ("expires", "1d")]).auto_delete);
+        assert!(of(&[("expires", "1d")]).auto_delete, "nobody would find it");
+        assert!(of(&[durable, ("expires", "1d"), ("auto-delete", "true")]).auto_delete);
     }
 
     #[test]

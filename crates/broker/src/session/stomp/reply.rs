@@ -9,7 +9,7 @@ use super::Session;
 use super::destination::Destination;
 use super::problem::Problem;
 use super::subscribe::Consume;
-use super::subscriptions::AckMode;
+use super::subscriptions::{AckMode, Consuming};
 use crate::session::Output;
 use crate::vhost::QueueDeclare;
 
@@ -57,8 +57,12 @@ impl Session {
                 destination: Arc::clone(&tag),
                 tag,
                 queue,
-                ack: AckMode::Auto,
+                how: Consuming {
+                    ack: AckMode::Auto,
+                    has_history: false,
+                },
                 priority: 0,
+                slow: None,
             },
         )?;
         Ok(name)

@@ -67,7 +67,8 @@ impl Session {
         match transaction {
             Some(transaction) => {
                 let services = &self.core.shared.services;
-                self.transactions.add_send(transaction, send, services)
+                self.transactions
+                    .add_send(transaction, send, services, &self.core.outbox)
             }
             None => {
                 self.publish(now, send);
@@ -134,17 +135,17 @@ impl Session {
             message,
             receipt,
         } = send;
-        self.publisher.active = true;
+        self.publisher.published = self.publisher.published.wrapping_add(1);
         let ticket = self.publisher.promise(receipt.as_deref());
         if let Some(vhost) = &self.core.vhost {
             if !route.captures.is_empty() {
                 let safe_at = vhost.capture(now, &route, &message);
                 self.publisher.captured = self.publisher.captured.max(safe_at);
-            } else if route.queues.is_empty() {
+            } else if route.queues.is_empty() && route.passes.is_none() {
                 vhost.note_unroutable(now, &message);
             }
         }
-        if !route.queues.is_empty() {
+        if !route.queues.is_empty() || route.passes.is_some() {
             self.publisher.batch.push(&route, message, ticket);
         }
     }
@@ -169,16 +170,8 @@ impl Session {
 
 impl Core {
     fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
-        let (Some(claimed), Some(identity)) = (peek.user_id, &self.identity) else {
-            return Ok(());
-        };
-        if *claimed == **identity.username() || self.caller.is_impersonator() {
-            return Ok(());
-        }
-        Err(Refusal::precondition_failed(format!(
-            "user_id property set to '{claimed}' but authenticated user was '{}'",
-            identity.username()
-        )))
+        let claimed = peek.user_id.as_deref();
+        self.caller.check_user_id(self.identity.as_ref(), claimed)
     }
 }
 

@@ -8,6 +8,7 @@ use super::problem::Problem;
 use super::subscriptions::AckMode;
 use super::{Session, headers};
 use crate::error::Refusal;
+use crate::vhost::POSITION_MARK;
 
 /// What an ACK or NACK says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,13 @@ impl Settle {
 }
 
 impl<'a> MessageId<'a> {
-    /// Read from its end: the client chose the first part and may have put anything into it.
+    /// Read from its end: the client chose the first part and may have put anything into it. A position in a history
+    /// that follows the number is for others.
     fn parse(text: &'a str) -> Option<Self> {
         let (rest, number) = text.rsplit_once(ID_SEPARATOR)?;
+        let number = number
+            .split_once(POSITION_MARK)
+            .map_or(number, |(number, _)| number);
         let (tag, session) = rest.rsplit_once(ID_SEPARATOR)?;
         Some(Self {
             tag,
@@ -132,6 +137,8 @@ mod tests {
     fn ids_are_read_from_their_end() {
         let id = MessageId::parse("T_a@@b@@session-x@@7").unwrap();
         assert_eq!((id.tag, id.session, id.number), ("T_a@@b", "session-x", 7));
+        let id = MessageId::parse("T_a~b@@session-x@@7~00000000000000ab-1").unwrap();
+        assert_eq!((id.tag, id.session, id.number), ("T_a~b", "session-x", 7));
         for text in ["", "garbage", "a@@b", "T_a@@s@@", "T_a@@s@@x", "T_a@@s@@-1"] {
             assert!(MessageId::parse(text).is_none(), "{text}");
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use leveret_amqp_codec::{ChannelId, RawTable};
-use leveret_queue_store::{ConsumerOptions, Time};
+use leveret_amqp_codec::{ChannelId, RawTable, Table, Value};
+use leveret_queue_store::{ConsumerOptions, SlowConsumer, Time};
 use leveret_stomp_codec::Frame;
 
 use super::destination::Destination;
@@ -11,11 +11,15 @@ use super::problem::Problem;
 use super::queue::{is_durable, subscription_queue};
 use super::reply::TEMP_QUEUE_PREFIX;
 use super::send::{destination_of, not_for};
-use super::subscriptions::AckMode;
+use super::subscriptions::{AckMode, Consuming, Started};
 use super::{Session, headers};
 use crate::error::Refusal;
+use crate::exchange::presence;
 use crate::session::Output;
-use crate::vhost::{BindingRequest, CannotConsume, ConsumerLink, QueueCell, QueueDelete};
+use crate::slow;
+use crate::vhost::{
+    BindingRequest, CannotConsume, ConsumerLink, PositionError, QueueCell, QueueDelete, ResumeFrom,
+};
 
 /// To AMQP clients and in what is told about unacknowledged messages a session is a connection with this one channel.
 const CHANNEL: ChannelId = ChannelId(1);
@@ -28,8 +32,10 @@ pub(super) struct Consume {
     pub(super) tag: Arc<str>,
     pub(super) destination: Arc<str>,
     pub(super) queue: Arc<QueueCell>,
-    pub(super) ack: AckMode,
+    pub(super) how: Consuming,
     pub(super) priority: i64,
+    /// What happens when too much waits for it.
+    pub(super) slow: Option<Box<SlowConsumer>>,
 }
 
 impl Session {
@@ -44,6 +50,8 @@ impl Session {
         let prefetch = headers::integer::<u16>(frame, "prefetch-count")?;
         let priority = headers::integer(frame, "x-priority")?.unwrap_or(0);
         let ack = ack_mode(frame)?;
+        let slow = slow_consumer(frame)?;
+        let resume = resume_from(frame, &destination)?;
         let tag: Arc<str> = tag_of(frame)?.ok_or_else(Problem::processing)?.into();
         let vhost = self.vhost()?;
         let (queue, source) = match &destination {
@@ -57,6 +65,9 @@ impl Session {
             Destination::Topic(_) | Destination::Exchange { .. } => {
                 let source = destination.address().unwrap_or_default();
                 vhost.declare_exchange_passively(source.0)?;
+                if !presence_arguments(frame).is_empty() {
+                    vhost.require_presence(source.0)?;
+                }
                 let queue = self.declare_subscription_queue(now, source, frame)?;
                 // RabbitMQ consumes before it binds.
                 vhost.readable_queue(&self.core.caller, queue.name())?;
@@ -73,11 +84,13 @@ impl Session {
             ));
         }
         if let Some((exchange, key)) = source {
+            let arguments = presence_arguments(frame).to_bytes();
             let request = BindingRequest {
                 destination: queue.name(),
                 source: exchange,
                 routing_key: key,
-                arguments: RawTable::EMPTY,
+                arguments: RawTable::from_validated_bytes(&arguments),
+                resume,
             };
             match vhost.bind_queue(now, &self.core.caller, &request) {
                 Ok(ticket) => self.core.unstored = self.core.unstored.max(ticket),
@@ -87,14 +100,16 @@ impl Session {
                 }
             }
         }
+        let has_history = source.is_some_and(|(exchange, _)| vhost.keeps_history(exchange));
         self.consume_queue(
             now,
             Consume {
                 tag,
                 destination: text.into(),
                 queue,
-                ack,
+                how: Consuming { ack, has_history },
                 priority,
+                slow,
             },
         )?;
         // RabbitMQ sends what waits in the queue before the receipt.
@@ -109,17 +124,25 @@ impl Session {
             tag,
             destination,
             queue,
-            ack,
+            how,
             priority,
+            slow,
         } = consume;
+        let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
+        let limit = self.core.shared.config.consumers_per_channel_max;
+        if self.subscriptions.len() >= limit {
+            let refusal = format!("reached maximum ({limit}) of subscriptions per session");
+            return Err(Refusal::not_allowed(refusal).into());
+        }
         let vacancy = self.subscriptions.vacancy();
         let options = ConsumerOptions {
-            no_ack: ack == AckMode::Auto,
+            no_ack: how.ack == AckMode::Auto,
             exclusive: false,
             priority,
             prefetch: u32::from(self.prefetch),
             window: Some(Arc::clone(self.core.outbox.window())),
             channel_prefetch: None,
+            slow,
         };
         let link = ConsumerLink {
             outbox: Arc::clone(&self.core.outbox),
@@ -130,7 +153,14 @@ impl Session {
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {
-                vacancy.fill(tag, &destination, ack, queue, consumer);
+                vacancy.fill(Started {
+                    tag,
+                    destination: (&*destination).into(),
+                    how,
+                    queue,
+                    consumer,
+                    own_window,
+                });
                 Ok(())
             }
             Err(CannotConsume::QueueGone) => Err(vhost.no_queue(queue.name()).into()),
@@ -180,7 +210,9 @@ impl Session {
         let Some(key) = self.subscriptions.find(&tag) else {
             return Err(not_subscribed(frame));
         };
-        let destination = self.subscriptions.get(key).map(|it| it.destination.clone());
+        let subscription = self.subscriptions.get(key);
+        let destination = subscription.map(|it| it.destination.clone());
+        let queue = subscription.map(|it| Arc::clone(&it.queue));
         self.subscriptions.begin_to_end(now, key);
         // What came without acknowledgement is still sent, and nothing after; word that the queue is gone, or that the
         // broker ends, may come first.
@@ -188,12 +220,25 @@ impl Session {
         if self.subscriptions.find(&tag) == Some(key) {
             self.subscriptions.forget(now, key);
         }
+        if let Some(queue) = queue {
+            self.leave_queue(now, &queue);
+        }
         if is_durable(frame)?
             && let Some(destination) = destination
         {
             self.delete_durable(now, &destination, frame)?;
         }
         Ok(())
+    }
+
+    /// Whom a subscription that has ended made present is not present by it any more, though its binding may stay.
+    pub(super) fn leave_queue(&self, now: Time, queue: &QueueCell) {
+        // An auto-delete queue takes its binding along.
+        if let Some(vhost) = &self.core.vhost
+            && !queue.definition().auto_delete
+        {
+            vhost.leave_with_queue(now, self.core.registration.id(), queue);
+        }
     }
 
     /// Ends a durable subscription for good. The queue is found by the headers of UNSUBSCRIBE, as in RabbitMQ.
@@ -207,7 +252,7 @@ impl Session {
             return Ok(());
         };
         let source = (super::destination::TOPIC_EXCHANGE, &*key);
-        if let Some(name) = subscription_queue(source, frame)? {
+        if let Some(name) = subscription_queue(source, self.core.username(), frame)? {
             let request = QueueDelete {
                 name: &name,
                 if_unused: false,
@@ -246,6 +291,63 @@ fn ack_mode(frame: &Frame) -> Result<AckMode, Problem> {
         Some("client-individual") => Ok(AckMode::Individual),
         Some(_) => Err(Problem::processing()),
     }
+}
+
+/// What the frame says of a subscription that is slow. The same words in arguments have AMQP clients told the same.
+fn slow_consumer(frame: &Frame) -> Result<Option<Box<SlowConsumer>>, Problem> {
+    let mut arguments = Table::default();
+    if let Some(action) = frame.header(slow::ACTION) {
+        arguments.append(slow::ACTION, action);
+    }
+    for name in [slow::LIMIT, slow::LIMIT_BYTES] {
+        if let Some(limit) = headers::integer::<i64>(frame, name)? {
+            arguments.append(name, Value::I64(limit));
+        }
+    }
+    if arguments.is_empty() {
+        return Ok(None);
+    }
+    let arguments = arguments.to_bytes();
+    let arguments = RawTable::from_validated_bytes(&arguments);
+    let destination = frame.header("destination").unwrap_or_default();
+    let slow = slow::from_arguments(arguments, &format!("destination '{destination}'"))?;
+    Ok(slow)
+}
+
+/// The arguments of the binding to a presence exchange.
+fn presence_arguments(frame: &Frame) -> Table {
+    let mut arguments = Table::default();
+    for name in [presence::MODE, presence::MEMBER] {
+        if let Some(text) = frame.header(name) {
+            arguments.append(name, text);
+        }
+    }
+    arguments
+}
+
+/// From where on a subscription wants the history of its exchange.
+fn resume_from(
+    frame: &Frame,
+    destination: &Destination<'_>,
+) -> Result<Option<ResumeFrom>, Problem> {
+    let Some(text) = frame.header("resume-from") else {
+        return Ok(None);
+    };
+    if !matches!(
+        destination,
+        Destination::Topic(_) | Destination::Exchange { .. }
+    ) {
+        return Err(Problem::new(
+            "Invalid header",
+            "'resume-from' is for /topic and /exchange destinations: a queue keeps what it has not delivered.\n",
+        ));
+    }
+    text.parse().map(Some).map_err(|problem: PositionError| {
+        Problem::new(
+            "Invalid header",
+            format!("\"SUBSCRIBE\" must include a valid \"resume-from\" header: {problem}\n"),
+        )
+    })
 }
 
 fn not_subscribed(frame: &Frame) -> Problem {

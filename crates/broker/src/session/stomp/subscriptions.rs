@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leveret_queue_store::{ConsumerId, DeliveryId, Settlement, Time};
+use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
 use slab::Slab;
 
 use crate::outbox::ConsumerKey;
@@ -23,6 +23,14 @@ pub(super) enum AckMode {
     Individual,
 }
 
+/// How a subscription's messages are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Consuming {
+    pub(super) ack: AckMode,
+    /// They come from an exchange that keeps history.
+    pub(super) has_history: bool,
+}
+
 /// One subscription: a consumer and how the client calls it.
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -33,6 +41,10 @@ pub(super) struct Subscription {
     pub(super) ack: AckMode,
     pub(super) queue: Arc<QueueCell>,
     consumer: ConsumerId,
+    /// Room for this subscription alone, where it has any.
+    pub(super) own_window: Option<Arc<Gate>>,
+    /// Its messages have positions, which their ids end with.
+    pub(super) has_history: bool,
     /// Acknowledged, and not yet told to the queue.
     acked: Vec<DeliveryId>,
     /// It ends, so that what was assigned to it is not sent any more but goes back.
@@ -60,6 +72,16 @@ impl Subscription {
     pub(super) fn is_ending(&self) -> bool {
         self.ending
     }
+}
+
+/// A subscription whose consumer has been registered.
+pub(super) struct Started {
+    pub(super) tag: Arc<str>,
+    pub(super) destination: Box<str>,
+    pub(super) how: Consuming,
+    pub(super) queue: Arc<QueueCell>,
+    pub(super) consumer: ConsumerId,
+    pub(super) own_window: Option<Arc<Gate>>,
 }
 
 /// A place for a subscription whose consumer is about to be registered.
@@ -98,21 +120,24 @@ impl Vacancy<'_> {
         key(self.subscriptions.slots.vacant_key())
     }
 
-    pub(super) fn fill(
-        self,
-        tag: Arc<str>,
-        destination: &str,
-        ack: AckMode,
-        queue: Arc<QueueCell>,
-        consumer: ConsumerId,
-    ) {
+    pub(super) fn fill(self, started: Started) {
         let key = self.key();
-        self.subscriptions.slots.insert(Subscription {
-            tag: Arc::clone(&tag),
-            destination: destination.into(),
-            ack,
+        let Started {
+            tag,
+            destination,
+            how,
             queue,
             consumer,
+            own_window,
+        } = started;
+        self.subscriptions.slots.insert(Subscription {
+            tag: Arc::clone(&tag),
+            destination,
+            ack: how.ack,
+            queue,
+            consumer,
+            own_window,
+            has_history: how.has_history,
             acked: Vec::new(),
             ending: false,
         });
@@ -139,6 +164,16 @@ impl Subscriptions {
     pub(super) fn number_delivery(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many deliveries wait to be settled.
+    pub(super) fn unacked_len(&self) -> usize {
+        self.unacked.iter().count()
     }
 
     /// Notes a delivery that the client must settle.

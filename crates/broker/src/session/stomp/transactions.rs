@@ -10,6 +10,7 @@ use super::problem::Problem;
 use super::send::RoutedSend;
 use super::settle::Settle;
 use crate::memory::Held;
+use crate::outbox::Outbox;
 use crate::session::Output;
 use crate::vhost::Services;
 
@@ -52,11 +53,15 @@ impl Transactions {
         name: &str,
         send: RoutedSend,
         services: &Arc<Services>,
+        outbox: &Arc<Outbox>,
     ) -> Result<(), Problem> {
         let transaction = self.with_room(name)?;
         transaction.bytes += send.message.size_bytes();
-        let held = transaction.held.get_or_insert_with(|| Held::new(services));
+        let held = transaction
+            .held
+            .get_or_insert_with(|| Held::new(services, outbox));
         held.set(transaction.bytes);
+        held.check()?;
         transaction.actions.push(Action::Send(send));
         Ok(())
     }

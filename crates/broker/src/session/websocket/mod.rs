@@ -25,12 +25,14 @@ use crate::auth::{Identity, Login, LoginRefused};
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
-use crate::session::stomp::{Transport, User};
-use crate::session::{Output, Protocol, amqp, stomp};
+use crate::overview::ConnectionOverview;
+use crate::session::stomp::Transport;
+use crate::session::{Newcomer, Output, Protocol, amqp, stomp};
 use crate::shared::Shared;
 use inner::Inner;
 use open::{Heard, Open};
-use upgrade::{Speaks, Upgrade};
+use upgrade::Upgrade;
+pub(crate) use upgrade::{Speaks, agree};
 
 /// How long a client has to answer our close frame before the socket is closed. It has nothing to do but that.
 const CLOSE_TIMEOUT_MS: u64 = 5000;
@@ -89,6 +91,7 @@ impl WebSocket {
         registration: Registration,
         outbox: Arc<Outbox>,
         now: Time,
+        speaks: Speaks,
         identity: Identity,
     ) -> Self {
         let waiting = Waiting {
@@ -98,9 +101,8 @@ impl WebSocket {
             outbox,
             endpoints: None,
         };
-        let user = Some(User::Known(identity));
         Self {
-            phase: Phase::Open(waiting.open(now, Speaks::Stomp, user)),
+            phase: Phase::Open(waiting.open(now, speaks, Newcomer::Known(identity))),
         }
     }
 
@@ -112,6 +114,15 @@ impl WebSocket {
         match upgrade::upgrade(input, &waiting.shared.config.websocket) {
             Upgrade::Incomplete => {}
             Upgrade::Refused(response) => {
+                let status = response
+                    .split(|byte| *byte == b'\r')
+                    .next()
+                    .unwrap_or_default();
+                tracing::info!(
+                    connection = %Endpoints::name_of(waiting.endpoints),
+                    answer = %status.escape_ascii(),
+                    "refused a WebSocket",
+                );
                 out.buffer().extend_from_slice(&response);
                 self.finish(now);
             }
@@ -119,8 +130,11 @@ impl WebSocket {
                 let _ = input.split_to(accepted.size);
                 out.buffer().extend_from_slice(&accepted.response);
                 if let Phase::Upgrade(waiting) = std::mem::replace(&mut self.phase, Phase::Closed) {
-                    let user = accepted.credentials.map(User::Claimed);
-                    self.phase = Phase::Open(waiting.open(now, accepted.speaks, user));
+                    let newcomer = Newcomer::Asked {
+                        request: Box::new(accepted.request),
+                        credentials: accepted.credentials,
+                    };
+                    self.phase = Phase::Open(waiting.open(now, accepted.speaks, newcomer));
                 }
             }
         }
@@ -165,7 +179,7 @@ impl WebSocket {
 }
 
 impl Waiting {
-    fn open(self, now: Time, speaks: Speaks, user: Option<User>) -> Box<Open> {
+    fn open(self, now: Time, speaks: Speaks, newcomer: Newcomer) -> Box<Open> {
         let Self {
             shared,
             registration,
@@ -175,6 +189,7 @@ impl Waiting {
         } = self;
         let frame_size_max = shared.config.stomp_frame_size_max;
         let binary = shared.config.websocket.binary;
+        let newcomer = Some(Box::new(newcomer));
         let inner = match speaks {
             Speaks::Stomp | Speaks::Either => {
                 Inner::Stomp(Box::new(stomp::Session::start(stomp::Start {
@@ -184,16 +199,13 @@ impl Waiting {
                     endpoints,
                     now,
                     transport: Transport::WebSocket { binary },
-                    user,
+                    newcomer,
                 })))
             }
-            Speaks::Amqp => Inner::Amqp(Box::new(amqp::Session::new(
-                shared,
-                registration,
-                outbox,
-                endpoints,
-                now,
-            ))),
+            Speaks::Amqp => {
+                let session = amqp::Session::new(shared, registration, outbox, endpoints, now);
+                Inner::Amqp(Box::new(session.with_newcomer(newcomer)))
+            }
         };
         let is_undecided = speaks == Speaks::Either;
         Box::new(Open::new(inner, is_undecided, frame_size_max))
@@ -238,6 +250,33 @@ impl Protocol for WebSocket {
     /// The close frame has told so.
     fn had_broken_input(&self) -> bool {
         false
+    }
+
+    fn describe(&self) -> Option<ConnectionOverview> {
+        let of_session = |open: &Open| {
+            let mut overview = open.session().describe()?;
+            overview.protocol.push_str(" over WebSocket");
+            Some(overview)
+        };
+        match &self.phase {
+            Phase::Upgrade(waiting) => {
+                let registration = &waiting.registration;
+                Some(ConnectionOverview::new(
+                    registration,
+                    waiting.endpoints,
+                    "HTTP",
+                ))
+            }
+            Phase::Open(open) | Phase::Closing { socket: open, .. } => of_session(open),
+            Phase::Closed => None,
+        }
+    }
+
+    fn take_published(&mut self) -> u32 {
+        match &mut self.phase {
+            Phase::Open(open) => open.session_mut().take_published(),
+            _ => 0,
+        }
     }
 
     fn take_login(&mut self) -> Option<Login> {
@@ -302,6 +341,13 @@ impl Protocol for WebSocket {
         }
     }
 
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        match &mut self.phase {
+            Phase::Open(open) => open.session_mut().take_behind(),
+            _ => None,
+        }
+    }
+
     fn next_timeout(&self) -> Option<Time> {
         match &self.phase {
             Phase::Upgrade(waiting) => Some(waiting.deadline),
@@ -319,7 +365,13 @@ impl Protocol for WebSocket {
             Phase::Open(_) => self.with_session(now, out, |session, out| {
                 session.handle_timeout(now, out);
             }),
-            _ => self.finish(now),
+            phase => {
+                if let Phase::Upgrade(waiting) = phase {
+                    let connection = Endpoints::name_of(waiting.endpoints);
+                    tracing::info!(connection, "no WebSocket was asked for in time");
+                }
+                self.finish(now);
+            }
         }
     }
 

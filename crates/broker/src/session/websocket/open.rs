@@ -123,7 +123,7 @@ impl Open {
             self.is_undecided = false;
         } else if size == HEADER.len() {
             self.is_undecided = false;
-            if let Inner::Stomp(session) = &self.inner
+            if let Inner::Stomp(session) = &mut self.inner
                 && let Some(session) = session.to_amqp(now)
             {
                 self.inner = Inner::Amqp(Box::new(session));

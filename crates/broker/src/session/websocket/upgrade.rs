@@ -4,12 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::machine::TryParse;
-use tungstenite::handshake::server::{Request, create_response, write_response};
-use tungstenite::http::header::{AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use tungstenite::http::{HeaderMap, HeaderValue, StatusCode};
+use tungstenite::handshake::server::{Request, create_response_with_body, write_response};
+use tungstenite::http::header::{
+    AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use tungstenite::http::{self, HeaderMap, HeaderValue, StatusCode};
 
 use crate::config::WebSocketConfig;
-use crate::session::stomp::Credentials;
+use crate::session::Credentials;
+use crate::upgrade_request::UpgradeRequest;
 
 /// The largest request that is waited for: room for cookies and a token, and little to lose when strangers send half of
 /// one by the thousand.
@@ -35,6 +38,7 @@ pub(super) struct Accepted {
     /// How many bytes it had.
     pub(super) size: usize,
     pub(super) response: Vec<u8>,
+    pub(super) request: UpgradeRequest,
     pub(super) speaks: Speaks,
     /// What the `Authorization` header says, where that counts.
     pub(super) credentials: Option<Credentials>,
@@ -42,7 +46,7 @@ pub(super) struct Accepted {
 
 /// What is spoken within the WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
+pub(crate) enum Speaks {
     Stomp,
     Amqp,
     /// STOMP, unless the first bytes are those of AMQP.
@@ -60,17 +64,12 @@ pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
     if request.uri().path().trim_end_matches('/') != config.path.trim_end_matches('/') {
         return refused(StatusCode::NOT_FOUND);
     }
-    let mut response = match create_response(&request) {
-        Ok(response) => response,
-        Err(error) => return refused(status_of(&error)),
+    let (response, chosen) = match answer(&request) {
+        Ok(answer) => answer,
+        Err(status) => return refused(status),
     };
     if !is_allowed(request.headers(), config.origins.as_deref()) {
         return refused(StatusCode::FORBIDDEN);
-    }
-    let chosen = subprotocol(request.headers());
-    if let Some(chosen) = chosen {
-        let value = HeaderValue::from_static(chosen);
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
     }
     let mut bytes = Vec::new();
     if write_response(&mut bytes, &response).is_err() {
@@ -82,6 +81,7 @@ pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
     Upgrade::Accepted(Accepted {
         size,
         response: bytes,
+        request: described(&request),
         speaks: match chosen {
             Some(AMQP) => Speaks::Amqp,
             Some(_) => Speaks::Stomp,
@@ -89,6 +89,60 @@ pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
         },
         credentials: credentials.flatten(),
     })
+}
+
+/// Answers a request that came to the embedding program's own web server, which has found the path.
+///
+/// # Errors
+/// The answer that says no.
+pub(crate) fn agree<B>(
+    request: &http::Request<B>,
+    config: &WebSocketConfig,
+) -> Result<http::Response<()>, http::Response<()>> {
+    let (response, _) = answer(request).map_err(no)?;
+    let headers = request.headers();
+    let is_welcome = match config.origins.as_deref() {
+        None => is_same_host(headers),
+        origins => is_allowed(headers, origins),
+    };
+    is_welcome
+        .then_some(response)
+        .ok_or_else(|| no(StatusCode::FORBIDDEN))
+}
+
+fn no(status: StatusCode) -> http::Response<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = status;
+    if status == StatusCode::UPGRADE_REQUIRED {
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
+}
+
+/// The yes, and which subprotocol it names.
+fn answer<B>(
+    request: &http::Request<B>,
+) -> Result<(http::Response<()>, Option<&'static str>), StatusCode> {
+    let response = create_response_with_body(request, || ());
+    let mut response = response.map_err(|error| status_of(&error))?;
+    let chosen = subprotocol(request.headers());
+    if let Some(chosen) = chosen {
+        let value = HeaderValue::from_static(chosen);
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    Ok((response, chosen))
+}
+
+/// What an authenticator is shown of a request.
+fn described(request: &Request) -> UpgradeRequest {
+    let headers = request.headers().iter().filter_map(|(name, value)| {
+        let value = str::from_utf8(value.as_bytes()).ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    let uri = request.uri();
+    UpgradeRequest::new(uri.path(), uri.query(), headers.collect())
 }
 
 /// The one of the offered subprotocols that is spoken, if any. What is offered first decides between AMQP and STOMP;
@@ -115,6 +169,16 @@ fn is_allowed(headers: &HeaderMap, origins: Option<&[String]>) -> bool {
     };
     let matches = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
     allowed.iter().any(matches)
+}
+
+/// Whether the page came from the host that is asked, or it is no page that asks.
+fn is_same_host(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return true;
+    };
+    let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    matches!((origin, host), (Some((_, page)), Some(host)) if page.eq_ignore_ascii_case(host))
 }
 
 /// RFC 7617: `Basic`, and the name and the password with a colon between them in base64.
@@ -292,6 +356,54 @@ mod tests {
             403,
         );
         accepted("Origin: https://evil.example\r\n", &config());
+    }
+
+    /// The status that a request to a web server of the application's gets.
+    #[track_caller]
+    fn check_agreed(headers: &str, config: &WebSocketConfig, status: u16) {
+        let text = request("/any/path", headers);
+        let (_, request) = Request::try_parse(text.as_bytes()).unwrap().unwrap();
+        let (Ok(response) | Err(response)) = agree(&request, config);
+        assert_eq!(response.status().as_u16(), status, "{headers}");
+    }
+
+    #[test]
+    fn to_another_web_server_only_its_own_pages_may_come_unless_origins_are_listed() {
+        check_agreed("", &config(), 101);
+        check_agreed("Origin: https://LOCALHOST\r\n", &config(), 101);
+        check_agreed("Origin: https://localhost:8080\r\n", &config(), 403);
+        check_agreed("Origin: https://evil.example\r\n", &config(), 403);
+        check_agreed("Origin: null\r\n", &config(), 403);
+        let listed = WebSocketConfig {
+            origins: Some(vec!["https://app.example".to_owned()]),
+            ..config()
+        };
+        check_agreed("Origin: https://app.example\r\n", &listed, 101);
+        check_agreed("Origin: https://localhost\r\n", &listed, 403);
+    }
+
+    #[test]
+    fn a_web_server_is_told_what_to_answer() {
+        let text = request("/", "Sec-WebSocket-Protocol: v11.stomp, v12.stomp\r\n");
+        let (_, request) = Request::try_parse(text.as_bytes()).unwrap().unwrap();
+        let response = agree(&request, &config()).unwrap();
+        let header = |name| response.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!(header("sec-websocket-protocol"), "v12.stomp");
+        assert_eq!(
+            header("sec-websocket-accept"),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+
+        let plain = http::Request::get("/ws").body("anything").unwrap();
+        let refused = agree(&plain, &config()).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::UPGRADE_REQUIRED);
+        assert_eq!(
+            refused.headers().get("sec-websocket-version").unwrap(),
+            "13"
+        );
+        let post = http::Request::post("/ws").body(()).unwrap();
+        let refused = agree(&post, &config()).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

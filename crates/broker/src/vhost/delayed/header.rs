@@ -1,7 +1,9 @@
 //! The header `x-delay`.
 
 use leveret_amqp_codec::{Properties, RawProperties, RawTable, Value, ValueRef};
-use leveret_queue_store::{Message, MessageParts};
+use leveret_queue_store::Message;
+
+use crate::vhost::rebuilt::rebuilt;
 
 /// The header that says by how many milliseconds a message is to be delayed.
 const X_DELAY: &str = "x-delay";
@@ -36,7 +38,7 @@ pub(super) fn with_delay_taken(message: &Message) -> Message {
     {
         *delay = negated(delay);
     }
-    rebuild(message, &properties.to_bytes())
+    rebuilt(message, &properties.to_bytes(), message.expiration_ms())
 }
 
 fn negated(delay: &Value) -> Value {
@@ -57,23 +59,6 @@ fn negated(delay: &Value) -> Value {
                     .wrapping_neg(),
             )
         }
-    }
-}
-
-/// A message with other properties.
-fn rebuild(message: &Message, properties: &[u8]) -> Message {
-    let parts = MessageParts {
-        exchange: message.exchange(),
-        routing_key: message.routing_key(),
-        properties,
-        body: message.body(),
-        persistent: message.is_persistent(),
-        priority: message.priority(),
-        expiration_ms: message.expiration_ms(),
-    };
-    match message.shared_body() {
-        Some(body) => Message::with_shared_body(&parts, body.clone()),
-        None => Message::new(&parts, &mut Vec::new()),
     }
 }
 

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use super::{DeadLetter, QueueCell, State};
 use crate::memory::MemoryGauge;
-use crate::outbox::Outgoing;
+use crate::outbox::{AfterGap, Outgoing};
+use crate::store::Relieved;
 use crate::timers::Due;
 
 /// What remains to be done once the lock is released.
@@ -18,10 +19,23 @@ pub(in crate::vhost) struct Afterwards {
     pub(super) wakers: SmallVec<[Waker; 4]>,
     /// Up to where the journal must be safe before the messages that were stored are.
     pub(super) safe_at: Option<Lsn>,
-    dead: Vec<(Message, DeathReason, Option<Stored>)>,
+    dead: Vec<Dead>,
     lease_ran_out: bool,
+    /// A consumer that was too slow is gone: it may have been the last.
+    lost_consumer: bool,
     timer: Option<Time>,
     memory: (usize, usize),
+    /// The store does not know yet that the queue holds messages.
+    is_to_be_listed: bool,
+}
+
+/// A message that has died.
+#[derive(Debug)]
+struct Dead {
+    message: Message,
+    reason: DeathReason,
+    delivery_count: u32,
+    stored: Option<Stored>,
 }
 
 thread_local! {
@@ -59,7 +73,15 @@ impl QueueCell {
             self.carry_out(&mut state, now, &mut effects, &mut afterwards);
             let held = state.accounted;
             let holds = match &self.disk {
-                Some(disk) => disk.page_out(&mut state.queue, held, self.services.memory.excess()),
+                Some(disk) => {
+                    let excess = self.services.memory.excess();
+                    let holds = disk.page_out(&mut state.queue, held, excess);
+                    if !state.is_listed && disk.is_worth_a_page(holds) {
+                        state.is_listed = true;
+                        afterwards.is_to_be_listed = true;
+                    }
+                    holds
+                }
                 None => MemoryGauge::of(&state.queue),
             };
             state.settle_up(holds, &mut afterwards);
@@ -98,6 +120,38 @@ impl QueueCell {
         }
     }
 
+    /// Takes out of memory what nobody has taken from since this was asked last, if there is too little memory.
+    pub(super) fn give_up_memory(self: &Arc<Self>, now: Time) -> Relieved {
+        let Some(disk) = &self.disk else {
+            return Relieved::Forget;
+        };
+        let (mut effects, mut afterwards) = (Vec::new(), Afterwards::default());
+        let relieved = {
+            let mut state = self.state.lock();
+            let excess = self.services.memory.excess();
+            if !disk.is_anybody_short(excess) {
+                return Relieved::NotNeeded;
+            }
+            if std::mem::take(&mut state.was_used) {
+                return Relieved::InUse;
+            }
+            let held = state.accounted;
+            let holds = disk.page_out_idle(&mut state.queue, held, excess, &mut effects);
+            self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+            state.settle_up(holds, &mut afterwards);
+            if !disk.is_worth_a_page(holds) {
+                state.is_listed = false;
+                Relieved::Forget
+            } else if holds < held {
+                Relieved::Some
+            } else {
+                Relieved::None
+            }
+        };
+        self.follow_up(now, afterwards);
+        relieved
+    }
+
     /// What must not be done under a lock.
     pub(in crate::vhost) fn follow_up(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
         afterwards.wakers.into_iter().for_each(Waker::wake);
@@ -105,11 +159,16 @@ impl QueueCell {
         if before != after {
             self.services.memory.account(before, after);
         }
+        if afterwards.is_to_be_listed
+            && let Some(disk) = &self.disk
+        {
+            disk.list(self);
+        }
         if let Some(at) = afterwards.timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
             self.services.timers.schedule(self.timer, at, due);
         }
-        if afterwards.dead.is_empty() && !afterwards.lease_ran_out {
+        if afterwards.dead.is_empty() && !afterwards.lease_ran_out && !afterwards.lost_consumer {
             return;
         }
         let Some(vhost) = self.vhost.upgrade() else {
@@ -118,16 +177,17 @@ impl QueueCell {
         if afterwards.lease_ran_out {
             vhost.remove_queue_if(self, now, |_| true);
         }
+        if afterwards.lost_consumer && self.definition.auto_delete {
+            vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
+        }
         if !afterwards.dead.is_empty() && self.definition.dead_letter.is_some() {
-            let dead = afterwards
-                .dead
-                .into_iter()
-                .map(|(message, reason, stored)| DeadLetter {
-                    queue: Arc::clone(self),
-                    message,
-                    reason,
-                    stored,
-                });
+            let dead = afterwards.dead.into_iter().map(|dead| DeadLetter {
+                queue: Arc::clone(self),
+                message: dead.message,
+                reason: dead.reason,
+                stored: dead.stored,
+                delivery_count: dead.delivery_count,
+            });
             vhost.dead_letter(now, dead);
         }
     }
@@ -156,8 +216,35 @@ impl State {
         }))
     }
 
+    /// Puts a delivery with a gap before it into the outbox of the consumer that gets it.
+    fn push_after_gap(
+        &self,
+        consumer: ConsumerId,
+        left_out: u64,
+        delivery: Option<Effect>,
+    ) -> Option<Waker> {
+        let Some(Effect::Deliver { delivery, .. }) = delivery else {
+            unreachable!("what was left out was left out before a delivery");
+        };
+        let (_, link) = self.links.get(consumer.index())?.as_ref()?;
+        link.outbox.push([Outgoing::DeliverAfterGap {
+            channel: link.channel,
+            consumer: link.key,
+            after_gap: Box::new(AfterGap { delivery, left_out }),
+        }])
+    }
+
+    /// Tells a consumer that it was too slow, and forgets it.
+    fn push_too_slow(&mut self, consumer: ConsumerId) -> Option<Waker> {
+        let (_, link) = self.links.get_mut(consumer.index())?.take()?;
+        link.outbox.push([Outgoing::ConsumerTooSlow {
+            channel: link.channel,
+            consumer: link.key,
+        }])
+    }
+
     /// Consumers are given theirs; the rest is for afterwards.
-    fn hand_out(&self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
+    fn hand_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
         let mut pending = effects.drain(..);
         loop {
             // All that one consumer gets in a row goes under one lock of its outbox.
@@ -165,6 +252,7 @@ impl State {
             if let Some(consumer) = to {
                 let deliveries = pending.by_ref().take(run);
                 afterwards.wakers.extend(self.push(consumer, deliveries));
+                self.was_used = true;
                 continue;
             }
             match pending.next() {
@@ -172,10 +260,24 @@ impl State {
                 Some(Effect::Dead {
                     message,
                     reason,
+                    delivery_count,
                     stored,
-                    ..
-                }) => afterwards.dead.push((message, reason, stored)),
+                }) => afterwards.dead.push(Dead {
+                    message,
+                    reason,
+                    delivery_count,
+                    stored,
+                }),
                 Some(Effect::Expired) => afterwards.lease_ran_out = true,
+                Some(Effect::LeftOut { consumer, count }) => {
+                    let delivery = pending.next();
+                    let waker = self.push_after_gap(consumer, count, delivery);
+                    afterwards.wakers.extend(waker);
+                }
+                Some(Effect::TooSlow { consumer }) => {
+                    afterwards.wakers.extend(self.push_too_slow(consumer));
+                    afterwards.lost_consumer = true;
+                }
                 // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
                 Some(_) => {}
             }

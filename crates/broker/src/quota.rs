@@ -1,0 +1,104 @@
+//! How many of something there may be at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Counts what there is, and says no to one too many. Counting goes on without a limit, so that one can be set later.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    used: AtomicU32,
+    /// `NO_LIMIT`, or fewer than 2^32.
+    max: AtomicU64,
+}
+
+const NO_LIMIT: u64 = u64::MAX;
+
+/// There are as many as there may be: that many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached(pub(crate) u32);
+
+impl Quota {
+    pub(crate) fn new(max: Option<u32>) -> Self {
+        let quota = Self {
+            used: AtomicU32::new(0),
+            max: AtomicU64::new(NO_LIMIT),
+        };
+        quota.set_max(max);
+        quota
+    }
+
+    /// What there is stays, however many that are.
+    pub(crate) fn set_max(&self, max: Option<u32>) {
+        self.max
+            .store(max.map_or(NO_LIMIT, u64::from), Ordering::Relaxed);
+    }
+
+    pub(crate) fn max(&self) -> Option<u32> {
+        u32::try_from(self.max.load(Ordering::Relaxed)).ok()
+    }
+
+    #[cfg(test)]
+    fn used(&self) -> u32 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// One more, until the seat is dropped.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Seat, Reached> {
+        let max = self.max();
+        let one_more = |used: u32| match max {
+            Some(max) if used >= max => None,
+            _ => used.checked_add(1),
+        };
+        match self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+        {
+            Ok(_) => Ok(Seat(Arc::clone(self))),
+            Err(used) => Err(Reached(max.unwrap_or(used))),
+        }
+    }
+}
+
+/// One of those that a [`Quota`] counts.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<Quota>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.used.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_too_many_is_refused_until_somebody_leaves() {
+        let quota = Arc::new(Quota::new(Some(2)));
+        let (first, second) = (quota.enter().unwrap(), quota.enter().unwrap());
+        assert_eq!(quota.enter().unwrap_err(), Reached(2));
+        drop(first);
+        let third = quota.enter().unwrap();
+        assert_eq!(quota.used(), 2);
+        drop((second, third));
+        assert_eq!(quota.used(), 0);
+    }
+
+    #[test]
+    fn a_limit_below_what_there_is_takes_nothing_away() {
+        let quota = Arc::new(Quota::new(None));
+        let seats = [0; 3].map(|_| quota.enter().unwrap());
+        quota.set_max(Some(1));
+        assert_eq!(quota.enter().unwrap_err(), Reached(1));
+        assert_eq!(quota.used(), 3);
+        drop(seats);
+        quota.set_max(Some(0));
+        assert_eq!(quota.enter().unwrap_err(), Reached(0));
+        quota.set_max(None);
+        quota.enter().unwrap();
+    }
+}

@@ -1,0 +1,190 @@
+//! The server's files of TLS, while it runs.
+#![cfg(unix)]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use support::tls::Authority;
+use support::{PATIENCE, Server, fresh_path, leveret};
+
+/// A server with a listener for AMQP over TLS and one without.
+fn serve(flags: &[String]) -> (Server, SocketAddr, SocketAddr) {
+    let mut command = leveret(&["--amqp", "127.0.0.1:0", "--amqps", "127.0.0.1:0"]);
+    command.args(flags);
+    let server = Server::start(command);
+    let plain = server.next_address();
+    let line = server.next_stdout_line();
+    let address = line.strip_prefix("leveret: listening for AMQP over TLS on ");
+    let secure = address.unwrap_or_else(|| panic!("{line:?}"));
+    (server, plain, secure.parse().unwrap())
+}
+
+/// The next line of the log with this text in it.
+fn wait_for_log(server: &Server, text: &str) -> String {
+    loop {
+        let line = server.next_stderr_line();
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn new_files_are_taken_on_sighup_and_bad_ones_are_not() {
+    let authority = Authority::new("tls-reload");
+    authority.write("server", &["localhost"], 2090);
+    let (server, _, address) = serve(&authority.flags("server"));
+    wait_for_log(&server, "TLS certificate in use");
+    let first = authority.greet(address, "localhost").unwrap();
+    let mut old_timer = authority.connect(address, "localhost").unwrap();
+
+    authority.write("server", &["localhost"], 2091);
+    server.signal("HUP");
+    wait_for_log(&server, "TLS certificates have been read anew");
+    let second = authority.greet(address, "localhost").unwrap();
+    assert_ne!(first, second);
+
+    let good = fs::read_to_string(authority.path("server.pem")).unwrap();
+    authority.replace("server.pem", "not a certificate");
+    server.signal("HUP");
+    let line = wait_for_log(&server, "the old ones stay in use");
+    assert!(
+        line.contains("server.pem has no certificate in PEM"),
+        "{line}"
+    );
+    assert_eq!(authority.greet(address, "localhost").unwrap(), second);
+
+    // A key that does not belong to the certificate.
+    authority.write("other", &["localhost"], 2090);
+    fs::copy(
+        authority.path("other-key.pem"),
+        authority.path("server-key.pem"),
+    )
+    .unwrap();
+    authority.replace("server.pem", &good);
+    server.signal("HUP");
+    wait_for_log(&server, "does not go with the certificate");
+    assert_eq!(authority.greet(address, "localhost").unwrap(), second);
+
+    // One that nobody would take any more.
+    authority.write("server", &["localhost"], 2020);
+    server.signal("HUP");
+    wait_for_log(&server, "has expired");
+    assert_eq!(authority.greet(address, "localhost").unwrap(), second);
+
+    // Who came first is still there.
+    old_timer.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    old_timer.read_exact(&mut [0]).unwrap();
+    server.signal("TERM");
+    assert_eq!(server.outcome().code, Some(0));
+}
+
+#[test]
+fn new_files_are_seen() {
+    let authority = Authority::new("tls-watch");
+    authority.write("server", &["localhost"], 2090);
+    let (server, _, address) = serve(&authority.flags("server"));
+    let first = authority.greet(address, "localhost").unwrap();
+    authority.write("server", &["localhost"], 2091);
+    // Between the two files there may have been a look, which finds that they do not belong together.
+    wait_for_log(&server, "TLS certificates have been read anew");
+    assert_ne!(authority.greet(address, "localhost").unwrap(), first);
+}
+
+#[test]
+fn who_comes_to_the_wrong_port_finds_a_line_in_the_log() {
+    let authority = Authority::new("tls-ports");
+    authority.write("server", &["localhost"], 2090);
+    let (server, plain, secure) = serve(&authority.flags("server"));
+    let mut stream = TcpStream::connect(secure).unwrap();
+    stream.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    wait_for_log(
+        &server,
+        "the client does not speak TLS, but AMQP in the clear",
+    );
+    assert!(authority.connect(plain, "localhost").is_err());
+    wait_for_log(&server, "a client of TLS, on a port without it");
+}
+
+#[test]
+fn names_have_certificates_of_their_own() {
+    let authority = Authority::new("tls-names");
+    authority.write("server", &["localhost"], 2090);
+    authority.write("shop", &["*.shop.example"], 2090);
+    let config = fresh_path("tls-names.toml");
+    let text = format!(
+        "[[tls-certificate]]\nname = '*.shop.example'\ncert = '{}'\nkey = '{}'\n",
+        authority.path("shop.pem"),
+        authority.path("shop-key.pem")
+    );
+    fs::write(&config, text).unwrap();
+    let mut flags = authority.flags("server").to_vec();
+    flags.extend(["--config".to_owned(), config.to_str().unwrap().to_owned()]);
+    let (_server, _, address) = serve(&flags);
+    let shop = authority.greet(address, "mq.shop.example").unwrap();
+    assert_ne!(authority.greet(address, "localhost").unwrap(), shop);
+    assert!(authority.greet(address, "elsewhere.example").is_err());
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told_of() {
+    let authority = Authority::new("tls-expired");
+    authority.write("server", &["localhost"], 2020);
+    let (server, _, _) = serve(&authority.flags("server"));
+    let line = wait_for_log(&server, "the TLS certificate has expired");
+    assert!(
+        line.contains("ERROR") && line.contains("server.pem"),
+        "{line}"
+    );
+}
+
+#[test]
+fn mistakes_are_told_of_before_anything_runs() {
+    let authority = Authority::new("tls-mistakes");
+    authority.write("server", &["localhost"], 2090);
+    let cert = authority.path("server.pem");
+    let check = |flags: &[&str], code, want: &str| {
+        let outcome = Server::start(leveret(flags)).outcome();
+        assert_eq!(outcome.code, Some(code), "{:?}", outcome.stderr);
+        let line = outcome.stderr.last().unwrap();
+        assert!(line.contains(want), "{line}");
+    };
+    check(
+        &["--tls-cert", &cert],
+        78,
+        "leveret: tls-cert needs tls-key",
+    );
+    check(
+        &["--tls-cert", &cert, "--tls-key", "nowhere.pem"],
+        66,
+        "leveret: cannot read nowhere.pem: no such file",
+    );
+    check(
+        &["--tls-cert", &cert, "--tls-key", &cert],
+        78,
+        "has no private key in PEM",
+    );
+    check(
+        &["--amqps", "127.0.0.1:0"],
+        78,
+        "leveret: a listener for TLS needs tls-cert and tls-key",
+    );
+}
+
+#[test]
+fn a_proxy_is_believed() {
+    let (server, address) = Server::ready(&["--proxy-protocol-from", "127.0.0.1"]);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 5672\r\nAMQP\x01\x01\0\x0a")
+        .unwrap();
+    let line = wait_for_log(&server, "not AMQP 0-9-1");
+    assert!(
+        line.contains("203.0.113.7:4711 -> 192.0.2.1:5672"),
+        "{line}"
+    );
+}

@@ -1,0 +1,287 @@
+"""The attacks. Each returns when the server has got rid of it, or fails; `reason` is what the log has to say."""
+
+import asyncio
+import struct
+
+from client import HEADER, Client, start_ok
+from wire import METHOD, content, encode_table, frame, header, method
+
+#: What a client of TLS says first, without its end: 512 bytes are announced.
+HALF_HELLO = bytes([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]) + bytes(60)
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v12.stomp\r\n\r\n"
+)
+
+_attacks = []
+
+
+def attack(*reasons):
+    """Puts an attack on the list, with what the log has to say of it."""
+
+    def remember(function):
+        _attacks.append((function, reasons))
+        return function
+
+    return remember
+
+
+def all_attacks():
+    return tuple(_attacks)
+
+
+async def together(*work):
+    await asyncio.gather(*work)
+
+
+async def drip(port, text, pause=0.4):
+    """Says a text byte by byte until the server has had enough."""
+    client = await Client.dial(port)
+    dropped = asyncio.ensure_future(client.is_dropped())
+    at = 0
+    while not dropped.done():
+        client.send(text[at % len(text) : at % len(text) + 1])
+        at += 1
+        await asyncio.wait([dropped], timeout=pause)
+    await dropped
+    client.leave()
+
+
+@attack("handshake took too long", "login took too long", "no WebSocket was asked for in time")
+async def slow_loris_on_each_listener(ports):
+    """Just enough is said to keep a connection alive for ever, were there no limit on the whole."""
+    texts = {
+        "AMQP": HEADER[:7] + start_ok()[:30],
+        "STOMP": b"CONNECT\n" + b"header:value\n" * 100,
+        "WebSockets": b"GET /ws HTTP/1.1\r\n" + b"Header: value\r\n" * 100,
+        "AMQP over TLS": HALF_HELLO,
+    }
+    # The header itself has to be whole, or it would be refused at once.
+    await together(*(drip(ports[name], text) for name, text in texts.items() for _ in range(25)))
+
+
+@attack("handshake took too long")
+async def half_open_tls(ports):
+    async def one(said):
+        client = await Client.dial(ports["AMQP over TLS"])
+        client.send(said)
+        await client.is_dropped()
+        client.leave()
+
+    await together(*(one(said) for said in (b"", b"\x16", HALF_HELLO) for _ in range(150)))
+
+
+@attack("which is the limit", "handshake took too long")
+async def ten_thousand_without_a_login(ports):
+    """Those beyond the limit are closed at once, the others after the time for a handshake."""
+    gate = asyncio.Semaphore(500)
+
+    async def one():
+        async with gate:
+            try:
+                client = await Client.dial(ports["AMQP"])
+            except ConnectionError:
+                return
+        await client.is_dropped()
+        client.leave()
+
+    await together(*(one() for _ in range(10_000)))
+
+
+@attack("501", "frame", "WebSocket")
+async def giant_announced_frames(ports):
+    """Nothing is set aside for what is only announced, and nobody waits for it."""
+
+    async def amqp(said):
+        client = await Client.dial(ports["AMQP"])
+        client.send(HEADER, said)
+        await client.is_dropped()
+        client.leave()
+
+    async def after_login(said):
+        client = await Client.open(ports["AMQP"])
+        client.send(said)
+        await client.is_dropped()
+        client.leave()
+
+    async def stomp(said):
+        client = await Client.dial(ports["STOMP"])
+        client.send(said)
+        await client.is_dropped()
+        client.leave()
+
+    async def websocket():
+        client = await Client.dial(ports["WebSockets"])
+        client.send(UPGRADE, b"\x82\xff" + struct.pack(">Q", 2**62) + bytes(4) + bytes(1000))
+        await client.is_dropped()
+        client.leave()
+
+    giant = struct.pack(">BHI", 1, 0, 0xFFFF_FFFF) + bytes(1000)
+    await together(
+        *(amqp(giant) for _ in range(20)),
+        *(after_login(giant) for _ in range(20)),
+        *(stomp(b"CONNECT\ncontent-length:9999999999\n\nx") for _ in range(20)),
+        *(stomp(b"CONNECT\n" + b"x" * 200_000) for _ in range(20)),
+        *(websocket() for _ in range(20)),
+    )
+
+
+def bomb(depth):
+    """Tables within tables."""
+    table = b"\0\0\0\0"
+    for _ in range(depth):
+        inner = b"\x01aF" + table
+        table = struct.pack(">I", len(inner)) + inner
+    return table
+
+
+@attack("closing connection", "SYNTAX_ERROR")
+async def table_bombs(ports):
+    async def before_login():
+        client = await Client.dial(ports["AMQP"])
+        client.send(HEADER, start_ok(properties=bomb(900)))
+        # Who has not logged in is dropped without a word.
+        await client.is_dropped()
+        client.leave()
+
+    async def after_login():
+        client = await Client.open(ports["AMQP"])
+        payload = struct.pack(">HHH", 50, 10, 0) + b"\x01q\0" + bomb(10_000)
+        client.send(frame(METHOD, 1, payload))
+        await client.expect_close(501, 502)
+
+    await together(*(before_login() for _ in range(20)), *(after_login() for _ in range(20)))
+
+
+@attack("number of channels opened")
+async def channel_floods(ports):
+    async def one():
+        client = await Client.open(ports["AMQP"])
+        client.send(*(method(number, "channel.open") for number in range(2, 3000)))
+        await client.expect_close(530)
+
+    await together(*(one() for _ in range(5)))
+
+
+@attack("queue limit in vhost")
+async def queue_declare_floods(ports):
+    client = await Client.open(ports["AMQP"])
+    for n in range(6000):
+        client.send(method(1, "queue.declare", queue=f"flood.{n}", exclusive=True, no_wait=True))
+    name = None
+    while name != "channel.close":
+        name, values = await client.hear()
+    if values["reply_code"] != 406:
+        raise AssertionError(f"closed with {values}")
+    client.leave()
+
+
+@attack("RESOURCE_ERROR")
+async def messages_that_never_end(ports):
+    """On each channel all of a message but its end."""
+
+    async def one():
+        client = await Client.open(ports["AMQP"])
+        parts = []
+        body = frame(3, 1, bytes(100_000))
+        for number in range(2, 60):
+            parts.append(method(number, "channel.open"))
+            parts.append(method(number, "basic.publish", routing_key="nowhere"))
+            parts.append(header(number, 1_000_000, {}))
+            parts.extend([frame(3, number, bytes(100_000))] * 9)
+        client.send(*parts)
+        await client.expect_close(506)
+
+    await together(*(one() for _ in range(3)))
+
+
+@attack()
+async def publishing_without_reading_confirms(ports):
+    """The server stops reading when too much waits for the client. It is the client's to go on, so it is not dropped."""
+
+    async def one():
+        client = await Client.open(ports["AMQP"])
+        client.reader._transport.pause_reading()
+        client.send(method(1, "confirm.select"))
+        message = method(1, "basic.publish", routing_key="nowhere", mandatory=True) + content(1, {}, bytes(500))
+        try:
+            async with asyncio.timeout(3):
+                for _ in range(2000):
+                    client.send(message * 100)
+                    await client.writer.drain()
+        except TimeoutError:
+            pass
+        client.leave()
+
+    await together(*(one() for _ in range(10)))
+
+
+@attack()
+async def consumers_that_never_read(ports):
+    """They are given what fits their windows, and the queue keeps the rest."""
+    publisher = await Client.open(ports["AMQP"])
+    publisher.send(method(1, "queue.declare", queue="unread"), method(1, "confirm.select"))
+    await publisher.expect("queue.declare-ok")
+    await publisher.expect("confirm.select-ok")
+    consumers = []
+    for _ in range(20):
+        client = await Client.open(ports["AMQP"])
+        client.reader._transport.pause_reading()
+        client.send(method(1, "basic.consume", queue="unread", no_ack=True))
+        consumers.append(client)
+    message = method(1, "basic.publish", routing_key="unread") + content(1, {}, bytes(10_000))
+    for _ in range(20):
+        publisher.send(message * 50)
+        await publisher.writer.drain()
+    while True:
+        if (await publisher.expect("basic.ack", "connection.blocked"))["delivery_tag"] == 1000:
+            break
+    for client in consumers:
+        client.leave()
+    publisher.send(method(1, "queue.delete", queue="unread"))
+    await publisher.expect("queue.delete-ok")
+    publisher.leave()
+
+
+@attack("too many failed logins", "it was not looked at")
+async def guessing_passwords(ports):
+    """Many at once, and of one user: beyond the free ones they are looked at one by one, or not at all."""
+
+    async def one(n):
+        client = await Client.dial(ports["AMQP"], "127.0.0.3")
+        client.send(HEADER, start_ok("guest", f"guess{n}"))
+        await client.is_dropped()
+        client.leave()
+
+    for _ in range(2):
+        await together(*(one(n) for n in range(60)))
+
+
+@attack()
+async def headers_that_forge(ports):
+    """What an AMQP client puts into headers does not become headers of its own for a client of STOMP, of any version."""
+    evil = "a\nforged:yes\n\nforged body\0MESSAGE\nforged:yes\n\n"
+    for version in ("1.0", "1.1", "1.2"):
+        publisher = await Client.open(ports["AMQP"])
+        queue = f"forged.{version}"
+        publisher.send(
+            method(1, "queue.declare", queue=queue, auto_delete=True),
+            method(1, "basic.publish", routing_key=queue),
+            content(1, {"headers": {"evil": ["S", evil], "x\nforged": ["S", "yes"]}, "correlation_id": evil[:200]}, b"body"),
+        )
+        await publisher.expect("queue.declare-ok")
+        reader = await Client.dial(ports["STOMP"])
+        reader.send(
+            f"CONNECT\naccept-version:{version}\nlogin:guest\npasscode:guest\n\n\0".encode(),
+            f"SUBSCRIBE\nid:1\ndestination:/amq/queue/{queue}\n\n\0".encode(),
+        )
+        async with asyncio.timeout(10):
+            await reader.reader.readuntil(b"MESSAGE\n")
+            head = (await reader.reader.readuntil(b"\n\n")).decode()
+            body = await reader.reader.readuntil(b"\0")
+        lines = head.rstrip("\n").split("\n")
+        if any(line.startswith("forged") for line in lines) or body != b"body\0":
+            raise AssertionError(f"STOMP {version}: {head!r} {body!r}")
+        reader.leave()
+        publisher.leave()
