@@ -90,7 +90,9 @@ async fn run(options: &Options) -> Result<(bool, Value), Error> {
     let address = address
         .or_else(|| started.as_ref().map(|server| server.address().to_owned()))
         .unwrap_or_default();
-    let pid = options.broker_pid.or(started.as_ref().map(Server::pid));
+    let pid = options
+        .broker_pid
+        .or_else(|| started.as_ref().map(Server::pid));
     match &options.scenario {
         Scenario::Classroom(talk) => talk::classroom(&address, talk).await,
         Scenario::Room(talk) => talk::room(&address, talk).await,

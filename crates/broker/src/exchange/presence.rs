@@ -200,6 +200,7 @@ impl PresenceRouter {
     }
 
     /// A connection does not use a queue any more, which stays.
+    #[cfg(feature = "stomp")]
     pub(crate) fn queue_unused(&mut self, now: Time, connection: ConnectionId, queue: QueueId) {
         let ids = self.by_connection.get(&connection).into_iter().flatten();
         let of_queue: Vec<_> = ids

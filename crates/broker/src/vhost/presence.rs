@@ -156,6 +156,7 @@ impl VirtualHost {
     }
 
     /// A connection does not use a queue any more, which may stay.
+    #[cfg(feature = "stomp")]
     pub(crate) fn leave_with_queue(&self, now: Time, connection: ConnectionId, queue: &QueueCell) {
         self.leave(now, connection, |presence| {
             presence.queue_unused(now, connection, queue.id());

@@ -58,7 +58,7 @@ impl AtRest {
         })
     }
 
-    pub(super) fn ask(&mut self, request: Request) -> Reply {
+    pub(super) fn ask(&self, request: Request) -> Reply {
         self.runtime.block_on(self.node.answer(request))
     }
 }

@@ -305,7 +305,7 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
             for name in node.broker.vhosts() {
                 let limits = node.broker.vhost_limits(&name).unwrap_or_default();
                 let is_asked = vhost.as_deref().map(|vhost| *vhost == *name);
-                if is_asked.unwrap_or(limits != VhostLimits::default()) {
+                if is_asked.unwrap_or_else(|| limits != VhostLimits::default()) {
                     let limits = match limits == VhostLimits::default() {
                         true => String::new(),
                         false => vhost_limits_json(limits).to_string(),

@@ -6,7 +6,7 @@
 //!  output ◄────┴───────────── Reply ◄────────────────────────┘
 //! ```
 //!
-//! A verb reads its own arguments, asks with a [`Request`](message::Request), and says in the words of `rabbitmqctl` what
+//! A verb reads its own arguments, asks with a [`Request`], and says in the words of `rabbitmqctl` what
 //! came of it. The server carries out requests on the public API of the broker. Where there is no server, some verbs work
 //! on a data directory at rest: the same requests go to a broker without listeners ([`at_rest`]).
 

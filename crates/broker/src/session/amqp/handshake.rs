@@ -205,7 +205,7 @@ impl Session {
                 }
                 self.phase = Phase::Login {
                     deadline,
-                    asked: Some(login),
+                    asked: Some(Box::new(login)),
                     mechanism,
                 };
             }
@@ -229,7 +229,7 @@ impl Session {
     /// A login to be checked; the answer goes to [`Session::handle_login`].
     pub(crate) fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
-            Phase::Login { asked, .. } => asked.take(),
+            Phase::Login { asked, .. } => asked.take().map(|login| *login),
             _ => None,
         }
     }

@@ -143,7 +143,7 @@ enum Phase {
     /// Waits for [`Session::handle_login`].
     Login {
         deadline: Time,
-        asked: Option<Login>,
+        asked: Option<Box<Login>>,
         mechanism: &'static str,
     },
     TuneOk {

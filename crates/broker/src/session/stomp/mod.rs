@@ -234,7 +234,7 @@ impl Session {
     }
 
     /// A session of AMQP in the place of this one, which has heard nothing yet. None when the broker is shutting down.
-    pub(crate) fn to_amqp(&mut self, now: Time) -> Option<amqp::Session> {
+    pub(crate) fn turn_into_amqp(&mut self, now: Time) -> Option<amqp::Session> {
         let Core {
             shared,
             outbox,

@@ -124,7 +124,7 @@ impl Open {
         } else if size == HEADER.len() {
             self.is_undecided = false;
             if let Inner::Stomp(session) = &mut self.inner
-                && let Some(session) = session.to_amqp(now)
+                && let Some(session) = session.turn_into_amqp(now)
             {
                 self.inner = Inner::Amqp(Box::new(session));
             }
