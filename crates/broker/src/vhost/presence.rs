@@ -7,6 +7,7 @@ use std::sync::Arc;
 use leveret_amqp_codec::RawTable;
 use leveret_queue_store::Time;
 
+#[cfg(feature = "stomp")]
 use super::queue::QueueCell;
 use super::topology::{Exchange, Topology};
 use super::{BindingRequest, VirtualHost};
