@@ -155,7 +155,9 @@ impl Store {
         if let Some(damage) = recovery.damage {
             return Err(damage);
         }
-        for key in recovery.queues.into_keys() {
+        let mut gone: Vec<_> = recovery.queues.into_keys().collect();
+        gone.sort_unstable();
+        for key in gone {
             let gone = self.journal.queue(key);
             self.journal.append().queue_gone(gone);
         }
@@ -167,9 +169,16 @@ impl Store {
         Ok(())
     }
 
+    /// All that are there, by their keys: what they do is done in the same order every time.
     fn registered(&self) -> Vec<Arc<dyn Resident>> {
         let queues = self.queues.lock();
-        queues.values().filter_map(Weak::upgrade).collect()
+        let alive = queues.iter();
+        let mut alive: Vec<_> = alive
+            .filter_map(|(key, queue)| Some((*key, queue.upgrade()?)))
+            .collect();
+        drop(queues);
+        alive.sort_unstable_by_key(|(key, _)| *key);
+        alive.into_iter().map(|(_, queue)| queue).collect()
     }
 
     /// A durable queue held `before` bytes in memory and now holds `after`.
