@@ -197,36 +197,50 @@ impl Model {
         }
     }
 
-    /// What was sent over a wire has come, in the order of the numbers of one connection: only one has worked meanwhile.
+    /// Gives a place to what has come since the last look: letters, and what was sent over a wire. Who delivered at once
+    /// what came delivered the first of it. Of messages that are alike those of one connection come as they were sent, and
+    /// only one has worked since the last look; where letters come between them is known of the queue alone, since what
+    /// somebody sends elsewhere may have pushed them out.
     fn note_arrivals(&mut self, now: Time, queue: usize, found: Option<&Contents>) {
         let Some(found) = found else { return };
-        let (step, plan) = (self.step, &QUEUES[queue]);
-        let keys = found.ready.iter().map(|(key, _)| key).chain(&found.unacked);
-        let known = self.queues[queue].last();
-        let is_new = |key: &Key| known.is_none_or(|live| !live.copies.contains_key(key));
-        let new = keys.filter(|key| key.died_in.is_none() && is_new(key));
-        let mut new: Vec<Key> = new.copied().collect();
-        new.sort_unstable();
-        for key in new {
-            let Some(sent) = self.sent.get_mut(&key.number) else {
-                continue;
-            };
-            sent.arrived.get_or_insert(step);
-            let ttl = [plan.ttl_ms, sent.expiration_ms]
-                .into_iter()
-                .flatten()
-                .min();
-            let copy = Copy {
-                place: 0,
-                priority: sent.priority.min(plan.max_priority.unwrap_or(0)),
-                persistent: !self.transient.contains(&key.number),
-                deadline: deadline(now, ttl),
-                confirmed: false,
-                handed: None,
-                gone: None,
-            };
-            self.arrive(queue, key, copy);
+        let ready = found.ready.iter().map(|(key, _)| key);
+        let mut latest = BTreeMap::new();
+        for key in found.unacked.iter().chain(ready) {
+            let known = self.queues[queue].last();
+            let known = known.and_then(|live| live.copies.get(key));
+            if key.died_in.is_some() {
+                if known.is_none_or(|copy| copy.gone.is_some()) {
+                    let persistent = !self.transient.contains(&key.number);
+                    self.arrive(queue, *key, Copy::letter(persistent));
+                }
+            } else if known.is_none()
+                && let Some(copy) = self.sent_copy(now, queue, key.number)
+            {
+                let before = latest.insert(copy.priority, key.number);
+                assert!(
+                    before < Some(key.number),
+                    "{key:?} in {} has overtaken {before:?}",
+                    QUEUES[queue].name
+                );
+                self.arrive(queue, *key, copy);
+            }
         }
+    }
+
+    /// What was sent over a wire, as it is in a queue. None if nothing was.
+    fn sent_copy(&mut self, now: Time, queue: usize, number: u64) -> Option<Copy> {
+        let plan = &QUEUES[queue];
+        let sent = self.sent.get_mut(&number)?;
+        sent.arrived.get_or_insert(self.step);
+        let ttl = [plan.ttl_ms, sent.expiration_ms]
+            .into_iter()
+            .flatten()
+            .min();
+        Some(Copy {
+            priority: sent.priority.min(plan.max_priority.unwrap_or(0)),
+            deadline: deadline(now, ttl),
+            ..Copy::letter(!self.transient.contains(&number))
+        })
     }
 
     /// A publisher on a wire was told that its message is safe. When and where it has arrived; none if it was never seen.
@@ -270,9 +284,6 @@ impl Model {
             return;
         }
         self.note_arrivals(now, queue, found);
-        let mut places = self.places;
-        let transient = std::mem::take(&mut self.transient);
-        let persistent = |key: Key| !transient.contains(&key.number);
         let live = self.live(queue);
         assert_eq!(
             live.is_some(),
@@ -291,12 +302,6 @@ impl Model {
         let mut seen = BTreeSet::new();
         for (key, redelivered) in ready.chain(unacked) {
             seen.insert(key);
-            if key.died_in.is_some() && live.copies.get(&key).is_none_or(|copy| copy.gone.is_some())
-            {
-                places += 1;
-                live.copies
-                    .insert(key, Copy::letter(places, persistent(key)));
-            }
             let copy = live.copies.get_mut(&key);
             let copy =
                 copy.unwrap_or_else(|| panic!("{key:?} in {} was never published", plan.name));
@@ -327,8 +332,6 @@ impl Model {
                 copy.gone = Some((step, !taken));
             }
         }
-        self.places = places;
-        self.transient = transient;
     }
 }
 
@@ -344,9 +347,9 @@ impl Fact {
 }
 
 impl Copy {
-    fn letter(place: u64, persistent: bool) -> Self {
+    fn letter(persistent: bool) -> Self {
         Self {
-            place,
+            place: 0,
             priority: 0,
             persistent,
             deadline: Time::MAX,

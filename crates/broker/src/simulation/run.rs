@@ -105,10 +105,10 @@ impl Run {
             None => world.has_exchange(exchange),
             Some(queue) => world.is_bound(exchange, &topic_keys(queue).1, queue),
         };
+        self.trace.note(format_args!("started: {found:?}"));
         self.model
             .recover(self.clock.now(), &found, defined)
             .unwrap();
-        self.trace.note(format_args!("started: {found:?}"));
         world
     }
 
@@ -160,13 +160,15 @@ impl Run {
             19..=21 => self.get(world),
             22..=26 => self.settle(world),
             27 => self.consume(world),
-            28 => self.stop_consuming(world),
+            28 => self.stop_consuming(),
             29 => self.purge(world),
             30..=31 => self.pass_time(world),
             32..=36 => world.write_messages(),
             40..=47 => self.talk(world),
             _ => world.write_definitions(),
         }
+        // Also what has come of it elsewhere: where there is a place for them, letters go.
+        self.observe(world, |_, _| false);
     }
 
     /// Takes in what clients are told.
@@ -201,10 +203,8 @@ impl Run {
 
     /// Writes down what there is.
     fn note(&mut self, world: &World) {
-        let found = (0..QUEUES.len()).filter_map(|queue| world.contents(queue));
-        let counts: Vec<_> = found
-            .map(|found| (found.ready.len(), found.unacked.len()))
-            .collect();
+        let counts = (0..QUEUES.len()).filter_map(|queue| world.counts(queue));
+        let counts: Vec<_> = counts.collect();
         let (writes, syncs) = (self.disk.writes(), self.disk.syncs());
         self.trace
             .note(format_args!("{counts:?}, {writes} writes, {syncs} syncs"));
@@ -223,7 +223,6 @@ impl Run {
         let ms = [1, 30, 1_000][self.below(3) as usize];
         self.clock.advance(Duration::from_millis(ms));
         world.run_timers();
-        self.observe(world, |_, _| false);
     }
 
     fn queue(&mut self) -> usize {

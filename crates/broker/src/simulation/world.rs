@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use leveret_amqp_codec::{Properties, RawProperties, Value};
+use leveret_amqp_codec::{Properties, RawProperties, ValueRef};
 use leveret_queue_store::{FaultyStorage, JournalOptions, JournalState, Message, Time};
 
 use super::plan::{Key, QUEUES};
@@ -27,6 +27,7 @@ use crate::vhost::QueueCell;
 pub(super) struct Contents {
     /// In the order of delivery, with whether they were delivered before.
     pub(super) ready: Vec<(Key, bool)>,
+    /// In the order in which they were delivered.
     pub(super) unacked: Vec<Key>,
     /// Died here, and waits for a place to go.
     pub(super) undelivered: Vec<Key>,
@@ -149,6 +150,12 @@ impl World {
         Some(contents)
     }
 
+    /// How many messages of a queue are ready, and how many are not settled.
+    pub(super) fn counts(&self, queue: usize) -> Option<(u64, u64)> {
+        let counts = self.cell(QUEUES[queue].name)?.counts();
+        Some((counts.ready, counts.unacked))
+    }
+
     fn cell(&self, name: &str) -> Option<Arc<QueueCell>> {
         let nobody = Caller::trusted(ConnectionId(0));
         self.shared.vhost("/")?.readable_queue(&nobody, name).ok()
@@ -178,23 +185,26 @@ impl World {
 /// Which message this is: its number stands in its body, and where it has died first in its headers.
 pub(super) fn key_of(message: &Message) -> Key {
     let properties = RawProperties::from_validated_bytes(message.properties());
-    key_in(Properties::from(properties), message.body())
+    Key {
+        number: number_in(message.body()),
+        died_in: died_in(properties),
+    }
 }
 
-/// The same for a message that somebody was given.
-pub(super) fn key_in(properties: Properties, body: &[u8]) -> Key {
+/// The number of a message with this body.
+pub(super) fn number_in(body: &[u8]) -> u64 {
     let number = body.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-    let headers = properties.headers.unwrap_or_default();
-    let died_in = match headers.get("x-first-death-queue") {
-        Some(Value::LongString(name)) => QUEUES
-            .iter()
-            .position(|queue| queue.name.as_bytes() == &name[..]),
-        _ => None,
+    number.expect("every message begins with its number")
+}
+
+/// The queue in which a message with these properties died first.
+pub(super) fn died_in(properties: RawProperties<'_>) -> Option<usize> {
+    let ValueRef::LongString(name) = properties.headers()?.get("x-first-death-queue")? else {
+        return None;
     };
-    Key {
-        number: number.expect("every message begins with its number"),
-        died_in,
-    }
+    QUEUES
+        .iter()
+        .position(|queue| queue.name.as_bytes() == name)
 }
 
 /// Polls a future once.

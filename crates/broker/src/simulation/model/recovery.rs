@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use leveret_queue_store::Time;
 
 use super::{Copy, Fact, Incarnation, Model, Step};
-use crate::simulation::plan::{DeadLetters, Key, QUEUES};
+use crate::simulation::plan::{DeadLetters, Key, QUEUES, QueuePlan};
 use crate::simulation::world::Contents;
 
 impl Model {
@@ -24,19 +24,17 @@ impl Model {
         let safe_definitions = self.safe_definitions;
         let all = found;
         for (queue, found) in found.iter().enumerate() {
-            // What somebody had in hand comes back, and pushes out what a full queue has no room for.
             let target = QUEUES[queue]
                 .target()
                 .and_then(|target| all[target].as_ref());
-            let pushed_out = |key: Key, found: &Contents| {
+            let has_letter = |key: Key| {
                 let letter = Key {
                     died_in: key.died_in.or(Some(queue)),
                     ..key
                 };
-                QUEUES[queue].max_length == Some(found.ready.len() as u64)
-                    && target.is_none_or(|target| target.has(letter))
+                target.is_none_or(|target| target.has(letter))
             };
-            self.recover_queue(now, queue, found.as_ref(), pushed_out)
+            self.recover_queue(now, queue, found.as_ref(), has_letter)
                 .map_err(|problem| format!("{}: {problem}", QUEUES[queue].name))?;
         }
         self.check_letters(found)?;
@@ -92,7 +90,7 @@ impl Model {
         now: Time,
         queue: usize,
         found: Option<&Contents>,
-        pushed_out: impl Fn(Key, &Contents) -> bool,
+        has_letter: impl Fn(Key) -> bool,
     ) -> Result<(), String> {
         let plan = &QUEUES[queue];
         let mut candidates = std::mem::take(&mut self.queues[queue]);
@@ -105,7 +103,7 @@ impl Model {
             let deleted = candidate.deleted;
             let checked = match found {
                 Some(found) if deleted.is_none_or(|step| step > safe_definitions) => {
-                    candidate.check(now, plan.is_quorum(), safe, found, &pushed_out)
+                    candidate.check(now, plan, safe, found, &has_letter)
                 }
                 Some(_) => continue,
                 None if deleted.is_some() => continue,
@@ -130,14 +128,13 @@ impl Model {
     /// What died is in its queue still or has arrived where it should have.
     fn check_letters(&self, found: &[Option<Contents>]) -> Result<(), String> {
         for (queue, plan) in QUEUES.iter().enumerate() {
-            let Some(target) = plan.target() else {
+            let Some(to) = plan.target() else {
                 continue;
             };
-            let (Some(source), Some(target_now)) = (self.queues[queue].last(), &found[target])
-            else {
+            let (Some(source), Some(target_now)) = (self.queues[queue].last(), &found[to]) else {
                 continue;
             };
-            let Some(target) = self.queues[target].last() else {
+            let Some(target) = self.queues[to].last() else {
                 continue;
             };
             for (key, copy) in &source.copies {
@@ -158,10 +155,13 @@ impl Model {
                         .is_some_and(|letter| letter.gone.is_some());
                 // Without a target it was lost for good, as it should be.
                 let was_to_arrive = match plan.dead_letters {
-                    DeadLetters::Kept(to) => !self.buried.contains(&(to, letter)),
+                    DeadLetters::Kept(_) => true,
                     _ => target.declared < died && target.copies.contains_key(&letter),
                 };
-                if copy.confirmed && was_to_arrive && !came_back && !arrived {
+                // What a queue holds goes with it, even if only the definition comes back: nobody was told of the end.
+                let was_buried =
+                    self.buried.contains(&(queue, *key)) || self.buried.contains(&(to, letter));
+                if copy.confirmed && was_to_arrive && !was_buried && !came_back && !arrived {
                     return Err(format!(
                         "{letter:?} died in {} at {died} and is lost",
                         plan.name
@@ -196,11 +196,12 @@ impl Incarnation {
     fn check(
         &self,
         now: Time,
-        is_quorum: bool,
+        plan: &QueuePlan,
         safe: Step,
         found: &Contents,
-        pushed_out: &impl Fn(Key, &Contents) -> bool,
+        has_letter: &impl Fn(Key) -> bool,
     ) -> Result<(), String> {
+        let is_quorum = plan.is_quorum();
         let mut seen = BTreeSet::new();
         let mut before = None;
         for (key, redelivered) in &found.ready {
@@ -242,9 +243,20 @@ impl Incarnation {
             // The definition outlived the messages.
             return Ok(());
         }
-        let lost = self.copies.iter().find(|(key, copy)| {
-            copy.must_be_there(now) && !seen.contains(key) && !pushed_out(**key, found)
+        // What somebody had in hand comes back, and pushes out what a full queue has no room for. What is overdue takes room
+        // until those in front of it are gone, as in RabbitMQ.
+        let missing = |(key, _): &(&Key, &Copy)| !seen.contains(key);
+        let overdue = self.copies.iter().filter(missing).filter(|(_, copy)| {
+            let may_have_come_back = copy.gone.is_none_or(|(step, _)| step >= safe);
+            copy.persistent && copy.deadline <= now && may_have_come_back
         });
+        let held = (found.ready.len() + overdue.count()) as u64;
+        let is_full = plan.max_length.is_some_and(|max| held >= max) && !is_quorum;
+        let lost = self
+            .copies
+            .iter()
+            .filter(missing)
+            .find(|(key, copy)| copy.must_be_there(now) && !(is_full && has_letter(**key)));
         lost.map_or(Ok(()), |(key, copy)| {
             Err(format!("{key:?} is lost: {copy:?}"))
         })
@@ -267,7 +279,7 @@ impl Incarnation {
         for key in ready.keys().filter(|key| key.died_in.is_some()) {
             self.copies
                 .entry(*key)
-                .or_insert_with(|| Copy::letter(0, true));
+                .or_insert_with(|| Copy::letter(true));
         }
         for (key, copy) in &mut self.copies {
             match ready.get(key) {

@@ -38,7 +38,6 @@ impl Run {
         if self.ask(plan.durable, declare) {
             self.model.declare(queue);
         }
-        self.observe(world, |_, _| false);
     }
 
     pub(super) fn delete(&mut self, world: &World) {
@@ -48,7 +47,6 @@ impl Run {
         if self.ask(plan.durable, delete) {
             self.model.delete(queue);
         }
-        self.observe(world, |_, _| false);
     }
 
     pub(super) fn exchange(&mut self, world: &World) {

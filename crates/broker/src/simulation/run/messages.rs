@@ -137,8 +137,8 @@ impl Run {
     }
 
     fn is_full(&self, world: &World, queue: usize) -> bool {
-        let contents = world.contents(queue);
-        contents.is_some_and(|found| Some(found.ready.len() as u64) >= QUEUES[queue].max_length)
+        let counts = world.counts(queue);
+        counts.is_some_and(|(ready, _)| Some(ready) >= QUEUES[queue].max_length)
     }
 
     pub(super) fn get(&mut self, world: &World) {
@@ -148,7 +148,6 @@ impl Run {
                 self.held.push((queue, delivery));
             }
         }
-        self.observe(world, |_, _| false);
     }
 
     pub(super) fn settle(&mut self, world: &World) {
@@ -203,12 +202,10 @@ impl Run {
         if let Poll::Ready(Ok(consumer)) = once(world.client.consume(QUEUES[queue].name, options)) {
             self.consumers.push((queue, consumer));
         }
-        self.observe(world, |_, _| false);
     }
 
-    pub(super) fn stop_consuming(&mut self, world: &World) {
+    pub(super) fn stop_consuming(&mut self) {
         self.consumers.pop();
-        self.observe(world, |_, _| false);
     }
 
     pub(super) fn purge(&mut self, world: &World) {

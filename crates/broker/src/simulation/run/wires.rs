@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::{Buf, BytesMut};
 use leveret_amqp_codec::method::{basic, confirm, tx};
 use leveret_amqp_codec::{
-    ChannelId, EncodeMethod, Frame, Limits, Method, Properties, RawProperties, ShortStr,
-    write_body, write_content_header, write_method,
+    ChannelId, EncodeMethod, Frame, Limits, Method, RawProperties, ShortStr, write_body,
+    write_content_header, write_method,
 };
 
 use super::Run;
+use super::faults::Faults;
 use super::messages::Draft;
 use crate::net::ByHand;
 use crate::sans_io::handshake;
-use crate::simulation::model::{Commit, Sent};
+use crate::simulation::model::{Commit, Sent, Step};
 use crate::simulation::plan::{FAN, Key, QUEUES, TOPIC};
-use crate::simulation::world::{World, key_in};
+use crate::simulation::world::{World, died_in, number_in};
 
 /// More than one, so that they meet.
 const WIRES_MAX: usize = 3;
@@ -37,8 +38,8 @@ pub(super) struct Wire {
     committing: Option<Commit>,
     /// The queues from which it has asked for a message.
     asked: VecDeque<usize>,
-    /// The delivery whose content is coming, and its properties.
-    coming: Option<(u64, usize, Properties)>,
+    /// The delivery whose content is coming, and where it died first.
+    coming: Option<(u64, usize, Option<usize>)>,
     /// What it was given, by delivery tag.
     held: BTreeMap<u64, (usize, Key)>,
     /// What the broker may let go of on its word.
@@ -166,16 +167,17 @@ impl Wire {
             Frame::Method(_, Method::BasicGetEmpty(_)) => drop(self.asked.pop_front()),
             Frame::Method(_, Method::BasicGetOk(got)) => {
                 let queue = self.asked.pop_front().expect("it has asked");
-                self.coming = Some((got.delivery_tag, queue, Properties::default()));
+                self.coming = Some((got.delivery_tag, queue, None));
             }
             Frame::Header(_, header) => {
-                if let Some((_, _, properties)) = &mut self.coming {
-                    *properties = Properties::from(header.properties);
+                if let Some((_, _, died)) = &mut self.coming {
+                    *died = died_in(header.properties);
                 }
             }
             Frame::Body(_, body) => {
-                let (tag, queue, properties) = self.coming.take().expect("a message comes");
-                self.held.insert(tag, (queue, key_in(properties, body)));
+                let (tag, queue, died_in) = self.coming.take().expect("a message comes");
+                let number = number_in(body);
+                self.held.insert(tag, (queue, Key { number, died_in }));
             }
             Frame::Method(_, Method::ChannelClose(_) | Method::ConnectionClose(_)) => {
                 self.has_closed = true;
@@ -233,7 +235,7 @@ impl Run {
                 }
             }
             8 if self.wires[at].is_transacting => self.end_transaction(at),
-            9 if self.below(4) == 0 => self.hang_up(world, at),
+            9 if self.below(4) == 0 => self.hang_up(at),
             _ => {}
         }
     }
@@ -282,11 +284,10 @@ impl Run {
         }
     }
 
-    fn hang_up(&mut self, world: &World, at: usize) {
+    fn hang_up(&mut self, at: usize) {
         self.trace.note(format_args!("{at} hangs up"));
         self.wires.swap_remove(at);
         self.model.step += 1;
-        self.observe(world, |_, _| false);
     }
 
     /// Has the broker work on what clients say, one by one, and takes in what they are told.
@@ -304,27 +305,34 @@ impl Run {
                 self.take_told(told);
             }
         }
+        let len = wires.len();
         wires.retain(|wire| !wire.is_over());
+        if wires.len() < len {
+            // What they held is ready again.
+            self.observe(world, |_, _| false);
+        }
         self.wires = wires;
-        self.observe(world, |_, _| false);
     }
 
     fn take_told(&mut self, told: Told) {
-        let (numbers, acks) = match told {
-            Told::Confirmed(number) => (vec![number], Vec::new()),
+        match told {
+            Told::Confirmed(number) => self.note_safe(number, Faults::check_confirm),
             Told::Committed(commit) => {
                 // It is what has been promised, and not only what may be.
-                (commit.publishes, commit.acks)
-            }
-        };
-        for number in numbers {
-            if let Some((arrived, queues)) = self.model.confirmed_on_the_wire(number) {
-                let waited = self.model.waits_for_the_disk(number, &queues);
-                self.faults.check_confirm(arrived, waited);
+                for number in commit.publishes {
+                    self.note_safe(number, Faults::check_commit);
+                }
+                for (queue, key) in commit.acks {
+                    self.model.acknowledged_safely(queue, key);
+                }
             }
         }
-        for (queue, key) in acks {
-            self.model.acknowledged_safely(queue, key);
+    }
+
+    fn note_safe(&mut self, number: u64, check: impl Fn(&Faults, Step, bool)) {
+        if let Some((arrived, queues)) = self.model.confirmed_on_the_wire(number) {
+            let waited = self.model.waits_for_the_disk(number, &queues);
+            check(&self.faults, arrived, waited);
         }
     }
 
