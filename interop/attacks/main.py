@@ -30,8 +30,9 @@ MEMORY_MAX = 300
 SLOWER_MAX = 3
 NEVER_TOO_LONG = 50
 
-#: Seconds for the calm measurement.
+#: Seconds for the calm measurement, and for each other at least: as long as the attack goes on.
 CALM = 2
+LEAST = 1.5
 
 CONFIG = """
 [[user]]
@@ -82,17 +83,32 @@ def p99(times):
 
 
 class Victim:
-    """Measures in a process of its own, at the side of whatever happens."""
+    """Measures in a process of its own, at the side of whatever happens from its start to its end."""
 
-    def __init__(self, port, seconds):
-        self._arguments = (sys.executable, str(pathlib.Path(__file__).with_name("victim.py")), str(port), str(seconds))
+    def __init__(self, process):
+        self._process = process
 
-    async def measure(self):
-        process = await asyncio.create_subprocess_exec(*self._arguments, stdout=asyncio.subprocess.PIPE)
-        out, _ = await process.communicate()
-        if process.returncode:
+    @classmethod
+    async def start(cls, port, seconds):
+        """Returns when its messages flow; it measures for these seconds at least."""
+        program = pathlib.Path(__file__).with_name("victim.py")
+        pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+        process = await asyncio.create_subprocess_exec(sys.executable, str(program), str(port), str(seconds), **pipes)
+        if await process.stdout.readline() != b"ready\n":
+            raise RuntimeError("the victim cannot even begin")
+        return cls(process)
+
+    async def end(self):
+        """Returns how many milliseconds each of its messages took."""
+        out, _ = await self._process.communicate(b"")
+        if self._process.returncode:
             raise RuntimeError("the victim was harmed")
         return json.loads(out)
+
+
+async def calm_times(port, seconds):
+    victim = await Victim.start(port, seconds)
+    return await victim.end()
 
 
 async def watch_memory(process_id, seen):
@@ -121,7 +137,7 @@ async def one_attack(function, reasons, server):
 async def run(server, wanted):
     failed = False
     port = server.ports["AMQP"]
-    calm = p99(await Victim(port, CALM).measure())
+    calm = p99(await calm_times(port, CALM))
     base = memory(server.process_id)
     print(f"calm: 99 of 100 messages take at most {calm:.2f} ms, the server {base:.0f} MiB", flush=True)
     # Those that wait for a time-out of the server go at once.
@@ -132,11 +148,11 @@ async def run(server, wanted):
     for attacks in filter(None, rounds):
         seen = []
         watcher = asyncio.ensure_future(watch_memory(server.process_id, seen))
+        victim = await Victim.start(port, LEAST)
         began = time.monotonic()
-        victim = asyncio.ensure_future(Victim(port, 1.5).measure())
         outcomes = await asyncio.gather(*(one_attack(*pair, server) for pair in attacks))
         took = time.monotonic() - began
-        times = await victim
+        times = await victim.end()
         watcher.cancel()
         most, slowest = max(seen) - base, p99(times)
         problems = [problem for problem in outcomes if problem]
@@ -149,7 +165,7 @@ async def run(server, wanted):
         print(f"{'FAIL ' if problems else 'ok   '} {names} ({figures}){': ' * bool(problems)}{'; '.join(problems)}", flush=True)
         failed |= bool(problems)
     # Whatever happened, it serves.
-    await Victim(port, 0.5).measure()
+    await calm_times(port, LEAST)
     return failed
 
 

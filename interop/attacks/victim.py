@@ -2,7 +2,8 @@
 
     victim.py PORT SECONDS
 
-Prints a JSON list of milliseconds, one for each message.
+Says `ready` on a line of its own once it consumes. From then on it goes on for so many seconds, and until its standard input ends.
+Then it prints a JSON list of milliseconds, one for each message.
 """
 
 import asyncio
@@ -25,10 +26,12 @@ async def main(port, seconds):
     )
     await client.expect("queue.declare-ok")
     await client.expect("basic.consume-ok")
+    print("ready", flush=True)
+    told_to_end = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
     message = method(1, "basic.publish", routing_key="victim") + content(1, {}, b"x" * 100)
     times = []
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
+    while time.monotonic() < ends or not told_to_end.done():
         sent = time.monotonic()
         client.send(message)
         await client.expect("basic.deliver")

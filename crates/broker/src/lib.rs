@@ -175,6 +175,8 @@ pub mod fuzzing;
 mod login_guard;
 mod memory;
 mod metadata;
+#[cfg(feature = "stomp")]
+mod mount;
 mod net;
 mod network;
 mod outbox;

@@ -1,10 +1,13 @@
-//! Declaring and binding with arguments as they are on the wire, for programs that bring definitions from elsewhere.
+//! Declaring exchanges and queues, and deleting them: with options, or with arguments as they are on the wire, for programs
+//! that bring definitions from elsewhere.
+
+use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, Table};
 
-use super::{Client, QueueInfo, request};
+use super::{Client, ExchangeOptions, ExchangeType, QueueInfo, QueueOptions};
 use crate::error::Error;
-use crate::vhost::{ExchangeDeclare, QueueDeclare};
+use crate::vhost::{ExchangeDeclare, QueueDeclare, QueueDelete};
 
 /// The properties of a queue or an exchange, with arguments as AMQP clients give them (`x-max-length`,
 /// `alternate-exchange`).
@@ -21,6 +24,98 @@ pub struct RawOptions {
 }
 
 impl Client {
+    /// Declares an exchange. Nothing happens when one of this name with the same properties exists.
+    ///
+    /// # Errors
+    /// For reserved names, and when an exchange of this name has other properties.
+    pub async fn declare_exchange(
+        &self,
+        name: &str,
+        kind: ExchangeType,
+        options: ExchangeOptions,
+    ) -> Result<(), Error> {
+        let arguments = options.to_arguments().to_bytes();
+        let ticket = self.vhost()?.declare_exchange(
+            self.caller(),
+            &ExchangeDeclare {
+                name,
+                kind: kind.name(),
+                durable: options.durable,
+                auto_delete: options.auto_delete,
+                internal: options.internal,
+                arguments: RawTable::from_validated_bytes(&arguments),
+            },
+        )?;
+        self.recorded(ticket).await
+    }
+
+    /// Deletes an exchange with its bindings. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// For the exchanges that every virtual host has.
+    pub async fn delete_exchange(&self, name: &str) -> Result<(), Error> {
+        let ticket = self.vhost()?.delete_exchange(self.caller(), name, false)?;
+        self.recorded(ticket).await
+    }
+
+    /// Declares a queue; an empty name has the broker choose one, which is in the answer. Nothing happens when a queue of
+    /// this name with the same properties exists.
+    ///
+    /// # Errors
+    /// For reserved names (`amq.`), unacceptable options, a queue of this name with other properties, or one that is
+    /// exclusive to another client.
+    pub async fn declare_queue(
+        &self,
+        name: &str,
+        options: QueueOptions,
+    ) -> Result<QueueInfo, Error> {
+        let arguments = options.to_arguments().to_bytes();
+        let declare = QueueDeclare {
+            name,
+            durable: options.durable,
+            exclusive: options.exclusive,
+            auto_delete: options.auto_delete,
+            arguments: RawTable::from_validated_bytes(&arguments),
+        };
+        let declared =
+            self.vhost()?
+                .declare_queue(self.inner.shared.now(), self.caller(), &declare)?;
+        if declared.created && options.exclusive {
+            let mut exclusive = self.inner.exclusive.lock();
+            exclusive.retain(|queue| queue.strong_count() > 0);
+            exclusive.push(Arc::downgrade(&declared.queue));
+        }
+        self.recorded(declared.ticket).await?;
+        Ok(QueueInfo::new(declared.queue.name(), declared.counts))
+    }
+
+    /// Deletes a queue with its messages and tells how many were ready. One that does not exist is fine. Its consumers
+    /// see the end of their stream.
+    ///
+    /// # Errors
+    /// When it is exclusive to another client.
+    pub async fn delete_queue(&self, name: &str) -> Result<u64, Error> {
+        let delete = QueueDelete {
+            name,
+            if_unused: false,
+            if_empty: false,
+        };
+        let deleted =
+            self.inner
+                .vhost
+                .delete_queue(self.inner.shared.now(), self.caller(), &delete)?;
+        self.recorded(deleted.ticket).await?;
+        Ok(deleted.ready)
+    }
+
+    /// Removes the messages that are ready and tells how many there were. Those that consumers hold stay theirs.
+    ///
+    /// # Errors
+    /// When the queue does not exist, or is exclusive to another client.
+    pub async fn purge_queue(&self, name: &str) -> Result<u64, Error> {
+        Ok(self.queue(name)?.purge(self.inner.shared.now()))
+    }
+
     /// As [`Client::declare_queue`], with raw options; `internal` has no meaning.
     ///
     /// # Errors
@@ -64,24 +159,6 @@ impl Client {
             arguments: RawTable::from_validated_bytes(&arguments),
         };
         let ticket = self.vhost()?.declare_exchange(self.caller(), &declare)?;
-        self.recorded(ticket).await
-    }
-
-    /// As [`Client::bind_exchange`], with arguments.
-    ///
-    /// # Errors
-    /// As [`Client::bind_exchange`], and for arguments that the exchange's type does not accept.
-    pub async fn bind_exchange_with(
-        &self,
-        destination: &str,
-        source: &str,
-        routing_key: &str,
-        arguments: &Table,
-    ) -> Result<(), Error> {
-        let arguments = arguments.to_bytes();
-        let request = request(destination, source, routing_key, &arguments);
-        let vhost = self.vhost()?;
-        let ticket = vhost.bind_exchange(self.inner.shared.now(), self.caller(), &request)?;
         self.recorded(ticket).await
     }
 }

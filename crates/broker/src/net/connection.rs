@@ -2,53 +2,38 @@
 
 #[cfg(all(test, feature = "journal"))]
 pub(super) mod by_hand;
+mod ending;
+mod reading;
+mod writing;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::ops::{Deref, DerefMut};
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::busy::BusyCount;
 use crate::clock::Sleep;
 use crate::connection::{Endpoints, Registration};
-use crate::metadata::{self, Commit};
+use crate::metadata::Commit;
 use crate::net::login;
 use crate::net::seat::Seat;
-use crate::net::throttle::{self, Throttle};
-use crate::outbox::{Inquiry, Outbox, Round};
+use crate::net::throttle::Throttle;
+use crate::outbox::{Inquiry, Outbox};
 use crate::session::{Output, Protocol};
 use crate::shared::Shared;
 use crate::store::JournalFailed;
 
-/// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
-/// the processor's cache until they are routed.
-const READ_SIZE: usize = 64 * 1024;
-
-/// Output is written once it has grown to about this size, while more is being encoded. Sockets on one machine move
-/// 16 KiB a write about as fast as anything, and the cache still holds them.
-const WRITE_SIZE: usize = 32 * 1024;
+use ending::{Hosted, linger, say_goodbye};
+use reading::Behind;
 
 /// How many reads or batches of deliveries a connection may handle before others get their turn.
 const STEPS_PER_TURN: usize = 8;
-
-/// How many bytes may wait for a peer that does not read before nothing more is read from it either. Until then it may
-/// go on publishing: many clients send a lot before they look at what came back.
-const UNWRITTEN_MAX: usize = 1024 * 1024;
-
-/// How many bytes may wait for a change to be on the disk before nothing more is read: the answers to some ten thousand
-/// declarations, which one or two commits let go.
-const HELD_MAX: usize = 256 * 1024;
-
-/// How long a connection that we have ended waits for the peer's end. It counts for no limit meanwhile, so not for long.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's socket with its session.
 ///
@@ -273,170 +258,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
     }
 
-    /// Whether something that was put out is not with the system yet.
-    fn is_writing(&self) -> bool {
-        !self.unwritten.is_empty() || self.unflushed
-    }
-
-    /// Whether more may be read, as far as what waits to be written is concerned.
-    fn has_room(&self) -> bool {
-        if self.unwritten.held_until().is_none() {
-            return self.unwritten.len() < UNWRITTEN_MAX;
-        }
-        self.unwritten.len() < HELD_MAX
-            && self.shared.services.metadata.backlog() < metadata::BACKLOG_MAX
-    }
-
-    /// Whether the client's rate, where it is limited, lets more be read.
-    fn may_read(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
-        let Some(throttle) = &mut self.throttle else {
-            return true;
-        };
-        throttle.poll_ready(cx, now, &self.shared.clock).is_ready()
-    }
-
-    /// Reads what is there, at most as much as a throttle lets through at once.
-    fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &mut BytesMut,
-    ) -> Poll<io::Result<usize>> {
-        if self.throttle.is_none() {
-            return pin!(self.stream.read_buf(input)).poll(cx);
-        }
-        let mut little = (&mut self.stream).take(throttle::READ_SIZE);
-        pin!(little.read_buf(input)).poll(cx)
-    }
-
-    /// Reads once, has the session take what it can, and writes what it says.
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Time,
-        buffers: &mut Buffers,
-    ) -> io::Result<Poll<Step>> {
-        let Buffers { input, output, .. } = buffers;
-        input.clear();
-        input.reserve(self.unread.len() + READ_SIZE);
-        input.extend_from_slice(&self.unread);
-        let Poll::Ready(received) = self.poll_receive(cx, input) else {
-            return Ok(Poll::Pending);
-        };
-        let received = received?;
-        if received == 0 {
-            return Ok(Poll::Ready(Step::PeerClosed));
-        }
-        self.session.handle_input(now, input, output);
-        if let Some(throttle) = &mut self.throttle {
-            let messages = u64::from(self.session.take_published());
-            throttle.charge(now, received as u64, messages);
-        }
-        self.keep_unread(input);
-        self.behind = self.behind();
-        self.start_login();
-        self.deliver(cx, now, output)?;
-        self.flush(cx, now, output)?;
-        Ok(Poll::Ready(Step::Done))
-    }
-
-    /// Who has more of what was just published than it can take. Not this connection itself, which writes before it reads.
-    fn behind(&mut self) -> Option<Behind> {
-        let outbox = self.session.take_behind()?;
-        if Arc::ptr_eq(&outbox, &self.outbox) {
-            return None;
-        }
-        let round = outbox.pace().round()?;
-        Some(Behind { outbox, round })
-    }
-
-    /// Ready when this connection need not wait for another one that consumes what it publishes.
-    fn poll_caught_up(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if let Some(Behind { outbox, round }) = &self.behind
-            && outbox.pace().poll_round(cx, *round).is_pending()
-        {
-            return Poll::Pending;
-        }
-        self.behind = None;
-        Poll::Ready(())
-    }
-
-    /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
-    fn consume_unread(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Time,
-        buffers: &mut Buffers,
-    ) -> io::Result<()> {
-        let output = &mut buffers.output;
-        if !self.unread.is_empty() && self.session.takes_input() {
-            let mut unread = std::mem::take(&mut self.unread);
-            self.session.handle_input(now, &mut unread, output);
-            self.keep_unread(&unread);
-            self.start_login();
-            self.deliver(cx, now, output)?;
-        }
-        self.flush(cx, now, output)
-    }
-
-    fn keep_unread(&mut self, input: &[u8]) {
-        self.unread = BytesMut::from(input);
-    }
-
-    fn start_login(&mut self) {
-        if let Some(login) = self.session.take_login() {
-            self.login = Some(login::check(Arc::clone(&self.shared), login));
-        }
-    }
-
-    /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
-    fn deliver(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<()> {
-        while !self.is_writing() && self.session.handle_outbox(now, WRITE_SIZE, output) {
-            self.flush(cx, now, output)?;
-        }
-        // What is left is written by whoever called, together with whatever else there is.
-        Ok(())
-    }
-
-    /// Writes the output; what the peer does not take, or what waits for the disk, is kept.
-    fn flush(&mut self, cx: &mut Context<'_>, now: Time, output: &mut Output) -> io::Result<()> {
-        if output.is_empty() {
-            return Ok(());
-        }
-        if output.held_until().is_some() {
-            output.release(self.shared.services.metadata.committed());
-        }
-        if self.unwritten.is_empty()
-            && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
-            && output.is_empty()
-        {
-            self.unflushed = false;
-            self.session.handle_written(now);
-            return Ok(());
-        }
-        self.unflushed = true;
-        self.unwritten.append(output);
-        Ok(())
-    }
-
-    fn poll_write_rest(&mut self, cx: &mut Context<'_>, now: Time) -> io::Result<Poll<()>> {
-        loop {
-            let committed = self.poll_committed(cx, now);
-            if poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?.is_pending() {
-                return Ok(Poll::Pending);
-            }
-            if self.unwritten.is_empty() {
-                break;
-            }
-            if committed.is_pending() {
-                return Ok(Poll::Pending);
-            }
-        }
-        self.unwritten = Output::default();
-        self.unflushed = false;
-        self.session.handle_written(now);
-        Ok(Poll::Ready(()))
-    }
-
     /// Ready when what the session waits for is on disk, or never will be.
     fn poll_safe(&mut self, cx: &Context<'_>, lsn: Lsn) -> Poll<Result<Lsn, JournalFailed>> {
         let Some(store) = &self.shared.services.store else {
@@ -451,29 +272,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             .is_pending()
             .then(|| Asked::new(lsn, &self.shared.busy));
         safe
-    }
-
-    /// Lets go what has waited for the disk for long enough; pending while something waits still. When it waits in vain
-    /// the client is told of that instead.
-    fn poll_committed(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
-        while let Some(ticket) = self.unwritten.held_until() {
-            let metadata = &self.shared.services.metadata;
-            let commit = match &mut self.commit {
-                Some(commit) if commit.ticket() == ticket => commit,
-                other => other.insert(metadata.when_committed(ticket)),
-            };
-            match Pin::new(commit).poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => self.unwritten.release(metadata.committed()),
-                Poll::Ready(Err(refusal)) => {
-                    self.unwritten.drop_held();
-                    self.session
-                        .handle_not_recorded(now, &refusal, &mut self.unwritten);
-                }
-            }
-        }
-        self.commit = None;
-        Poll::Ready(())
     }
 
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -503,12 +301,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     }
 }
 
-/// A connection that is behind, and the round of its pace that is waited for.
-struct Behind {
-    outbox: Arc<Outbox>,
-    round: Round,
-}
-
 /// What has been asked of the journal. Until the client has been told, something is under way.
 struct Asked {
     lsn: Lsn,
@@ -529,82 +321,6 @@ impl Drop for Asked {
     fn drop(&mut self) {
         self.busy.leave();
     }
-}
-
-/// A session that is told of its end.
-struct Hosted<P: Protocol> {
-    session: P,
-    shared: Arc<Shared>,
-}
-
-impl<P: Protocol> Deref for Hosted<P> {
-    type Target = P;
-
-    fn deref(&self) -> &P {
-        &self.session
-    }
-}
-
-impl<P: Protocol> DerefMut for Hosted<P> {
-    fn deref_mut(&mut self) -> &mut P {
-        &mut self.session
-    }
-}
-
-impl<P: Protocol> Drop for Hosted<P> {
-    /// However the connection ended, also when its task is dropped with the runtime: nothing it held is lost.
-    fn drop(&mut self) {
-        self.session.handle_disconnect(self.shared.now());
-    }
-}
-
-/// Ends our side of the connection, and waits for the peer to end its own. If the socket were closed while something that
-/// it sent is unread, the system would answer with a reset, and the peer might lose our last words.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let end = async {
-        if stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut thrown_away = [0; 1024];
-        while matches!(stream.read(&mut thrown_away).await, Ok(1..)) {}
-    };
-    // Whoever goes on for longer may lose them.
-    let _ = tokio::time::timeout(LINGER, end).await;
-}
-
-/// Ends our side of a connection that the peer has ended: TLS has a word for that.
-async fn say_goodbye<S: AsyncWrite + Unpin>(stream: &mut S) {
-    // A peer that is gone hears nothing.
-    let _ = tokio::time::timeout(LINGER, stream.shutdown()).await;
-}
-
-/// Ready when everything is with the system that may be.
-fn poll_write_all<S: AsyncWrite>(
-    mut stream: Pin<&mut S>,
-    cx: &mut Context<'_>,
-    output: &mut Output,
-) -> io::Result<Poll<()>> {
-    while output.writable() > 0 {
-        let written = match output.as_single() {
-            Some(bytes) => stream.as_mut().poll_write(cx, bytes),
-            None => {
-                let mut slices: Vec<IoSlice<'_>> = Vec::new();
-                output.slices(&mut slices);
-                stream.as_mut().poll_write_vectored(cx, &slices)
-            }
-        };
-        match written {
-            Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(written)) => output.advance(written),
-            Poll::Ready(Err(error)) => return Err(error),
-        }
-    }
-    // Nothing to do for a bare socket.
-    Ok(match stream.poll_flush(cx) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(flushed) => Poll::Ready(flushed?),
-    })
 }
 
 /// Who ended a connection.

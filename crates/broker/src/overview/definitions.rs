@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use leveret_amqp_codec::Table;
 
-use crate::access::AccountError;
 use crate::broker::Broker;
 use crate::client::QueueType;
 use crate::error::Error;
-use crate::vhost::VirtualHost;
 
 /// A queue, as it was when it was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,11 +117,6 @@ impl Broker {
     pub fn delete_queue(&self, vhost: &str, name: &str) -> Result<u64, Error> {
         let vhost = self.vhost(vhost)?;
         Ok(vhost.delete_queue_of_anybody(self.shared.now(), name)?)
-    }
-
-    fn vhost(&self, name: &str) -> Result<Arc<VirtualHost>, Error> {
-        let found = self.shared.vhost(name);
-        Ok(found.ok_or_else(|| AccountError::no_vhost(name))?)
     }
 
     /// All queues of a virtual host, sorted by name; none when there is no such virtual host.

@@ -1,6 +1,7 @@
 //! Presence in a virtual host: who may be present as whom, and when somebody comes or goes.
 
 mod announcer;
+mod carried;
 
 use std::sync::Arc;
 

@@ -1,20 +1,25 @@
 //! A queue in its virtual host: the state machine of `queue-store` behind a lock.
 
+mod consumers;
 mod effects;
+mod inspect;
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use leveret_amqp_codec::{ChannelId, Properties, RawProperties, Value};
+use leveret_amqp_codec::{Properties, RawProperties, Value};
 use leveret_queue_store::{
-    BrowsedItem, ConsumeError, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Lsn,
-    Message, Published, Queue, QueueKey, QueueOptions, Settlement, Stored, TakeMode, Time,
+    ConsumerId, DeathReason, Delivery, DeliveryId, Lsn, Message, Published, Queue, QueueKey,
+    QueueOptions, Settlement, Stored, TakeMode, Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+pub(crate) use consumers::{CannotConsume, ConsumerLink};
 pub(super) use effects::Afterwards;
+pub(crate) use inspect::Counts;
+pub use inspect::Unacked;
 
 use super::arguments::QueueType;
 use super::durable::Disk;
@@ -22,7 +27,7 @@ use super::{Services, VirtualHost};
 use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
 use crate::exchange::QueueId;
-use crate::outbox::{ConsumerKey, Outbox, Outgoing};
+use crate::outbox::{Outbox, Outgoing};
 use crate::slow;
 use crate::store::{Holder, Relieved, Resident};
 use crate::timers::{Due, TimerId};
@@ -63,37 +68,6 @@ pub(crate) struct DeadLetter {
     pub(crate) stored: Option<Stored>,
     /// How often it had come back.
     pub(crate) delivery_count: u32,
-}
-
-/// The broker's side of a consumer: where its deliveries go.
-#[derive(Clone, Debug)]
-pub(crate) struct ConsumerLink {
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) channel: ChannelId,
-    pub(crate) key: ConsumerKey,
-    pub(crate) holder: ConnectionId,
-    /// The consumer's tag, where it has one.
-    pub(crate) tag: Option<Arc<str>>,
-}
-
-/// A message that somebody holds and has not settled.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Unacked {
-    /// The consumer's tag. None for a message that was got without a consumer, for one whose consumer has been cancelled,
-    /// and for consumers in this process.
-    pub consumer_tag: Option<Arc<str>>,
-    /// The channel of the consumer on its connection.
-    pub channel: Option<u16>,
-    /// The connection's name, `PEER_IP:PEER_PORT -> LOCAL_IP:LOCAL_PORT`, where the consumer has a socket.
-    pub connection: Option<String>,
-    /// When it was delivered.
-    pub since: Time,
-    /// How often it had come back before.
-    pub delivery_count: u32,
-    /// The message.
-    pub message: Message,
-    pub(crate) holder: Option<ConnectionId>,
 }
 
 /// What became of a batch.
@@ -143,31 +117,6 @@ struct State {
     is_listed: bool,
     /// Whether anybody took a message since the store asked last whether it can have memory.
     was_used: bool,
-}
-
-/// How a queue stands, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) ready: u64,
-    pub(crate) unacked: u64,
-    pub(crate) consumers: u64,
-}
-
-/// The same, with what it takes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct QueueStanding {
-    pub(super) counts: Counts,
-    pub(super) ready_bytes: u64,
-    pub(super) unacked_bytes: u64,
-    pub(super) resident: u64,
-    pub(super) memory_bytes: u64,
-}
-
-/// Why a consumer could not be registered.
-#[derive(Debug)]
-pub(crate) enum CannotConsume {
-    Refused(ConsumeError),
-    QueueGone,
 }
 
 /// A queue that has just been emptied for good.
@@ -279,11 +228,6 @@ impl QueueCell {
         Some(properties.to_bytes())
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        let state = self.state.lock();
-        state.counts()
-    }
-
     /// Appends messages in order; the tickets of those that the queue refused are added to `refused`.
     ///
     /// A queue that has been deleted swallows them: RabbitMQ confirms what was on its way to a queue that went away.
@@ -352,75 +296,6 @@ impl QueueCell {
         });
     }
 
-    /// Registers a consumer. Its deliveries may be in its outbox before this returns.
-    ///
-    /// # Errors
-    /// When an exclusive consumer stands in the way, or the queue was deleted after it had been looked up.
-    pub(crate) fn consume(
-        self: &Arc<Self>,
-        now: Time,
-        options: ConsumerOptions,
-        link: ConsumerLink,
-    ) -> Result<ConsumerId, CannotConsume> {
-        self.with(now, |state, now, effects| {
-            if state.deleted {
-                return Err(CannotConsume::QueueGone);
-            }
-            let id = state
-                .queue
-                .consume(now, options, effects)
-                .map_err(CannotConsume::Refused)?;
-            let at = id.index();
-            if state.links.len() <= at {
-                state.links.resize_with(at + 1, || None);
-            }
-            state.links[at] = Some((id, link));
-            state.had_consumer = true;
-            Ok(id)
-        })
-    }
-
-    /// Takes a consumer away; nothing is put into its outbox from now on. An auto-delete queue goes with its last one.
-    pub(crate) fn cancel(self: &Arc<Self>, now: Time, consumer: ConsumerId) {
-        self.cancel_and_return(now, consumer, Vec::new);
-    }
-
-    /// Takes a consumer away, then requeues what `unseen` tells was assigned to it and never looked at. An auto-delete
-    /// queue goes with its last consumer.
-    pub(crate) fn cancel_and_return(
-        self: &Arc<Self>,
-        now: Time,
-        consumer: ConsumerId,
-        unseen: impl FnOnce() -> Vec<DeliveryId>,
-    ) {
-        let unused = self.with(now, |state, now, effects| {
-            if state.deleted {
-                return false;
-            }
-            state.queue.cancel(now, consumer, effects);
-            state.had_consumer && state.queue.consumer_len() == 0
-        });
-        let unseen = unseen();
-        self.with(now, |state, now, effects| {
-            let how = if state.deleted {
-                Settlement::Ack
-            } else {
-                Settlement::Requeue
-            };
-            state.queue.settle_many(now, unseen, how, effects);
-            // One that was too slow is there no more, and somebody else may have its place.
-            if let Some(link) = state.links.get_mut(consumer.index()) {
-                link.take_if(|(id, _)| *id == consumer);
-            }
-        });
-        if unused
-            && self.definition.auto_delete
-            && let Some(vhost) = self.vhost.upgrade()
-        {
-            vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
-        }
-    }
-
     /// Expires what is due and hands out what can be handed out: a timer fired, or an outbox has room again.
     pub(crate) fn poll(self: &Arc<Self>, now: Time) {
         self.with(now, |state, now, effects| {
@@ -443,86 +318,11 @@ impl QueueCell {
         self.with(now, |state, _, effects| state.queue.purge(effects))
     }
 
-    /// Calls `look` with each ready message in delivery order until it returns false. Nothing is touched; the queue is
-    /// locked meanwhile, so `look` must be quick.
-    pub(crate) fn browse(&self, mut look: impl FnMut(&Message, bool) -> bool) {
-        let state = self.state.lock();
-        for item in state.queue.browse() {
-            let goes_on = match item {
-                BrowsedItem::Message(browsed) => look(browsed.message, browsed.redelivered),
-                BrowsedItem::Page { page, slots, .. } => self
-                    .disk
-                    .as_ref()
-                    .is_none_or(|disk| disk.browse_page(page, slots, &mut look)),
-            };
-            if !goes_on {
-                break;
-            }
-        }
-    }
-
     /// A message that was dead has arrived where it should: it need not be on disk any more.
     pub(super) fn forget(&self, letter: &DeadLetter) {
         if let (Some(disk), Some(stored)) = (&self.disk, letter.stored) {
             disk.forget(stored);
         }
-    }
-
-    /// When a message was delivered that is not settled yet.
-    pub(crate) fn delivered_at(&self, id: DeliveryId) -> Option<Time> {
-        self.state.lock().queue.delivered_at(id)
-    }
-
-    /// What is delivered and not settled, and who has it, in the order of delivery. The connections' names are left out.
-    pub(crate) fn unacked(&self) -> Vec<Unacked> {
-        let state = self.state.lock();
-        let mut held: Vec<_> = state.queue.unacked().collect();
-        held.sort_unstable_by_key(|held| held.id);
-        let held = held.into_iter().map(|held| {
-            let link = held
-                .consumer
-                .and_then(|consumer| state.links.get(consumer.index())?.as_ref());
-            let link = link.map(|(_, link)| link);
-            Unacked {
-                consumer_tag: link.and_then(|link| link.tag.clone()),
-                channel: link
-                    .filter(|link| link.tag.is_some())
-                    .map(|link| link.channel.0),
-                connection: None,
-                since: held.since,
-                delivery_count: held.delivery_count,
-                message: held.message.clone(),
-                holder: link.map(|link| link.holder),
-            }
-        });
-        held.collect()
-    }
-
-    /// How the queue stands, with what it takes.
-    pub(super) fn standing(&self) -> QueueStanding {
-        let state = self.state.lock();
-        QueueStanding {
-            counts: state.counts(),
-            ready_bytes: state.queue.ready_bytes(),
-            unacked_bytes: state.queue.unacked_bytes(),
-            resident: state.queue.resident_len() as u64,
-            memory_bytes: state.accounted as u64,
-        }
-    }
-
-    /// What `look` makes of each consumer that has not been cancelled. The queue is locked meanwhile.
-    pub(super) fn each_consumer<T>(
-        &self,
-        look: impl Fn(&ConsumerLink, &ConsumerOptions, bool) -> T,
-    ) -> Vec<T> {
-        let state = self.state.lock();
-        let links = state.links.iter().flatten();
-        links
-            .filter_map(|(id, link)| {
-                let options = state.queue.consumer_options(*id)?;
-                Some(look(link, options, state.queue.is_active(*id)))
-            })
-            .collect()
     }
 
     /// Empties the queue for good and puts word of it into its consumers' outboxes. None when `condition` does not hold
@@ -598,25 +398,5 @@ impl Holder for QueueCell {
 impl Due for QueueCell {
     fn run(self: Arc<Self>, now: Time) {
         self.poll(now);
-    }
-}
-
-impl State {
-    fn behind(&self) -> Option<Arc<Outbox>> {
-        let held = self.queue.held_consumer()?;
-        match self.links.get(held.index())? {
-            Some((id, link)) if *id == held && self.queue.ready_len() > 0 => {
-                Some(Arc::clone(&link.outbox))
-            }
-            _ => None,
-        }
-    }
-
-    fn counts(&self) -> Counts {
-        Counts {
-            ready: self.queue.ready_len() as u64,
-            unacked: self.queue.unacked_len() as u64,
-            consumers: self.queue.consumer_len() as u64,
-        }
     }
 }

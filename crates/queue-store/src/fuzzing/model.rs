@@ -1,5 +1,7 @@
 //! The naive twin of a queue: lists, searched from end to end.
 
+mod consumers;
+mod gate;
 mod slow;
 
 use std::cmp::Reverse;
@@ -7,6 +9,8 @@ use std::num::NonZeroU64;
 
 use crate::{DeathReason, Message, Overflow, QueueOptions, RequeueOrder, Settlement, Time};
 
+pub(in crate::fuzzing) use consumers::Consumer;
+pub(in crate::fuzzing) use gate::Gate;
 pub(in crate::fuzzing) use slow::Slow;
 
 /// What a twin does, in terms that both can be translated to: consumers and deliveries are named by
@@ -62,53 +66,6 @@ pub(super) struct Outstanding {
     pub(super) consumer: Option<usize>,
     pub(super) since: u64,
     pub(super) item: Item,
-}
-
-#[derive(Debug)]
-pub(super) struct Consumer {
-    pub(super) no_ack: bool,
-    pub(super) exclusive: bool,
-    pub(super) priority: i64,
-    pub(super) prefetch: u32,
-    pub(super) window: Option<usize>,
-    pub(super) channel: Option<usize>,
-    pub(super) slow: Option<Slow>,
-    pub(super) cancelled: bool,
-    /// Whether a gate refused it since it was last in line.
-    pub(super) held: bool,
-    /// Whether it had enough at its turn and has settled nothing since.
-    pub(super) full: bool,
-    /// Where it stands in line, and when it was put aside: smaller is earlier.
-    pub(super) ticket: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Gate {
-    pub(super) used: usize,
-    pub(super) limit: usize,
-    pub(super) starved: bool,
-}
-
-impl Gate {
-    pub(super) fn try_enter(&mut self, amount: usize) -> bool {
-        let room = self.used < self.limit;
-        if room {
-            self.used += amount;
-        } else {
-            self.starved = true;
-        }
-        room
-    }
-
-    pub(super) fn leave(&mut self, amount: usize) -> bool {
-        self.used -= amount;
-        self.used < self.limit && std::mem::take(&mut self.starved)
-    }
-
-    pub(super) fn set_limit(&mut self, limit: usize) -> bool {
-        self.limit = limit;
-        self.used < limit && std::mem::take(&mut self.starved)
-    }
 }
 
 #[derive(Debug)]
@@ -239,26 +196,6 @@ impl Model {
         settled
     }
 
-    fn count_settled(&mut self, index: usize) {
-        if let Some(channel) = self.consumers[index].channel
-            && self.channels[channel].leave(1)
-        {
-            self.done.push(Done::GateOpened { consumer: index });
-            self.readmit(index);
-            self.release_held();
-        } else {
-            self.readmit(index);
-        }
-    }
-
-    /// Puts a consumer back in line that had enough at its turn.
-    fn readmit(&mut self, index: usize) {
-        let consumer = &mut self.consumers[index];
-        if std::mem::take(&mut consumer.full) && !consumer.cancelled {
-            self.take_ticket(index);
-        }
-    }
-
     fn put_back(&mut self, mut item: Item) {
         item.delivery_count += 1;
         if self
@@ -272,60 +209,6 @@ impl Model {
             item.place = (self.options.delivery_limit.is_none(), self.number_place());
         }
         self.ready.push(item);
-    }
-
-    /// The number of the new consumer, or none.
-    pub(super) fn consume(&mut self, consumer: Consumer) -> Option<usize> {
-        self.expire();
-        let mut others = self
-            .consumers
-            .iter()
-            .filter(|other| !other.cancelled)
-            .peekable();
-        let single = self.options.single_active_consumer;
-        if consumer.exclusive && (single || others.peek().is_some())
-            || others.any(|other| other.exclusive)
-        {
-            return None;
-        }
-        let number = self.consumers.len();
-        self.consumers.push(consumer);
-        self.take_ticket(number);
-        if single && self.active.is_none() {
-            self.active = Some(number);
-        }
-        self.touch();
-        self.dispatch();
-        self.relieve();
-        Some(number)
-    }
-
-    pub(super) fn cancel(&mut self, number: usize) -> bool {
-        self.expire();
-        let found = self.take_out(number);
-        if found {
-            self.relieve();
-        }
-        found
-    }
-
-    fn take_out(&mut self, number: usize) -> bool {
-        if std::mem::replace(&mut self.consumers[number].cancelled, true) {
-            return false;
-        }
-        if self.active == Some(number) {
-            let others = self
-                .consumers
-                .iter()
-                .enumerate()
-                .filter(|(_, other)| !other.cancelled);
-            self.active = others
-                .min_by_key(|(age, other)| (Reverse(other.priority), *age))
-                .map(|(age, _)| age);
-        }
-        self.touch();
-        self.dispatch();
-        true
     }
 
     pub(super) fn poll(&mut self) {
@@ -379,10 +262,6 @@ impl Model {
             self.lease_deadline()
         };
         head.into_iter().chain(lease).min().map(Time::from_millis)
-    }
-
-    pub(super) fn is_active(&self, number: usize) -> bool {
-        !self.consumers[number].cancelled && self.active.is_none_or(|active| active == number)
     }
 
     /// What has to be on disk: the messages with a number, and how often they will have come back
@@ -490,80 +369,6 @@ impl Model {
         }
     }
 
-    /// The first in line whose gates admit the message.
-    fn admit(&mut self, message: &Message) -> Option<usize> {
-        loop {
-            let in_line = (0..self.consumers.len()).filter(|number| self.is_in_line(*number));
-            let key = |number: &usize| {
-                (
-                    Reverse(self.consumers[*number].priority),
-                    self.consumers[*number].ticket,
-                )
-            };
-            let number = in_line.min_by_key(key)?;
-            if self.has_enough(number) {
-                self.consumers[number].full = true;
-                continue;
-            }
-            if self.try_enter(number, message.size_bytes()) {
-                return Some(number);
-            }
-            self.consumers[number].held = true;
-            self.consumers[number].ticket = self.number_ticket();
-        }
-    }
-
-    fn is_in_line(&self, number: usize) -> bool {
-        let consumer = &self.consumers[number];
-        self.is_active(number) && !consumer.held && !consumer.full
-    }
-
-    fn has_enough(&self, number: usize) -> bool {
-        let Consumer {
-            no_ack, prefetch, ..
-        } = self.consumers[number];
-        !no_ack && prefetch != 0 && self.unacked_of(number) >= prefetch as usize
-    }
-
-    fn try_enter(&mut self, number: usize, size: usize) -> bool {
-        let own = self.consumers[number].slow.and_then(|slow| slow.own_window);
-        if own.is_some_and(|own| !self.windows[own].try_enter(size)) {
-            return false;
-        }
-        let entered = self.try_enter_shared(number, size);
-        if let Some(own) = own
-            && !entered
-        {
-            self.windows[own].leave(size);
-        }
-        entered
-    }
-
-    fn try_enter_shared(&mut self, number: usize, size: usize) -> bool {
-        let Consumer {
-            no_ack,
-            window,
-            channel,
-            ..
-        } = self.consumers[number];
-        if window.is_some_and(|window| !self.windows[window].try_enter(size)) {
-            return false;
-        }
-        let refused =
-            channel.is_some_and(|channel| !no_ack && !self.channels[channel].try_enter(1));
-        if refused && window.is_some_and(|window| self.windows[window].leave(size)) {
-            self.done.push(Done::GateOpened { consumer: number });
-        }
-        !refused
-    }
-
-    fn unacked_of(&self, number: usize) -> usize {
-        self.unacked
-            .iter()
-            .filter(|out| out.consumer == Some(number))
-            .count()
-    }
-
     fn deliver(&mut self, consumer: usize, item: Item) {
         let to_settle = !self.consumers[consumer].no_ack;
         if item.delivery_count == 0 {
@@ -592,26 +397,6 @@ impl Model {
             redelivered: delivery_count > 0,
             delivery_count,
         }
-    }
-
-    fn release_held(&mut self) {
-        let mut held: Vec<_> = (0..self.consumers.len())
-            .filter(|number| self.consumers[*number].held)
-            .collect();
-        held.sort_by_key(|number| self.consumers[*number].ticket);
-        for number in held {
-            self.consumers[number].held = false;
-            self.take_ticket(number);
-        }
-    }
-
-    fn take_ticket(&mut self, number: usize) {
-        self.consumers[number].ticket = self.number_ticket();
-    }
-
-    fn number_ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.next_ticket
     }
 
     fn number_place(&mut self) -> u64 {

@@ -1,12 +1,11 @@
 //! How those who watch a presence exchange are told what happens there.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, Table, Value};
 use leveret_queue_store::{Message, MessageParts, Time};
-use parking_lot::Mutex;
 
+use super::carried::Carried;
 use crate::exchange::ExchangeId;
 use crate::exchange::presence::{CONNECTIONS, Change, EVENT, Event, NAME, Present, SINCE, USER};
 use crate::timers::{Due, TimerId};
@@ -14,26 +13,23 @@ use crate::vhost::VirtualHost;
 use crate::vhost::queue::{QueueCell, Ticket};
 use crate::vhost::topology::{Exchange, Topology};
 
+/// How many messages' worth may wait to be told before those who add to it wait as well: telling it to many takes longer than
+/// coming and going.
+const WAITING_MAX: usize = 4096;
+
 /// How many of those who do not come back are lost in one turn, before others get theirs.
 const TURN_MAX: usize = 512;
 
 /// Tells those who watch one exchange what happens, in order.
 ///
 /// What is to be told is added while the topology is locked, so that its order is that of what happened. One thread at a
-/// time carries it to the queues, without a lock, as with dead letters: whoever adds something meanwhile leaves it to that
-/// one, so that a queue which goes because of an event needs no deeper stack.
+/// time carries it to the queues, without a lock, as with dead letters.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     exchange: Arc<str>,
     vhost: Weak<VirtualHost>,
     timer: TimerId,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Announcement>,
-    carried: bool,
+    waiting: Carried<Announcement>,
 }
 
 /// What is to be told.
@@ -52,14 +48,13 @@ enum Announcement {
     },
 }
 
-impl State {
-    /// What is to be told next. When there is nothing, whoever carried does so no more.
-    fn next(&mut self) -> Option<Announcement> {
-        let next = self.waiting.pop_front();
-        if next.is_none() {
-            *self = Self::default();
+impl Announcement {
+    /// How many messages it comes to, for one who watches.
+    fn worth(&self) -> usize {
+        match self {
+            Self::Happened { .. } => 1,
+            Self::Watching { present, .. } => present.len(),
         }
-        next
     }
 }
 
@@ -69,23 +64,8 @@ impl Announcer {
             exchange,
             vhost: Weak::clone(&vhost.myself),
             timer: vhost.services().timers.new_id(),
-            state: Mutex::default(),
+            waiting: Carried::new(WAITING_MAX),
         })
-    }
-
-    /// Tells what waits to be told, unless somebody is about it.
-    fn carry(&self, vhost: &VirtualHost, now: Time) {
-        if std::mem::replace(&mut self.state.lock().carried, true) {
-            return;
-        }
-        loop {
-            // On its own, so that the lock is released before anybody is told.
-            let next = self.state.lock().next();
-            let Some(next) = next else {
-                return;
-            };
-            self.tell(vhost, now, next);
-        }
     }
 
     fn tell(&self, vhost: &VirtualHost, now: Time, announcement: Announcement) {
@@ -208,9 +188,12 @@ impl Announcements {
     /// Tells those who watch, and has somebody look when the next one may be lost.
     pub(in crate::vhost) fn make(self, vhost: &VirtualHost, now: Time) {
         for (announcer, deadline) in self.0 {
-            announcer.carry(vhost, now);
+            let announcer = &announcer;
+            announcer
+                .waiting
+                .carry(|next| announcer.tell(vhost, now, next));
             if let Some(at) = deadline {
-                let due: Weak<dyn Due> = Arc::<Announcer>::downgrade(&announcer);
+                let due: Weak<dyn Due> = Arc::<Announcer>::downgrade(announcer);
                 vhost.services().timers.schedule(announcer.timer, at, due);
             }
         }
@@ -250,8 +233,9 @@ impl Topology {
                 present,
             }),
         });
-        let announcements: Vec<_> = announcements.collect();
-        announcer.state.lock().waiting.extend(announcements);
+        for announcement in announcements {
+            announcer.waiting.add(announcement.worth(), announcement);
+        }
         Some((announcer, deadline))
     }
 }

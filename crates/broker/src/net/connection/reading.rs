@@ -1,0 +1,129 @@
+//! What the peer sends, on its way to the session: no faster than the client's rate, the broker's login and those who
+//! consume what it publishes allow.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use leveret_queue_store::Time;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::{Buffers, Connection, Step};
+use crate::net::{login, throttle};
+use crate::outbox::{Outbox, Round};
+use crate::session::Protocol;
+
+/// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
+/// the processor's cache until they are routed.
+const READ_SIZE: usize = 64 * 1024;
+
+/// A connection that is behind, and the round of its pace that is waited for.
+pub(super) struct Behind {
+    outbox: Arc<Outbox>,
+    round: Round,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
+    /// Whether the client's rate, where it is limited, lets more be read.
+    pub(super) fn may_read(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        let Some(throttle) = &mut self.throttle else {
+            return true;
+        };
+        throttle.poll_ready(cx, now, &self.shared.clock).is_ready()
+    }
+
+    /// Reads what is there, at most as much as a throttle lets through at once.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if self.throttle.is_none() {
+            return pin!(self.stream.read_buf(input)).poll(cx);
+        }
+        let mut little = (&mut self.stream).take(throttle::READ_SIZE);
+        pin!(little.read_buf(input)).poll(cx)
+    }
+
+    /// Reads once, has the session take what it can, and writes what it says.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffers: &mut Buffers,
+    ) -> io::Result<Poll<Step>> {
+        let Buffers { input, output, .. } = buffers;
+        input.clear();
+        input.reserve(self.unread.len() + READ_SIZE);
+        input.extend_from_slice(&self.unread);
+        let Poll::Ready(received) = self.poll_receive(cx, input) else {
+            return Ok(Poll::Pending);
+        };
+        let received = received?;
+        if received == 0 {
+            return Ok(Poll::Ready(Step::PeerClosed));
+        }
+        self.session.handle_input(now, input, output);
+        if let Some(throttle) = &mut self.throttle {
+            let messages = u64::from(self.session.take_published());
+            throttle.charge(now, received as u64, messages);
+        }
+        self.keep_unread(input);
+        self.behind = self.behind();
+        self.start_login();
+        self.deliver(cx, now, output)?;
+        self.flush(cx, now, output)?;
+        Ok(Poll::Ready(Step::Done))
+    }
+
+    /// Who has more of what was just published than it can take. Not this connection itself, which writes before it reads.
+    fn behind(&mut self) -> Option<Behind> {
+        let outbox = self.session.take_behind()?;
+        if Arc::ptr_eq(&outbox, &self.outbox) {
+            return None;
+        }
+        let round = outbox.pace().round()?;
+        Some(Behind { outbox, round })
+    }
+
+    /// Ready when this connection need not wait for another one that consumes what it publishes.
+    pub(super) fn poll_caught_up(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if let Some(Behind { outbox, round }) = &self.behind
+            && outbox.pace().poll_round(cx, *round).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.behind = None;
+        Poll::Ready(())
+    }
+
+    /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
+    pub(super) fn consume_unread(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffers: &mut Buffers,
+    ) -> io::Result<()> {
+        let output = &mut buffers.output;
+        if !self.unread.is_empty() && self.session.takes_input() {
+            let mut unread = std::mem::take(&mut self.unread);
+            self.session.handle_input(now, &mut unread, output);
+            self.keep_unread(&unread);
+            self.start_login();
+            self.deliver(cx, now, output)?;
+        }
+        self.flush(cx, now, output)
+    }
+
+    fn keep_unread(&mut self, input: &[u8]) {
+        self.unread = BytesMut::from(input);
+    }
+
+    fn start_login(&mut self) {
+        if let Some(login) = self.session.take_login() {
+            self.login = Some(login::check(Arc::clone(&self.shared), login));
+        }
+    }
+}

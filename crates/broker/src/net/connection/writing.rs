@@ -1,0 +1,155 @@
+//! What the session says, on its way to the socket: held back while the disk is not done, kept while the peer is slow.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use leveret_queue_store::Time;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Connection;
+use crate::metadata;
+use crate::session::{Output, Protocol};
+
+/// Output is written once it has grown to about this size, while more is being encoded. Sockets on one machine move
+/// 16 KiB a write about as fast as anything, and the cache still holds them.
+const WRITE_SIZE: usize = 32 * 1024;
+
+/// How many bytes may wait for a peer that does not read before nothing more is read from it either. Until then it may
+/// go on publishing: many clients send a lot before they look at what came back.
+const UNWRITTEN_MAX: usize = 1024 * 1024;
+
+/// How many bytes may wait for a change to be on the disk before nothing more is read: the answers to some ten thousand
+/// declarations, which one or two commits let go.
+const HELD_MAX: usize = 256 * 1024;
+
+impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
+    /// Whether something that was put out is not with the system yet.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.unwritten.is_empty() || self.unflushed
+    }
+
+    /// Whether more may be read, as far as what waits to be written is concerned.
+    pub(super) fn has_room(&self) -> bool {
+        if self.unwritten.held_until().is_none() {
+            return self.unwritten.len() < UNWRITTEN_MAX;
+        }
+        self.unwritten.len() < HELD_MAX
+            && self.shared.services.metadata.backlog() < metadata::BACKLOG_MAX
+    }
+
+    /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
+    pub(super) fn deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        output: &mut Output,
+    ) -> io::Result<()> {
+        while !self.is_writing() && self.session.handle_outbox(now, WRITE_SIZE, output) {
+            self.flush(cx, now, output)?;
+        }
+        // What is left is written by whoever called, together with whatever else there is.
+        Ok(())
+    }
+
+    /// Writes the output; what the peer does not take, or what waits for the disk, is kept.
+    pub(super) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        output: &mut Output,
+    ) -> io::Result<()> {
+        if output.is_empty() {
+            return Ok(());
+        }
+        if output.held_until().is_some() {
+            output.release(self.shared.services.metadata.committed());
+        }
+        if self.unwritten.is_empty()
+            && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
+            && output.is_empty()
+        {
+            self.unflushed = false;
+            self.session.handle_written(now);
+            return Ok(());
+        }
+        self.unflushed = true;
+        self.unwritten.append(output);
+        Ok(())
+    }
+
+    pub(super) fn poll_write_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+    ) -> io::Result<Poll<()>> {
+        loop {
+            let committed = self.poll_committed(cx, now);
+            if poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            if self.unwritten.is_empty() {
+                break;
+            }
+            if committed.is_pending() {
+                return Ok(Poll::Pending);
+            }
+        }
+        self.unwritten = Output::default();
+        self.unflushed = false;
+        self.session.handle_written(now);
+        Ok(Poll::Ready(()))
+    }
+
+    /// Lets go what has waited for the disk for long enough; pending while something waits still. When it waits in vain
+    /// the client is told of that instead.
+    fn poll_committed(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
+        while let Some(ticket) = self.unwritten.held_until() {
+            let metadata = &self.shared.services.metadata;
+            let commit = match &mut self.commit {
+                Some(commit) if commit.ticket() == ticket => commit,
+                other => other.insert(metadata.when_committed(ticket)),
+            };
+            match Pin::new(commit).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => self.unwritten.release(metadata.committed()),
+                Poll::Ready(Err(refusal)) => {
+                    self.unwritten.drop_held();
+                    self.session
+                        .handle_not_recorded(now, &refusal, &mut self.unwritten);
+                }
+            }
+        }
+        self.commit = None;
+        Poll::Ready(())
+    }
+}
+
+/// Ready when everything is with the system that may be.
+fn poll_write_all<S: AsyncWrite>(
+    mut stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    output: &mut Output,
+) -> io::Result<Poll<()>> {
+    while output.writable() > 0 {
+        let written = match output.as_single() {
+            Some(bytes) => stream.as_mut().poll_write(cx, bytes),
+            None => {
+                let mut slices: Vec<IoSlice<'_>> = Vec::new();
+                output.slices(&mut slices);
+                stream.as_mut().poll_write_vectored(cx, &slices)
+            }
+        };
+        match written {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(written)) => output.advance(written),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+    }
+    // Nothing to do for a bare socket.
+    Ok(match stream.poll_flush(cx) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(flushed) => Poll::Ready(flushed?),
+    })
+}

@@ -1,0 +1,114 @@
+//! The consumers of a queue: they come, they go, and they are told where their deliveries are.
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::ChannelId;
+use leveret_queue_store::{
+    ConsumeError, ConsumerId, ConsumerOptions, DeliveryId, Settlement, Time,
+};
+
+use super::{QueueCell, State};
+use crate::connection::ConnectionId;
+use crate::outbox::{ConsumerKey, Outbox};
+
+/// The broker's side of a consumer: where its deliveries go.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsumerLink {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) channel: ChannelId,
+    pub(crate) key: ConsumerKey,
+    pub(crate) holder: ConnectionId,
+    /// The consumer's tag, where it has one.
+    pub(crate) tag: Option<Arc<str>>,
+}
+
+/// Why a consumer could not be registered.
+#[derive(Debug)]
+pub(crate) enum CannotConsume {
+    Refused(ConsumeError),
+    QueueGone,
+}
+
+impl QueueCell {
+    /// Registers a consumer. Its deliveries may be in its outbox before this returns.
+    ///
+    /// # Errors
+    /// When an exclusive consumer stands in the way, or the queue was deleted after it had been looked up.
+    pub(crate) fn consume(
+        self: &Arc<Self>,
+        now: Time,
+        options: ConsumerOptions,
+        link: ConsumerLink,
+    ) -> Result<ConsumerId, CannotConsume> {
+        self.with(now, |state, now, effects| {
+            if state.deleted {
+                return Err(CannotConsume::QueueGone);
+            }
+            let id = state
+                .queue
+                .consume(now, options, effects)
+                .map_err(CannotConsume::Refused)?;
+            let at = id.index();
+            if state.links.len() <= at {
+                state.links.resize_with(at + 1, || None);
+            }
+            state.links[at] = Some((id, link));
+            state.had_consumer = true;
+            Ok(id)
+        })
+    }
+
+    /// Takes a consumer away; nothing is put into its outbox from now on. An auto-delete queue goes with its last one.
+    pub(crate) fn cancel(self: &Arc<Self>, now: Time, consumer: ConsumerId) {
+        self.cancel_and_return(now, consumer, Vec::new);
+    }
+
+    /// Takes a consumer away, then requeues what `unseen` tells was assigned to it and never looked at. An auto-delete
+    /// queue goes with its last consumer.
+    pub(crate) fn cancel_and_return(
+        self: &Arc<Self>,
+        now: Time,
+        consumer: ConsumerId,
+        unseen: impl FnOnce() -> Vec<DeliveryId>,
+    ) {
+        let unused = self.with(now, |state, now, effects| {
+            if state.deleted {
+                return false;
+            }
+            state.queue.cancel(now, consumer, effects);
+            state.had_consumer && state.queue.consumer_len() == 0
+        });
+        let unseen = unseen();
+        self.with(now, |state, now, effects| {
+            let how = if state.deleted {
+                Settlement::Ack
+            } else {
+                Settlement::Requeue
+            };
+            state.queue.settle_many(now, unseen, how, effects);
+            // One that was too slow is there no more, and somebody else may have its place.
+            if let Some(link) = state.links.get_mut(consumer.index()) {
+                link.take_if(|(id, _)| *id == consumer);
+            }
+        });
+        if unused
+            && self.definition.auto_delete
+            && let Some(vhost) = self.vhost.upgrade()
+        {
+            vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
+        }
+    }
+}
+
+impl State {
+    /// The connection of a consumer that has as much as its window holds, while more is ready.
+    pub(super) fn behind(&self) -> Option<Arc<Outbox>> {
+        let held = self.queue.held_consumer()?;
+        match self.links.get(held.index())? {
+            Some((id, link)) if *id == held && self.queue.ready_len() > 0 => {
+                Some(Arc::clone(&link.outbox))
+            }
+            _ => None,
+        }
+    }
+}

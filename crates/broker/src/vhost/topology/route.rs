@@ -1,0 +1,187 @@
+//! Where a message goes: from exchange to exchange, as far as the bindings lead.
+
+use std::sync::Arc;
+
+use leveret_amqp_codec::{RawProperties, RawTable};
+use smallvec::SmallVec;
+
+use super::{Capture, Exchange, Topology};
+use crate::exchange::{Destination, ExchangeId, QueueId, Subject};
+use crate::vhost::delayed::delay_ms;
+use crate::vhost::past::{Passes, Past};
+use crate::vhost::queue::QueueCell;
+
+/// Where a message goes: each queue once.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) queues: Box<[Arc<QueueCell>]>,
+    /// Exchanges on the way that keep the message, with how long where they delay it.
+    pub(crate) captures: Box<[(Capture, u64)]>,
+    /// Exchanges on the way that keep history; few routes have any.
+    pub(crate) passes: Option<Box<Passes>>,
+    /// Nothing but exchange and routing key led here, so it may be remembered by them.
+    pub(crate) follows_from_key: bool,
+}
+
+/// The routing keys of a message (its own and those of its CC and BCC headers) and its headers.
+#[derive(Clone, Debug)]
+pub(crate) struct Addressing<'a> {
+    pub(crate) keys: SmallVec<[&'a str; 1]>,
+    pub(crate) headers: RawTable<'a>,
+    pub(crate) properties: RawProperties<'a>,
+}
+
+impl Topology {
+    /// Where one exchange alone sends a message, whatever lies behind; nothing is known of the default exchange.
+    pub(crate) fn destinations(
+        &self,
+        id: ExchangeId,
+        addressing: &Addressing<'_>,
+    ) -> Vec<Destination> {
+        let Addressing {
+            headers,
+            properties,
+            ..
+        } = *addressing;
+        let mut found = Vec::new();
+        for routing_key in &addressing.keys {
+            let subject = Subject {
+                routing_key,
+                headers,
+                properties,
+            };
+            self.exchange(id)
+                .router
+                .route(&subject, &mut |destination| found.push(destination));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// For how long an exchange keeps a message before it routes it.
+    pub(crate) fn delay_ms(&self, id: ExchangeId, addressing: &Addressing<'_>) -> Option<u64> {
+        match self.exchange(id).capture() {
+            Some(Capture::Delay(_)) => delay_ms(addressing.headers),
+            _ => None,
+        }
+    }
+
+    /// Where a message published to `exchange` goes.
+    ///
+    /// Exchanges behind exchanges are visited breadth first and at most once each, so cycles end; an exchange whose
+    /// bindings lead nowhere passes the message to its alternate exchange (behaviour reference, 5.4 and 5.9).
+    pub(crate) fn route(&self, exchange: ExchangeId, addressing: &Addressing<'_>) -> Route {
+        let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
+        let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
+        let mut captures = Vec::new();
+        let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
+        let mut follows_from_key = addressing.keys.len() == 1;
+        visited.push(exchange);
+        let mut next = 0;
+        while let Some(&id) = visited.get(next) {
+            next += 1;
+            let exchange = self.exchange(id);
+            follows_from_key &= exchange.router.looks_at_key_only();
+            match exchange.capture() {
+                None => {}
+                Some(delayed @ Capture::Delay(_)) => {
+                    // The header decides.
+                    follows_from_key = false;
+                    if let Some(delay_ms) = delay_ms(addressing.headers) {
+                        captures.push((delayed.clone(), delay_ms));
+                        continue;
+                    }
+                }
+                Some(keep @ Capture::Keep(_)) => captures.push((keep.clone(), 0)),
+            }
+            if let Some(past) = exchange.past() {
+                pasts.push((Arc::clone(past), past.version()));
+            }
+            if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
+                let alternate = exchange
+                    .alternate
+                    .as_ref()
+                    .and_then(|name| self.exchange_id(name));
+                visit(&mut visited, alternate);
+            }
+        }
+        queues.sort_unstable();
+        queues.dedup();
+        let queues = queues
+            .iter()
+            .map(|id| Arc::clone(&self.queues[id.0 as usize]))
+            .collect();
+        Route {
+            queues,
+            captures: captures.into(),
+            passes: self.passes(exchange, pasts, addressing),
+            follows_from_key,
+        }
+    }
+
+    fn passes(
+        &self,
+        from: ExchangeId,
+        mut pasts: SmallVec<[(Arc<Past>, u64); 1]>,
+        addressing: &Addressing<'_>,
+    ) -> Option<Box<Passes>> {
+        if pasts.is_empty() {
+            return None;
+        }
+        pasts.sort_unstable_by_key(|(past, _)| past.rank());
+        let further_keys = addressing.keys.iter().skip(1);
+        Some(Box::new(Passes {
+            pasts,
+            from: Arc::clone(&self.exchange(from).name),
+            further_keys: further_keys.map(|key| Box::from(*key)).collect(),
+        }))
+    }
+
+    /// Whether the exchange had any destination for the message.
+    fn route_one(
+        &self,
+        exchange: &Exchange,
+        addressing: &Addressing<'_>,
+        queues: &mut SmallVec<[QueueId; 8]>,
+        visited: &mut SmallVec<[ExchangeId; 4]>,
+    ) -> bool {
+        let mut found_any = false;
+        for routing_key in &addressing.keys {
+            if exchange.name.is_empty() {
+                // The default exchange: every queue is bound to it by its name.
+                if let Some(id) = self.queue_names.get(*routing_key) {
+                    queues.push(*id);
+                    found_any = true;
+                }
+                continue;
+            }
+            let Addressing {
+                headers,
+                properties,
+                ..
+            } = *addressing;
+            let subject = Subject {
+                routing_key,
+                headers,
+                properties,
+            };
+            exchange.router.route(&subject, &mut |destination| {
+                found_any = true;
+                match destination {
+                    Destination::Queue(id) => queues.push(id),
+                    Destination::Exchange(id) => visit(visited, Some(id)),
+                }
+            });
+        }
+        found_any
+    }
+}
+
+fn visit(visited: &mut SmallVec<[ExchangeId; 4]>, exchange: Option<ExchangeId>) {
+    if let Some(id) = exchange
+        && !visited.contains(&id)
+    {
+        visited.push(id);
+    }
+}
