@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use leveret_queue_store::{
-    Journal, JournalState, Lsn, QueueKey, ReadError, Recovered, RecoveredQueue, Time, Worked,
+    Journal, JournalState, Lsn, NotPrepared, QueueKey, ReadError, Recovered, RecoveredQueue, Time,
+    Worked,
 };
 use parking_lot::Mutex;
 
@@ -154,7 +155,9 @@ impl Store {
         if let Some(damage) = recovery.damage {
             return Err(damage);
         }
-        for key in recovery.queues.into_keys() {
+        let mut gone: Vec<_> = recovery.queues.into_keys().collect();
+        gone.sort_unstable();
+        for key in gone {
             let gone = self.journal.queue(key);
             self.journal.append().queue_gone(gone);
         }
@@ -166,9 +169,16 @@ impl Store {
         Ok(())
     }
 
+    /// All that are there, by their keys: what they do is done in the same order every time.
     fn registered(&self) -> Vec<Arc<dyn Resident>> {
         let queues = self.queues.lock();
-        queues.values().filter_map(Weak::upgrade).collect()
+        let alive = queues.iter();
+        let mut alive: Vec<_> = alive
+            .filter_map(|(key, queue)| Some((*key, queue.upgrade()?)))
+            .collect();
+        drop(queues);
+        alive.sort_unstable_by_key(|(key, _)| *key);
+        alive.into_iter().map(|(_, queue)| queue).collect()
     }
 
     /// A durable queue held `before` bytes in memory and now holds `after`.
@@ -218,6 +228,11 @@ impl Store {
     /// Whether the disk keeps up with what is handed over to save memory.
     pub(crate) fn takes_pages(&self) -> bool {
         self.journal.pages_pending_bytes() < PAGES_PENDING_MAX && !self.has_failed()
+    }
+
+    /// Up to where the journal must be safe before everything is that was appended until now.
+    pub(crate) fn appended(&self) -> Lsn {
+        self.journal.append().finish()
     }
 
     /// Whether it is known what becomes of the log up to there.
@@ -278,11 +293,12 @@ impl Store {
     /// Messages are not written before the definitions of their queues are, for which `commit` is called: a message whose
     /// queue is not known after a crash would be lost, whoever was told that it is safe, and a dead letter with it that
     /// is gone from where it died. It is called after what will be written has been taken, so that it sees the queues of
-    /// all of that.
+    /// all of that. On a disk that is too full for them messages wait as well, while files that are not needed any more
+    /// go.
     pub(crate) fn turn(
         &self,
         now: Time,
-        commit: impl FnOnce(Ticket) -> Result<(), String>,
+        commit: impl FnOnce(Ticket) -> Result<(), NotPrepared>,
     ) -> Worked {
         let mut worked = self
             .journal
@@ -357,6 +373,8 @@ impl Store {
         {
             tracing::error!("the journal's thread has panicked");
         }
+        // What is left is written below whatever became of its queues.
+        self.turn(now, |ticket| self.metadata.wait_committed(ticket));
         if let Err(error) = self.journal.close(now) {
             tracing::error!(%error, "what was not confirmed may be lost");
         }

@@ -2,7 +2,7 @@
 
 use leveret_broker::{
     Broker, Client, ConsumeOptions, ExchangeOptions, ExchangeType, Properties, Publish,
-    QueueOptions, Table, Value,
+    QueueOptions, Table, Value, VirtualClock,
 };
 
 async fn start() -> (Broker, Client) {
@@ -175,6 +175,36 @@ async fn who_holds_unsettled_messages_can_be_seen() {
     delivery.ack();
     let held = client.unacked("orders").await.unwrap();
     assert_eq!(held[0].message.body(), b"2");
+}
+
+#[tokio::test]
+async fn who_has_held_a_message_for_longest_comes_first() {
+    // Within the same millisecond too, and whatever was settled in between.
+    let broker = Broker::builder()
+        .virtual_clock(VirtualClock::new())
+        .start()
+        .await
+        .unwrap();
+    let client = broker.client().unwrap();
+    client
+        .declare_queue("orders", QueueOptions::default())
+        .await
+        .unwrap();
+    for body in [b"1", b"2", b"3"] {
+        client
+            .publish(Publish::to_queue("orders", body))
+            .await
+            .unwrap();
+    }
+    let first = client.get("orders").await.unwrap().unwrap();
+    let second = client.get("orders").await.unwrap().unwrap();
+    first.ack();
+    let third = client.get("orders").await.unwrap().unwrap();
+    let held = client.unacked("orders").await.unwrap();
+    let held: Vec<_> = held.iter().map(|held| held.message.body()).collect();
+    assert_eq!(held, [b"2", b"3"]);
+    second.ack();
+    third.ack();
 }
 
 #[tokio::test]

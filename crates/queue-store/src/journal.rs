@@ -45,7 +45,7 @@ mod writer;
 
 pub use appender::{Appender, Lsn};
 pub use check::{QueueReport, StoreReport, check, repair};
-pub use error::{Damage, JournalState, NotSafe, OpenError, ReadError};
+pub use error::{Damage, JournalState, NotPrepared, NotSafe, OpenError, ReadError};
 pub use journal::{Journal, JournalStats, ToMove};
 pub use options::{JournalOptions, SyncPolicy};
 pub use queues::QueueLog;

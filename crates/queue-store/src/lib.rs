@@ -81,9 +81,9 @@ pub use effect::{DeathReason, Delivery, DeliveryId, Effect, Published};
 pub use error::{ConsumeError, UnknownDelivery};
 pub use gate::Gate;
 pub use journal::{
-    Appender, Damage, Journal, JournalOptions, JournalState, JournalStats, Lsn, NotSafe, OpenError,
-    QueueKey, QueueLog, QueueReport, ReadError, Recovered, RecoveredItem, RecoveredQueue,
-    StoreReport, SyncPolicy, ToMove, Worked, check, repair,
+    Appender, Damage, Journal, JournalOptions, JournalState, JournalStats, Lsn, NotPrepared,
+    NotSafe, OpenError, QueueKey, QueueLog, QueueReport, ReadError, Recovered, RecoveredItem,
+    RecoveredQueue, StoreReport, SyncPolicy, ToMove, Worked, check, repair,
 };
 pub use message::{Message, MessageParts};
 pub use options::{

@@ -94,7 +94,6 @@ impl Client {
     /// When the queue does not exist, or is exclusive to another client.
     pub async fn unacked(&self, queue: &str) -> Result<Vec<Unacked>, Error> {
         let mut held = self.queue(queue)?.unacked();
-        held.sort_by_key(|held| held.since);
         let registry = &self.inner.shared.registry;
         for held in &mut held {
             held.connection = held

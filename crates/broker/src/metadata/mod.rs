@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
-use leveret_queue_store::QueueKey;
+use leveret_queue_store::{NotPrepared, QueueKey};
 use parking_lot::{Condvar, Mutex};
 
 use crate::busy::BusyCount;
@@ -64,7 +64,7 @@ pub(crate) use store::{Opened, Store};
 #[cfg(feature = "journal")]
 pub(crate) use writer::Writer;
 #[cfg(all(test, feature = "journal"))]
-pub(crate) use {on_files::OnFiles, writer::turn as write_turn};
+pub(crate) use {on_files::OnFiles, writer::ByHand};
 
 /// Names a virtual host on disk. Never used twice, also not after a restart: what a deleted virtual host might have left
 /// behind is never taken for a part of another one.
@@ -114,6 +114,8 @@ struct State {
     next_waiter: u64,
     /// The broker is stopping: what is recorded from now on is forgotten.
     closed: bool,
+    /// The disk had no room when the writer tried last.
+    is_full: bool,
     /// Why nothing more is committed.
     failure: Option<Arc<str>>,
     /// The busy count has been entered.
@@ -229,8 +231,8 @@ impl Metadata {
     /// Has the calling thread wait until a ticket is committed.
     ///
     /// # Errors
-    /// With the reason, when it never will be.
-    pub(crate) fn wait_committed(&self, ticket: Ticket) -> Result<(), String> {
+    /// When it never will be, with the reason; and when there is no room for it, instead of waiting for that.
+    pub(crate) fn wait_committed(&self, ticket: Ticket) -> Result<(), NotPrepared> {
         if self.committed() >= ticket {
             return Ok(());
         }
@@ -240,7 +242,11 @@ impl Metadata {
                 return Ok(());
             }
             if let Some(reason) = &state.failure {
-                return Err(format!("the queues of messages are not stored: {reason}"));
+                let what = format!("the queues of messages are not stored: {reason}");
+                return Err(NotPrepared::Failed(what));
+            }
+            if state.is_full {
+                return Err(NotPrepared::Full);
             }
             self.commits.wait(&mut state);
         }
@@ -319,6 +325,7 @@ impl Metadata {
         let wakers: Vec<Waker> = {
             let mut state = self.state.lock();
             self.committed.store(ticket.0, Ordering::Release);
+            state.is_full = false;
             self.commits.notify_all();
             let later = state.waiters.split_off(&(Ticket(ticket.0 + 1), 0));
             let now = std::mem::replace(&mut state.waiters, later);
@@ -326,6 +333,13 @@ impl Metadata {
         };
         wakers.into_iter().for_each(Waker::wake);
         self.leave_busy();
+    }
+
+    /// There is no room for what is being written. Threads do not wait for that: they may have something else to do that
+    /// makes room.
+    fn note_full(&self) {
+        self.state.lock().is_full = true;
+        self.commits.notify_all();
     }
 
     /// Nothing more will be written: whoever waits is told, and durable changes are refused from now on.

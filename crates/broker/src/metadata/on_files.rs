@@ -8,6 +8,7 @@ use leveret_queue_store::{OpenMode, Storage as Files, StorageFile};
 use redb::{Database, DatabaseError, StorageBackend, StorageError};
 
 use super::Storage;
+use super::storage::rewrite;
 
 /// What the file is called, beside those of the journal, which passes over names that are not its own.
 const NAME: &str = "metadata.redb";
@@ -42,6 +43,20 @@ impl Storage for OnFiles {
                 .map_err(StorageError::Io)?;
         }
         open(NAME, OpenMode::Existing)
+    }
+
+    fn make_safe(&self) -> io::Result<()> {
+        let file = match self.0.open(NAME, OpenMode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        rewrite(
+            file.len()?,
+            |buffer, offset| file.read_exact_at(buffer, offset),
+            |bytes, offset| file.write_all_at(bytes, offset),
+        )?;
+        file.sync_data()?;
+        self.0.sync_directory()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, StorageError};
@@ -17,6 +17,36 @@ pub(crate) trait Storage: fmt::Debug + fmt::Display + Send {
     /// # Errors
     /// As [`Builder::create_with_backend`].
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError>;
+
+    /// Makes what the system has of the database, if there is one, safe on the disk. Comes before it is opened.
+    ///
+    /// A sync would not be enough: after one that failed the system takes for written what is not, and whoever reads it
+    /// builds on what the next power cut takes away. So every byte is written once more, as it was read.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    fn make_safe(&self) -> io::Result<()>;
+}
+
+/// How much of a store is written once more at a time.
+const REWRITE_LEN: u64 = 1 << 20;
+
+/// Reads everything and writes it where it was.
+pub(super) fn rewrite(
+    len: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+    mut write: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut offset = 0;
+    while offset < len {
+        let size = REWRITE_LEN.min(len - offset);
+        buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
+        read(&mut buffer, offset)?;
+        write(&buffer, offset)?;
+        offset += size;
+    }
+    Ok(())
 }
 
 /// A file, readable by its owner alone if it has to be made.
@@ -56,6 +86,29 @@ impl Storage for FileStorage {
                 .map_err(StorageError::Io)?;
         }
         open_file(&self.path, builder)
+    }
+
+    fn make_safe(&self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let file = match options.read(true).write(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        let seek = |offset| (&file).seek(SeekFrom::Start(offset));
+        rewrite(
+            file.metadata()?.len(),
+            |buffer, offset| {
+                seek(offset)?;
+                (&file).read_exact(buffer)
+            },
+            |bytes, offset| {
+                seek(offset)?;
+                (&file).write_all(bytes)
+            },
+        )?;
+        file.sync_data()?;
+        // Whoever gave it its name may have ended before that was safe.
+        sync_parent(&self.path)
     }
 }
 

@@ -182,6 +182,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 fn open_database(storage: &dyn Storage) -> Result<Database, Problem> {
+    storage.make_safe().map_err(Problem::Io)?;
     let mut builder = redb::Builder::new();
     builder.set_cache_size(CACHE_BYTES);
     Ok(storage.open(&builder)?)

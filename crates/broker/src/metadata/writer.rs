@@ -53,75 +53,108 @@ impl Drop for Writer {
 pub(super) fn run(metadata: &Metadata, mut store: Store) {
     let panics = FailOnPanic(metadata);
     while let Some(batch) = metadata.take() {
-        if !commit(metadata, &mut store, &batch) {
+        let mut work = Work::new(batch);
+        while let Some(full) = work.attempt(metadata, &mut store) {
+            if !metadata.wait_to_retry(RETRY_AFTER) {
+                fail(metadata, &full.to_string());
+                break;
+            }
+        }
+        if metadata.check().is_err() {
             break;
         }
     }
     drop(panics);
 }
 
-/// Writes what has gathered, for whoever drives a store without a thread. False when nothing more will be written.
-#[cfg(test)]
-pub(crate) fn turn(metadata: &Metadata, store: &mut Store) -> bool {
-    metadata
-        .try_take()
-        .is_none_or(|batch| commit(metadata, store, &batch))
+fn fail(metadata: &Metadata, reason: &str) {
+    tracing::error!(
+        %reason,
+        "durable definitions cannot be stored any more: declarations of durable exchanges and queues are refused"
+    );
+    metadata.fail(reason);
 }
 
-/// Writes what was taken and tells everybody. False when nothing more will be written.
-fn commit(metadata: &Metadata, store: &mut Store, batch: &Batch) -> bool {
-    match write(metadata, store, batch) {
-        Ok(()) => {
-            metadata.set_committed(batch.last);
-            true
-        }
-        Err(reason) => {
-            tracing::error!(
-                %reason,
-                "durable definitions cannot be stored any more: declarations of durable exchanges and queues are refused"
-            );
-            metadata.fail(&reason);
-            false
+/// What is being written, with several attempts while the disk is full.
+#[derive(Debug)]
+struct Work {
+    batch: Batch,
+    /// After an error the database has to be opened anew, which may need room as well.
+    must_reopen: bool,
+    told: bool,
+}
+
+impl Work {
+    fn new(batch: Batch) -> Self {
+        Self {
+            batch,
+            must_reopen: false,
+            told: false,
         }
     }
-}
 
-/// Tries until there is room, or the broker stops.
-fn write(metadata: &Metadata, store: &mut Store, batch: &Batch) -> Result<(), String> {
-    let mut told = false;
-    loop {
-        let error = match store.apply(&batch.changes, metadata.next_key()) {
+    /// Tries once, and tells everybody of the outcome. The error of a full disk when there has to be another attempt.
+    fn attempt(&mut self, metadata: &Metadata, store: &mut Store) -> Option<WriteError> {
+        let error = match self.write(metadata, store) {
             Ok(()) => {
-                if told {
+                if self.told {
                     tracing::info!("durable definitions are stored again");
                 }
-                return Ok(());
+                metadata.set_committed(self.batch.last);
+                return None;
             }
             Err(error) => error,
         };
         if !error.is_disk_full() {
-            return Err(error.to_string());
+            fail(metadata, &error.to_string());
+            return None;
         }
-        if !told {
-            told = true;
+        self.must_reopen = true;
+        if !self.told {
+            self.told = true;
             tracing::error!(
                 %error,
                 "durable definitions wait to be stored: their declarations are answered once there is room"
             );
         }
-        reopen(metadata, store, error)?;
+        metadata.note_full();
+        Some(error)
+    }
+
+    fn write(&mut self, metadata: &Metadata, store: &mut Store) -> Result<(), WriteError> {
+        if self.must_reopen {
+            store.reopen()?;
+            self.must_reopen = false;
+        }
+        store.apply(&self.batch.changes, metadata.next_key())
     }
 }
 
-/// After an error the database has to be opened anew, which may need room as well.
-fn reopen(metadata: &Metadata, store: &mut Store, mut error: WriteError) -> Result<(), String> {
-    while error.is_disk_full() && metadata.wait_to_retry(RETRY_AFTER) {
-        match store.reopen() {
-            Ok(()) => return Ok(()),
-            Err(again) => error = again,
+/// Writes definitions without a thread, for whoever drives a broker by hand.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct ByHand {
+    store: Store,
+    work: Option<Work>,
+}
+
+#[cfg(test)]
+impl ByHand {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, work: None }
+    }
+
+    /// Makes one attempt at what has gathered, or at what the disk was too full for.
+    pub(crate) fn turn(&mut self, metadata: &Metadata) {
+        if self.work.is_none() && metadata.check().is_ok() {
+            self.work = metadata.try_take().map(Work::new);
+        }
+        if let Some(work) = &mut self.work
+            && work.attempt(metadata, &mut self.store).is_none()
+        {
+            self.work = None;
         }
     }
-    Err(error.to_string())
 }
 
 /// Whoever waits for the thread is told when it ends in a panic.

@@ -1,5 +1,7 @@
 //! One loop per connection: wait for bytes, deliveries, room or a deadline; feed the session; write what it says.
 
+#[cfg(all(test, feature = "journal"))]
+pub(super) mod by_hand;
 mod ending;
 mod reading;
 mod writing;

@@ -14,6 +14,8 @@ mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(all(test, feature = "journal"))]
+pub(crate) use connection::by_hand::ByHand;
 pub(crate) use disk::{measure_disk, run_disk_gauge};
 #[cfg(feature = "stomp")]
 pub(crate) use listener::serve_websocket;

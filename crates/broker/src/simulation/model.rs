@@ -1,11 +1,13 @@
 //! What must be there after a crash, and what must not.
 
+mod recovery;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret_queue_store::Time;
 
-use super::plan::{DeadLetters, Key, QUEUES};
-use super::world::Contents;
+use super::plan::{Key, QUEUES};
+use super::world::{Contents, deadline};
 
 /// Counts what was done, over all crashes.
 pub(super) type Step = u64;
@@ -33,6 +35,23 @@ pub(super) struct Incarnation {
     pub(super) copies: BTreeMap<Key, Copy>,
 }
 
+/// What is to be known of a message that arrives some time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) priority: u8,
+    pub(super) expiration_ms: Option<u64>,
+    /// When it was first seen in a queue.
+    pub(super) arrived: Option<Step>,
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Commit {
+    /// The numbers of messages.
+    pub(super) publishes: Vec<u64>,
+    pub(super) acks: Vec<(usize, Key)>,
+}
+
 /// Something that is defined or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fact {
@@ -52,6 +71,10 @@ pub(super) struct Model {
     buried: BTreeSet<(usize, Key)>,
     /// The numbers of messages that are not persistent.
     pub(super) transient: BTreeSet<u64>,
+    /// Messages that were sent over a wire, and arrive when the broker reads them.
+    pub(super) sent: BTreeMap<u64, Sent>,
+    /// Transactions that were to be committed since the last start.
+    pub(super) commits: Vec<Commit>,
     /// All that may come back; the last may be live.
     pub(super) queues: [Vec<Incarnation>; QUEUES.len()],
     pub(super) exchanges: BTreeMap<&'static str, Fact>,
@@ -131,6 +154,11 @@ impl Model {
         }
     }
 
+    /// Whether a message has to be on the disk before it counts as safe in these queues.
+    pub(super) fn waits_for_the_disk(&self, number: u64, queues: &[usize]) -> bool {
+        !self.transient.contains(&number) && queues.iter().any(|queue| QUEUES[*queue].durable)
+    }
+
     /// A publisher was told that its message is safe in these queues.
     pub(super) fn confirmed(&mut self, step: Step, number: u64, queues: &[usize]) {
         let mut waited = false;
@@ -169,6 +197,79 @@ impl Model {
         }
     }
 
+    /// Gives a place to what has come since the last look: letters, and what was sent over a wire. Who delivered at once
+    /// what came delivered the first of it. Of messages that are alike those of one connection come as they were sent, and
+    /// only one has worked since the last look; where letters come between them is known of the queue alone, since what
+    /// somebody sends elsewhere may have pushed them out.
+    fn note_arrivals(&mut self, now: Time, queue: usize, found: Option<&Contents>) {
+        let Some(found) = found else { return };
+        let ready = found.ready.iter().map(|(key, _)| key);
+        let mut latest = BTreeMap::new();
+        for key in found.unacked.iter().chain(ready) {
+            let known = self.queues[queue].last();
+            let known = known.and_then(|live| live.copies.get(key));
+            if key.died_in.is_some() {
+                if known.is_none_or(|copy| copy.gone.is_some()) {
+                    let persistent = !self.transient.contains(&key.number);
+                    self.arrive(queue, *key, Copy::letter(persistent));
+                }
+            } else if known.is_none()
+                && let Some(copy) = self.sent_copy(now, queue, key.number)
+            {
+                let before = latest.insert(copy.priority, key.number);
+                assert!(
+                    before < Some(key.number),
+                    "{key:?} in {} has overtaken {before:?}",
+                    QUEUES[queue].name
+                );
+                self.arrive(queue, *key, copy);
+            }
+        }
+    }
+
+    /// What was sent over a wire, as it is in a queue. None if nothing was.
+    fn sent_copy(&mut self, now: Time, queue: usize, number: u64) -> Option<Copy> {
+        let plan = &QUEUES[queue];
+        let sent = self.sent.get_mut(&number)?;
+        sent.arrived.get_or_insert(self.step);
+        let ttl = [plan.ttl_ms, sent.expiration_ms]
+            .into_iter()
+            .flatten()
+            .min();
+        Some(Copy {
+            priority: sent.priority.min(plan.max_priority.unwrap_or(0)),
+            deadline: deadline(now, ttl),
+            ..Copy::letter(!self.transient.contains(&number))
+        })
+    }
+
+    /// A publisher on a wire was told that its message is safe. When and where it has arrived; none if it was never seen.
+    pub(super) fn confirmed_on_the_wire(&mut self, number: u64) -> Option<(Step, Vec<usize>)> {
+        let arrived = self.sent.get(&number)?.arrived?;
+        let key = Key {
+            number,
+            died_in: None,
+        };
+        let has = |queue: &usize| {
+            let incarnations = &self.queues[*queue];
+            incarnations.iter().any(|it| it.copies.contains_key(&key))
+        };
+        let queues: Vec<usize> = (0..QUEUES.len()).filter(has).collect();
+        self.confirmed(arrived, number, &queues);
+        Some((arrived, queues))
+    }
+
+    /// A client was told that acknowledgements are safe, with nothing done at the same step that is not.
+    pub(super) fn acknowledged_safely(&mut self, queue: usize, key: Key) {
+        let copies = self.queues[queue]
+            .iter()
+            .filter_map(|it| it.copies.get(&key));
+        let gone = copies.filter_map(|copy| copy.gone).map(|(step, _)| step);
+        if let Some(step) = gone.max() {
+            self.safe = self.safe.max(step + 1);
+        }
+    }
+
     /// Compares a running queue with what should be in it, and takes over what happened by itself: what expired, was
     /// pushed out, or came as a dead letter. `taken` went because somebody wanted it to.
     pub(super) fn observe(
@@ -179,12 +280,10 @@ impl Model {
         taken: impl Fn(Key) -> bool,
     ) {
         let (step, plan) = (self.step, &QUEUES[queue]);
-        let mut places = self.places;
         if self.live(queue).is_none() && found.is_none() {
             return;
         }
-        let transient = std::mem::take(&mut self.transient);
-        let persistent = |key: Key| !transient.contains(&key.number);
+        self.note_arrivals(now, queue, found);
         let live = self.live(queue);
         assert_eq!(
             live.is_some(),
@@ -203,12 +302,6 @@ impl Model {
         let mut seen = BTreeSet::new();
         for (key, redelivered) in ready.chain(unacked) {
             seen.insert(key);
-            if key.died_in.is_some() && live.copies.get(&key).is_none_or(|copy| copy.gone.is_some())
-            {
-                places += 1;
-                live.copies
-                    .insert(key, Copy::letter(places, persistent(key)));
-            }
             let copy = live.copies.get_mut(&key);
             let copy =
                 copy.unwrap_or_else(|| panic!("{key:?} in {} was never published", plan.name));
@@ -239,146 +332,6 @@ impl Model {
                 copy.gone = Some((step, !taken));
             }
         }
-        self.places = places;
-        self.transient = transient;
-    }
-
-    /// Checks what a new run found, which is what the model begins anew with.
-    ///
-    /// # Errors
-    /// With what must not be.
-    pub(super) fn recover(
-        &mut self,
-        now: Time,
-        found: &[Option<Contents>],
-        defined: impl Fn(&'static str, Option<usize>) -> bool,
-    ) -> Result<(), String> {
-        self.step += 1;
-        let safe_definitions = self.safe_definitions;
-        let all = found;
-        for (queue, found) in found.iter().enumerate() {
-            // What somebody had in hand comes back, and pushes out what a full queue has no room for.
-            let target = QUEUES[queue]
-                .target()
-                .and_then(|target| all[target].as_ref());
-            let pushed_out = |key: Key, found: &Contents| {
-                let letter = Key {
-                    died_in: key.died_in.or(Some(queue)),
-                    ..key
-                };
-                QUEUES[queue].max_length == Some(found.ready.len() as u64)
-                    && target.is_none_or(|target| target.has(letter))
-            };
-            self.recover_queue(now, queue, found.as_ref(), pushed_out)
-                .map_err(|problem| format!("{}: {problem}", QUEUES[queue].name))?;
-        }
-        self.check_letters(found)?;
-        for (queue, incarnations) in self.queues.iter_mut().enumerate() {
-            if let (Some(live), Some(found)) = (incarnations.last_mut(), &found[queue]) {
-                live.take_over(self.step, found);
-            }
-        }
-        for (exchange, fact) in &mut self.exchanges {
-            fact.recover(safe_definitions, defined(exchange, None), exchange)?;
-        }
-        for ((exchange, queue), fact) in &mut self.bindings {
-            if !QUEUES[*queue].durable {
-                // It went with its queue.
-                *fact = Fact {
-                    exists: false,
-                    changed: self.step,
-                };
-            }
-            let name = format!("{exchange} to {}", QUEUES[*queue].name);
-            fact.recover(safe_definitions, defined(exchange, Some(*queue)), &name)?;
-        }
-        Ok(())
-    }
-
-    /// Leaves the one incarnation that was found.
-    fn recover_queue(
-        &mut self,
-        now: Time,
-        queue: usize,
-        found: Option<&Contents>,
-        pushed_out: impl Fn(Key, &Contents) -> bool,
-    ) -> Result<(), String> {
-        let plan = &QUEUES[queue];
-        let mut candidates = std::mem::take(&mut self.queues[queue]);
-        if !plan.durable {
-            return found.map_or(Ok(()), |_| Err("it is transient and came back".to_owned()));
-        }
-        let (safe, safe_definitions) = (self.safe, self.safe_definitions);
-        let mut problem = "it came back".to_owned();
-        while let Some(mut candidate) = candidates.pop() {
-            let deleted = candidate.deleted;
-            let checked = match found {
-                Some(found) if deleted.is_none_or(|step| step > safe_definitions) => {
-                    candidate.check(now, plan.is_quorum(), safe, found, &pushed_out)
-                }
-                Some(_) => continue,
-                None if deleted.is_some() => continue,
-                None => candidate.check_absence(now, safe_definitions),
-            };
-            match checked {
-                Ok(()) if found.is_some() => {
-                    candidate.deleted = None;
-                    self.queues[queue] = vec![candidate];
-                    return Ok(());
-                }
-                Ok(()) => {}
-                Err(error) => problem = error,
-            }
-            if found.is_none() && problem != "it came back" {
-                return Err(problem);
-            }
-        }
-        found.map_or(Ok(()), |_| Err(problem))
-    }
-
-    /// What died is in its queue still or has arrived where it should have.
-    fn check_letters(&self, found: &[Option<Contents>]) -> Result<(), String> {
-        for (queue, plan) in QUEUES.iter().enumerate() {
-            let Some(target) = plan.target() else {
-                continue;
-            };
-            let (Some(source), Some(target_now)) = (self.queues[queue].last(), &found[target])
-            else {
-                continue;
-            };
-            let Some(target) = self.queues[target].last() else {
-                continue;
-            };
-            for (key, copy) in &source.copies {
-                let Some((died, true)) = copy.gone else {
-                    continue;
-                };
-                let letter = Key {
-                    died_in: key.died_in.or(Some(queue)),
-                    ..*key
-                };
-                let came_back = found[queue]
-                    .as_ref()
-                    .is_some_and(|found| found.has(*key) || found.undelivered.contains(key));
-                let arrived = target_now.has(letter)
-                    || target
-                        .copies
-                        .get(&letter)
-                        .is_some_and(|letter| letter.gone.is_some());
-                // Without a target it was lost for good, as it should be.
-                let was_to_arrive = match plan.dead_letters {
-                    DeadLetters::Kept(to) => !self.buried.contains(&(to, letter)),
-                    _ => target.declared < died && target.copies.contains_key(&letter),
-                };
-                if copy.confirmed && was_to_arrive && !came_back && !arrived {
-                    return Err(format!(
-                        "{letter:?} died in {} at {died} and is lost",
-                        plan.name
-                    ));
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -391,23 +344,12 @@ impl Fact {
             };
         }
     }
-
-    fn recover(&mut self, safe: Step, exists: bool, name: &str) -> Result<(), String> {
-        if self.changed <= safe && self.exists != exists {
-            return Err(format!(
-                "{name} should be there: {}; it is: {exists}",
-                self.exists
-            ));
-        }
-        *self = Self { exists, changed: 0 };
-        Ok(())
-    }
 }
 
 impl Copy {
-    fn letter(place: u64, persistent: bool) -> Self {
+    fn letter(persistent: bool) -> Self {
         Self {
-            place,
+            place: 0,
             priority: 0,
             persistent,
             deadline: Time::MAX,
@@ -415,106 +357,5 @@ impl Copy {
             handed: None,
             gone: None,
         }
-    }
-}
-
-impl Contents {
-    fn has(&self, key: Key) -> bool {
-        self.ready.iter().any(|(ready, _)| *ready == key)
-    }
-}
-
-impl Incarnation {
-    fn check(
-        &self,
-        now: Time,
-        is_quorum: bool,
-        safe: Step,
-        found: &Contents,
-        pushed_out: &impl Fn(Key, &Contents) -> bool,
-    ) -> Result<(), String> {
-        let mut seen = BTreeSet::new();
-        let mut before = None;
-        for (key, redelivered) in &found.ready {
-            if !seen.insert(*key) && key.died_in.is_none() {
-                return Err(format!("{key:?} is there twice"));
-            }
-            let copy = match self.copies.get(key) {
-                Some(copy) => copy,
-                // It was carried between the last look and the crash, or the one it died of was.
-                None if key.died_in.is_some() => continue,
-                None => return Err(format!("{key:?} is from nowhere")),
-            };
-            if !copy.persistent {
-                return Err(format!("{key:?} is transient"));
-            }
-            match copy.gone {
-                // Where letters are kept until they arrive, the dead are not gone.
-                Some((step, died))
-                    if step < safe && key.died_in.is_none() && !(died && is_quorum) =>
-                {
-                    return Err(format!("{key:?} had gone for good"));
-                }
-                _ => {}
-            }
-            match copy.handed {
-                Some(step) if step < safe && !redelivered => {
-                    return Err(format!("{key:?} was delivered and is not said to be"));
-                }
-                None if *redelivered => return Err(format!("{key:?} was never delivered")),
-                _ => {}
-            }
-            let place = (std::cmp::Reverse(copy.priority), copy.place);
-            if before.is_some_and(|before| before > place) && !is_quorum && key.died_in.is_none() {
-                return Err(format!("{key:?} is out of order"));
-            }
-            before = Some(place);
-        }
-        if self.deleted.is_some() {
-            // The definition outlived the messages.
-            return Ok(());
-        }
-        let lost = self.copies.iter().find(|(key, copy)| {
-            copy.must_be_there(now) && !seen.contains(key) && !pushed_out(**key, found)
-        });
-        lost.map_or(Ok(()), |(key, copy)| {
-            Err(format!("{key:?} is lost: {copy:?}"))
-        })
-    }
-
-    /// Whether the queue may be gone though nobody deleted it.
-    fn check_absence(&self, now: Time, safe_definitions: Step) -> Result<(), String> {
-        if self.declared <= safe_definitions {
-            return Err("it is lost".to_owned());
-        }
-        let lost = self.copies.iter().find(|(_, copy)| copy.must_be_there(now));
-        lost.map_or(Ok(()), |(key, _)| {
-            Err(format!("it is lost, and {key:?} with it"))
-        })
-    }
-
-    fn take_over(&mut self, step: Step, found: &Contents) {
-        self.declared = 0;
-        let ready: BTreeMap<Key, bool> = found.ready.iter().copied().collect();
-        for key in ready.keys().filter(|key| key.died_in.is_some()) {
-            self.copies
-                .entry(*key)
-                .or_insert_with(|| Copy::letter(0, true));
-        }
-        for (key, copy) in &mut self.copies {
-            match ready.get(key) {
-                Some(redelivered) => {
-                    copy.gone = None;
-                    copy.handed = redelivered.then_some(copy.handed.unwrap_or(step));
-                }
-                None => drop(copy.gone.get_or_insert((step, false))),
-            }
-        }
-    }
-}
-
-impl Copy {
-    fn must_be_there(&self, now: Time) -> bool {
-        self.confirmed && self.gone.is_none() && self.deadline > now
     }
 }

@@ -5,18 +5,20 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use leveret_amqp_codec::{Properties, RawProperties, Value};
+use leveret_amqp_codec::{Properties, RawProperties, ValueRef};
 use leveret_queue_store::{FaultyStorage, JournalOptions, JournalState, Message, Time};
 
 use super::plan::{Key, QUEUES};
 use crate::access::Caller;
+use crate::alarms::Alarm;
 use crate::auth::UserTable;
 use crate::beginning::Beginning;
 use crate::client::Client;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::connection::ConnectionId;
-use crate::metadata::{OnFiles, Store, write_turn};
+use crate::metadata::{ByHand as WriterByHand, OnFiles};
+use crate::net::ByHand;
 use crate::shared::Shared;
 use crate::vhost::QueueCell;
 
@@ -25,6 +27,7 @@ use crate::vhost::QueueCell;
 pub(super) struct Contents {
     /// In the order of delivery, with whether they were delivered before.
     pub(super) ready: Vec<(Key, bool)>,
+    /// In the order in which they were delivered.
     pub(super) unacked: Vec<Key>,
     /// Died here, and waits for a place to go.
     pub(super) undelivered: Vec<Key>,
@@ -33,7 +36,7 @@ pub(super) struct Contents {
 /// One run of a broker, from its start to its end or the disk's.
 pub(super) struct World {
     shared: Arc<Shared>,
-    definitions: Store,
+    definitions: WriterByHand,
     pub(super) client: Client,
 }
 
@@ -81,7 +84,7 @@ impl World {
         let client = Client::new(Arc::clone(&shared), vhost).ok_or("the broker is closed")?;
         Ok(Self {
             shared,
-            definitions,
+            definitions: WriterByHand::new(definitions),
             client,
         })
     }
@@ -90,14 +93,14 @@ impl World {
         let services = &self.shared.services;
         if let Some(store) = &services.store {
             store.turn(self.shared.now(), |ticket| {
-                write_turn(&services.metadata, &mut self.definitions);
+                self.definitions.turn(&services.metadata);
                 services.metadata.wait_committed(ticket)
             });
         }
     }
 
     pub(super) fn write_definitions(&mut self) {
-        write_turn(&self.shared.services.metadata, &mut self.definitions);
+        self.definitions.turn(&self.shared.services.metadata);
     }
 
     pub(super) fn run_timers(&self) {
@@ -106,10 +109,22 @@ impl World {
 
     /// Whether the disk has failed the broker.
     pub(super) fn has_failed(&self) -> bool {
-        let services = &self.shared.services;
-        let store = services.store.as_ref();
-        services.metadata.check().is_err()
-            || store.is_none_or(|store| matches!(store.journal().state(), JournalState::Failed(_)))
+        self.shared.services.metadata.check().is_err() || self.journal_has_failed()
+    }
+
+    /// Whether no more messages will be safe.
+    pub(super) fn journal_has_failed(&self) -> bool {
+        let store = self.shared.services.store.as_ref();
+        store.is_none_or(|store| matches!(store.journal().state(), JournalState::Failed(_)))
+    }
+
+    /// A client that has a connection and has said nothing.
+    pub(super) fn connect(&self) -> Option<ByHand> {
+        ByHand::new(&self.shared, crate::session::amqp::Session::new)
+    }
+
+    pub(super) fn is_raised(&self, alarm: Alarm) -> bool {
+        self.shared.services.alarms.is_raised(alarm)
     }
 
     /// Ends in peace: everything is on the disk afterwards.
@@ -133,6 +148,12 @@ impl World {
         let undelivered = self.shared.vhost("/")?.undelivered_of(QUEUES[queue].name);
         contents.undelivered = undelivered.iter().map(key_of).collect();
         Some(contents)
+    }
+
+    /// How many messages of a queue are ready, and how many are not settled.
+    pub(super) fn counts(&self, queue: usize) -> Option<(u64, u64)> {
+        let counts = self.cell(QUEUES[queue].name)?.counts();
+        Some((counts.ready, counts.unacked))
     }
 
     fn cell(&self, name: &str) -> Option<Arc<QueueCell>> {
@@ -163,22 +184,27 @@ impl World {
 
 /// Which message this is: its number stands in its body, and where it has died first in its headers.
 pub(super) fn key_of(message: &Message) -> Key {
-    let number = message
-        .body()
-        .first_chunk()
-        .map(|bytes| u64::from_be_bytes(*bytes));
-    let properties = Properties::from(RawProperties::from_validated_bytes(message.properties()));
-    let headers = properties.headers.unwrap_or_default();
-    let died_in = match headers.get("x-first-death-queue") {
-        Some(Value::LongString(name)) => QUEUES
-            .iter()
-            .position(|queue| queue.name.as_bytes() == &name[..]),
-        _ => None,
-    };
+    let properties = RawProperties::from_validated_bytes(message.properties());
     Key {
-        number: number.expect("every message begins with its number"),
-        died_in,
+        number: number_in(message.body()),
+        died_in: died_in(properties),
     }
+}
+
+/// The number of a message with this body.
+pub(super) fn number_in(body: &[u8]) -> u64 {
+    let number = body.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+    number.expect("every message begins with its number")
+}
+
+/// The queue in which a message with these properties died first.
+pub(super) fn died_in(properties: RawProperties<'_>) -> Option<usize> {
+    let ValueRef::LongString(name) = properties.headers()?.get("x-first-death-queue")? else {
+        return None;
+    };
+    QUEUES
+        .iter()
+        .position(|queue| queue.name.as_bytes() == name)
 }
 
 /// Polls a future once.

@@ -96,6 +96,18 @@ impl JournalState {
     }
 }
 
+/// Why what the journal was to wait for is not on the disk; see
+/// [`Journal::work_after`](crate::Journal::work_after).
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotPrepared {
+    /// There is no room for it: worth another try.
+    #[error("the disk is full")]
+    Full,
+    /// It never will be, for this reason.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// The journal has failed, or has no room: see [`JournalState`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]

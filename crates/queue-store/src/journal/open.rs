@@ -97,7 +97,7 @@ pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue
     let Replay { queues, pages, .. } = loaded.replay;
     let mut pages_of: std::collections::HashMap<QueueKey, Vec<_>> =
         std::collections::HashMap::new();
-    for (id, page) in pages.iter() {
+    for (id, page) in pages.in_order() {
         state.page_files.found(page.place);
         pages_of.entry(page.queue).or_default().push(id);
     }
@@ -107,6 +107,9 @@ pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue
     });
     state.page_files.go_on_after(page_files.max().unwrap_or(0));
     state.pages = pages;
+    // By their keys, so that one log always leads to the same state.
+    let mut queues: Vec<_> = queues.into_iter().collect();
+    queues.sort_unstable_by_key(|(key, _)| *key);
     let mut recovered = Vec::new();
     for (key, queue) in queues {
         let log = state.queues.open(key);
@@ -131,7 +134,6 @@ pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue
             pages,
         });
     }
-    recovered.sort_unstable_by_key(|queue| queue.key);
     recovered
 }
 

@@ -51,8 +51,16 @@ impl PageTable {
         self.pages.len()
     }
 
+    /// All pages, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PageId, &Page)> {
         self.pages.iter().map(|(id, page)| (*id, page))
+    }
+
+    /// All pages by their ids, for what is written: the same table is to lead to the same bytes.
+    pub(super) fn in_order(&self) -> Vec<(PageId, &Page)> {
+        let mut pages: Vec<_> = self.iter().collect();
+        pages.sort_unstable_by_key(|(id, _)| *id);
+        pages
     }
 
     /// An id that no page has.
@@ -193,7 +201,9 @@ impl PageTable {
 
     pub(super) fn pages_of(&self, queue: QueueKey) -> Vec<PageId> {
         let pages = self.iter().filter(|(_, page)| page.queue == queue);
-        pages.map(|(id, _)| id).collect()
+        let mut pages: Vec<_> = pages.map(|(id, _)| id).collect();
+        pages.sort_unstable();
+        pages
     }
 
     /// The page lies elsewhere now. Gives what it was before.

@@ -195,7 +195,7 @@ impl Journal {
 fn pages_in(state: &State, number: u32) -> Vec<(PageId, PagePlace)> {
     let mut pages = Vec::new();
     let mut bytes = 0;
-    for (id, page) in state.pages.iter() {
+    for (id, page) in state.pages.in_order() {
         let is_here = page.kind == PageKind::Durable && page.place.file == number;
         // One that is not safe yet would be moved before it is there.
         if is_here && page.making().is_none() && bytes < TURN_BYTES {

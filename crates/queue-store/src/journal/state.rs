@@ -351,7 +351,7 @@ impl State {
                 record::put_queue(&mut out, key, next_number, in_log);
             }
         }
-        for (id, page) in self.pages.iter() {
+        for (id, page) in self.pages.in_order() {
             if page.making().is_none() && page.kind == PageKind::Durable {
                 PageSummary::put(&mut out, id, page);
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::appender::Lsn;
 use super::block::{BLOCK_ALIGN, BLOCK_HEAD_LEN, BlockHead, LOG_HEAD_LEN, LogHead, Position};
-use super::error::JournalState;
+use super::error::{JournalState, NotPrepared};
 use super::journal::Journal;
 use super::names::FileName;
 use super::options::SyncPolicy;
@@ -33,6 +33,8 @@ pub(super) struct Writer {
     log: LogEnd,
     /// What has to be written, in order. Empty unless the disk is full.
     unwritten: VecDeque<Job>,
+    /// What `unwritten` needs on the disk is perhaps not there yet.
+    unprepared: bool,
     /// A buffer of an earlier block.
     spare_buffer: Vec<u8>,
     /// The last block that was written, and the last that is safe whatever happens.
@@ -92,6 +94,15 @@ impl WriteError {
     }
 }
 
+impl From<NotPrepared> for WriteError {
+    fn from(reason: NotPrepared) -> Self {
+        match reason {
+            NotPrepared::Full => Self::Full,
+            NotPrepared::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
 impl Writer {
     /// Goes on behind what the state has been made of.
     pub(super) fn new(log: LogEnd, block: u64, spares: Vec<u32>) -> Self {
@@ -100,6 +111,7 @@ impl Writer {
         Self {
             log,
             unwritten: VecDeque::new(),
+            unprepared: false,
             spare_buffer: Vec::new(),
             written: block,
             synced: block,
@@ -266,8 +278,13 @@ impl Journal {
     /// any of it is: what it brings to the disk is there before the journal says anything that
     /// needs it. It may append, which then waits for the next call.
     ///
-    /// An error of it is treated as one of the disk: nothing becomes safe any more.
-    pub fn work_after(&self, now: Time, prepare: impl FnOnce() -> Result<(), String>) -> Worked {
+    /// An error of it is treated as one of the disk. On a full one nothing is written, and the next
+    /// call prepares again, before anything else; after any other nothing becomes safe any more.
+    pub fn work_after(
+        &self,
+        now: Time,
+        prepare: impl FnOnce() -> Result<(), NotPrepared>,
+    ) -> Worked {
         self.turn(now, false, prepare)
     }
 
@@ -275,7 +292,7 @@ impl Journal {
         &self,
         now: Time,
         everything: bool,
-        prepare: impl FnOnce() -> Result<(), String>,
+        prepare: impl FnOnce() -> Result<(), NotPrepared>,
     ) -> Worked {
         let mut writer = self.writer.lock();
         let nothing = Worked {
@@ -318,16 +335,21 @@ impl Journal {
         writer: &mut Writer,
         now: Time,
         everything: bool,
-        prepare: impl FnOnce() -> Result<(), String>,
+        prepare: impl FnOnce() -> Result<(), NotPrepared>,
     ) -> Result<(), WriteError> {
         let was_written = writer.written;
-        let mut outcome = writer.write_jobs(self.storage.as_ref());
-        if outcome.is_ok() {
-            self.gather(writer);
-            if !writer.unwritten.is_empty() {
-                prepare().map_err(WriteError::Failed)?;
-            }
+        let mut outcome = Ok(());
+        if !writer.unprepared {
             outcome = writer.write_jobs(self.storage.as_ref());
+            if outcome.is_ok() {
+                self.gather(writer);
+                writer.unprepared = !writer.unwritten.is_empty();
+            }
+        }
+        if writer.unprepared {
+            outcome = prepare().map_err(WriteError::from);
+            writer.unprepared = outcome.is_err();
+            outcome = outcome.and_then(|()| writer.write_jobs(self.storage.as_ref()));
         }
         if matches!(outcome, Err(WriteError::Failed(_))) {
             return outcome;

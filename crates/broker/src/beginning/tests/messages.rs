@@ -388,6 +388,101 @@ async fn on_a_full_disk_publishers_wait_for_room_and_consumers_do_not() {
 }
 
 #[tokio::test]
+async fn a_commit_of_nothing_but_acknowledgements_waits_for_the_disk_too() {
+    let disk = SlowDisk::new();
+    let (broker, client) = broker_on(&disk).await;
+    publish(&client, "taken").await.unwrap();
+    let mut transacting = Wire::transacting(&broker).await;
+    transacting
+        .stream
+        // basic.get from "q", which has to be acknowledged.
+        .write_all(b"\x01\0\x01\0\0\0\x09\0\x3c\0\x46\0\0\x01q\0\xce")
+        .await
+        .unwrap();
+    // The frames of the content are not methods.
+    while transacting
+        .stream
+        .read_buf(&mut transacting.input)
+        .await
+        .unwrap()
+        > 0
+        && !transacting.input.ends_with(b"taken\xce")
+    {}
+    transacting.input.clear();
+
+    let held = disk.hold_syncs();
+    let ack = basic::Ack {
+        delivery_tag: 1,
+        multiple: false,
+    };
+    transacting.send(&ack).await;
+    transacting.send(&tx::Commit {}).await;
+    disk.sync_waits().await;
+    transacting.assert_quiet(&broker).await;
+    drop(held);
+    transacting.expect("TxCommitOk").await;
+    assert!(client.get("q").await.unwrap().is_none());
+}
+
+/// A declaration and a message for its queue, on a disk on which there is no room for the declaration: whether the broker
+/// has learned of the full disk from that.
+#[tokio::test]
+async fn a_full_disk_that_a_declaration_meets_first_stops_publishers_and_not_the_journal() {
+    let definitions = FaultyStorage::default();
+    let messages = SlowDisk::new();
+    let options = JournalOptions::default();
+    let on = Box::new(definitions.clone());
+    let beginning = Beginning::on(on, Arc::new(messages.clone()), options, None).unwrap();
+    let broker = Broker::builder().start_from(beginning).await.unwrap();
+    let client = broker.client().unwrap();
+    client.declare_queue("q", durable()).await.unwrap();
+    publish(&client, "safe").await.unwrap();
+
+    definitions.fail_with(Some(ErrorKind::StorageFull));
+    let mut declare = Box::pin(client.declare_queue("late", durable()));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(declare.as_mut().poll(&mut context).is_pending());
+    let mut confirm = publish(&client, "waits");
+    let alarm = async {
+        while broker.alarms() != [Alarm::DiskFull] {
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::time::timeout(DEADLINE, alarm).await;
+    told.expect("publishers are told in time");
+    assert_owed(&mut confirm);
+    assert_eq!(take(&client).await, "safe");
+
+    definitions.fail_with(None);
+    declare.await.unwrap();
+    confirm.await.unwrap();
+    assert!(broker.alarms().is_empty());
+}
+
+/// The broker ends while the disk is too full for a declaration: what was published since must not count as safe.
+#[tokio::test]
+async fn what_waits_for_a_declaration_when_the_broker_ends_is_refused() {
+    let definitions = FaultyStorage::default();
+    let messages = SlowDisk::new();
+    let options = JournalOptions::default();
+    let on = Box::new(definitions.clone());
+    let beginning = Beginning::on(on, Arc::new(messages.clone()), options, None).unwrap();
+    let broker = Broker::builder().start_from(beginning).await.unwrap();
+    let client = broker.client().unwrap();
+    definitions.fail_with(Some(ErrorKind::StorageFull));
+    let mut declare = Box::pin(client.declare_queue("q", durable()));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(declare.as_mut().poll(&mut context).is_pending());
+    let confirm = publish(&client, "waits");
+    broker.shutdown().await;
+    drop(declare);
+    drop(client);
+    let refused = tokio::time::timeout(DEADLINE, confirm).await;
+    let refused = refused.expect("the publisher is told in time").unwrap_err();
+    assert!(refused.is_not_stored(), "{refused}");
+}
+
+#[tokio::test]
 async fn acknowledgements_are_synced_though_nobody_waits_for_them() {
     let disk = SlowDisk::new();
     let (_broker, client) = broker_on(&disk).await;

@@ -205,6 +205,14 @@ impl Channel {
         self.prefetch_opened(now);
     }
 
+    /// Whether any of these deliveries is from a durable queue.
+    pub(super) fn are_any_durable(&self, deliveries: &[Outstanding]) -> bool {
+        let mut queues = deliveries
+            .iter()
+            .map(|delivery| &self.sources[delivery.source.0 as usize].queue);
+        queues.any(|queue| queue.definition().durable)
+    }
+
     /// Deliveries were settled, so the shared limit may have room: a queue serves its own consumers again by itself, but
     /// the others of this channel must be told.
     fn prefetch_opened(&self, now: Time) {

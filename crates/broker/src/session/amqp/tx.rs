@@ -1,4 +1,8 @@
 //! Transactions: publishes and acknowledgements held until commit (behaviour reference, section 10).
+//!
+//! When tx.commit-ok is said, all of it is on the disk where it is to survive: RabbitMQ promises that of the publishes
+//! alone. A crash before may leave a part, as in RabbitMQ: the first of the publishes, without the rest or with all of
+//! them and some of the settlements, never a settlement of a durable queue's message without all of the publishes.
 
 use std::sync::Arc;
 
@@ -110,18 +114,24 @@ impl Session {
             self.core.send(now, id, held, Some(0), out);
         }
         let publisher = &mut self.core.publisher;
-        let safe_at = publisher.hand_over(now);
+        let mut safe_at = publisher.hand_over(now);
         publisher.tickets.clear();
         let was_refused = !publisher.refused.is_empty();
         publisher.refused.clear();
         if let Some(channel) = self.channels.get_mut(&id) {
+            let mut has_durable = false;
             for held in transaction.settlements {
                 let deliveries: Vec<_> = held
                     .deliveries
                     .iter()
                     .map(|(_, delivery)| *delivery)
                     .collect();
+                has_durable |= channel.are_any_durable(&deliveries);
                 channel.settle(now, &deliveries, held.how);
+            }
+            // Behind the publishes in the log, so that a crash never leaves the settlements without them.
+            if has_durable && let Some(store) = &self.core.shared.services.store {
+                safe_at = safe_at.max(Some(store.appended()));
             }
         }
         if was_refused {

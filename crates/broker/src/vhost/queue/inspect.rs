@@ -74,10 +74,13 @@ impl QueueCell {
         self.state.lock().queue.delivered_at(id)
     }
 
-    /// What is delivered and not settled, and who has it. The connections' names are left out.
+    /// What is delivered and not settled, and who has it, in the order of delivery. The connections' names are
+    /// left out.
     pub(crate) fn unacked(&self) -> Vec<Unacked> {
         let state = self.state.lock();
-        let held = state.queue.unacked().map(|held| {
+        let mut held: Vec<_> = state.queue.unacked().collect();
+        held.sort_unstable_by_key(|held| held.id);
+        let held = held.into_iter().map(|held| {
             let link = held
                 .consumer
                 .and_then(|consumer| state.links.get(consumer.index())?.as_ref());
