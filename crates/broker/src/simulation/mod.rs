@@ -48,6 +48,10 @@ fn what_was_promised_holds_after_crashes_at_any_moment() {
 }
 
 /// Runs seeds on as many threads as there are processors, and says which have failed.
+#[expect(
+    clippy::print_stdout,
+    reason = "shown with what a test has said when it fails"
+)]
 fn failures(seeds: &[u64]) -> Vec<u64> {
     let next = AtomicU64::new(0);
     let work = || {

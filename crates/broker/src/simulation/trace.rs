@@ -19,6 +19,7 @@ impl Trace {
         }
     }
 
+    #[expect(clippy::print_stdout, reason = "whoever asked for a seed reads it")]
     pub(super) fn note(&mut self, what: Arguments<'_>) {
         let line = what.to_string();
         self.digest.write(line.as_bytes());

@@ -25,9 +25,11 @@ const PIPE_SIZE: usize = 64 * 1024;
 pub(crate) struct ByHand {
     client: DuplexStream,
     /// One turn of the broker's end. None when that has ended.
-    poll: Option<Box<dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>>>>,
+    poll: Option<Turn>,
     woken: Arc<Woken>,
 }
+
+type Turn = Box<dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>>>;
 
 #[derive(Debug)]
 struct Woken(AtomicBool);
