@@ -268,7 +268,14 @@ async def headers_that_forge(ports):
         publisher.send(
             method(1, "queue.declare", queue=queue, auto_delete=True),
             method(1, "basic.publish", routing_key=queue),
-            content(1, {"headers": {"evil": ["S", evil], "x\nforged": ["S", "yes"]}, "correlation_id": evil[:200]}, b"body"),
+            content(
+                1,
+                {
+                    "headers": {"evil": ["S", evil], "x\nforged": ["S", "yes"], "user-id": ["S", "victim"]},
+                    "correlation_id": evil[:200],
+                },
+                b"body",
+            ),
         )
         await publisher.expect("queue.declare-ok")
         reader = await Client.dial(ports["STOMP"])
@@ -281,7 +288,43 @@ async def headers_that_forge(ports):
             head = (await reader.reader.readuntil(b"\n\n")).decode()
             body = await reader.reader.readuntil(b"\0")
         lines = head.rstrip("\n").split("\n")
-        if any(line.startswith("forged") for line in lines) or body != b"body\0":
+        if any(line.startswith(("forged", "user-id")) for line in lines) or body != b"body\0":
             raise AssertionError(f"STOMP {version}: {head!r} {body!r}")
         reader.leave()
         publisher.leave()
+
+
+@attack("user_id property set to 'victim'")
+async def frames_that_forge(ports):
+    """The same the other way: what a client of STOMP puts into headers becomes no frame, and nobody else's name, in AMQP."""
+
+    async def say(*frames):
+        client = await Client.dial(ports["STOMP"])
+        client.send(b"CONNECT\naccept-version:1.2\nlogin:guest\npasscode:guest\n\n\0", *frames)
+        return client
+
+    reader = await Client.open(ports["AMQP"])
+    reader.send(
+        method(1, "queue.declare", queue="forged", auto_delete=True),
+        method(1, "basic.consume", queue="forged", no_ack=True),
+    )
+    await reader.expect("queue.declare-ok")
+    await reader.expect("basic.consume-ok")
+    evil = method(1, "basic.deliver", consumer_tag="x", delivery_tag=9, routing_key="forged") + content(1, {}, b"forged")
+    escaped = evil.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r").replace(b":", b"\\c").replace(b"\0", b"")
+    head = b"SEND\ndestination:/amq/queue/forged\n"
+    # Bytes that are no UTF-8 would end the session.
+    escaped = escaped.decode("ascii", "ignore").encode()
+    good = await say(head + b"x:" + escaped + b"\nx" + escaped + b":y\nreceipt:1\n\nbody\0")
+    forger = await say(head + b"user-id:victim\n\nforged\0")
+    async with asyncio.timeout(10):
+        await good.reader.readuntil(b"RECEIPT\nreceipt-id:1\n\n\0")
+        await forger.reader.readuntil(b"ERROR\n")
+    values = await reader.expect("basic.deliver")
+    if values["routing_key"] != "forged" or values["delivery_tag"] != 1:
+        raise AssertionError(f"delivered {values}")
+    # Nothing else has come.
+    reader.send(method(1, "channel.flow", active=True))
+    await reader.expect("channel.flow-ok")
+    for client in (reader, good, forger):
+        client.leave()

@@ -92,12 +92,14 @@ mod tests {
 
     fn check<const LANES: usize>() {
         let last = Positions::<LANES>::CAPACITY - 1;
-        for from in 0..=last {
+        // In an interpreter all of them take an hour: there the edges alone are tried.
+        let step = if cfg!(miri) { 63 } else { 1 };
+        for from in (0..=last).step_by(step) {
             assert_eq!(
                 positions(Positions::<LANES>::one(from)),
                 BTreeSet::from([from])
             );
-            for to in from..=last {
+            for to in (from..=last).step_by(step) {
                 let range = Positions::<LANES>::range(from, to);
                 assert_eq!(positions(range), (from..=to).collect(), "{from}..={to}");
                 if to < last {
