@@ -10,7 +10,7 @@ pub(crate) struct Allowances {
     pub(crate) connections_per_vhost: Option<usize>,
     pub(crate) channels_per_user: u32,
     pub(crate) channels_per_vhost: u32,
-    pub(crate) consumers_per_connection: usize,
+    pub(crate) consumers_per_connection: u32,
     pub(crate) consumers_per_vhost: u32,
     /// Those that are there and that the connection has made.
     pub(crate) queues_per_connection: u32,
@@ -19,8 +19,8 @@ pub(crate) struct Allowances {
 }
 
 impl Default for Allowances {
-    /// A channel takes some 600 bytes, a consumer and a queue 700, a binding 220: so each of these is less than 1.5 GB, and
-    /// of a connection less than a quarter of one.
+    /// A channel takes some 600 bytes, a consumer 900, a queue 760, a binding 230: so each of these is less than 2 GB, and of
+    /// a connection less than a quarter of one.
     fn default() -> Self {
         Self {
             connections_per_user: None,

@@ -49,13 +49,7 @@ impl Quota {
     /// When there are as many as there may be.
     pub(crate) fn enter(self: &Arc<Self>, otherwise: u32) -> Result<Seat, Reached> {
         let max = self.max().unwrap_or(otherwise);
-        let one_more = |used: u32| {
-            if used < max {
-                used.checked_add(1)
-            } else {
-                None
-            }
-        };
+        let one_more = |used: u32| (used < max).then(|| used + 1);
         match self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)

@@ -142,14 +142,7 @@ async fn a_user_has_so_many_channels_on_all_connections_together() {
     until("the second's end", || broker.connection_count() == 1).await;
     first.open_channel(2).await;
     // One that is closed makes room.
-    let close = channel::Close {
-        reply_code: 200,
-        reply_text: short("bye"),
-        class_id: 0,
-        method_id: 0,
-    };
-    first.send_on(2, &close).await;
-    first.expect_on(2, "channel.close-ok").await;
+    first.close_channel().await;
     first.open_channel(3).await;
     // And so does one that has failed, before the client has agreed.
     first

@@ -3,8 +3,9 @@
 mod support;
 
 use leveret_amqp_codec::method::{basic, queue};
+use leveret_amqp_codec::{RawTable, Value};
 use leveret_broker::{Broker, Properties};
-use support::{Wire, broker, short, until};
+use support::{Wire, broker, short, table, until};
 
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
@@ -188,4 +189,25 @@ async fn nothing_is_left_of_a_requester_that_is_gone() {
     }
     until("all to be gone", || broker.connection_count() == 0).await;
     assert_eq!(broker.memory_used(), 0);
+}
+
+/// Nobody would delete it before the connection ends, and no limit counts it.
+#[tokio::test]
+async fn who_may_not_wait_for_answers_leaves_no_queue_behind() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    let arguments = table([("x-priority", Value::from("high"))]).to_bytes();
+    for channel in 2..5 {
+        wire.open_channel(channel).await;
+        let consume = basic::Consume {
+            queue: short(REPLY_TO),
+            no_ack: true,
+            arguments: RawTable::from_validated_bytes(&arguments),
+            ..basic::Consume::default()
+        };
+        wire.send(&consume).await;
+        assert_eq!(wire.expect_channel_closed().await.code, 406);
+    }
+    let left = broker.queues("/").unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }

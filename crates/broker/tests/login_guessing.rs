@@ -16,7 +16,8 @@ async fn broker(clock: &VirtualClock) -> Broker {
         Broker::builder()
             .virtual_clock(clock.clone())
             .authenticator(users)
-            .free_login_failures(3, 8)
+            .free_login_failures(3)
+            .free_login_failures_per_address(8)
             .proxy_protocol_from(["127.0.0.0/8".parse().unwrap()]),
     )
     .await

@@ -347,6 +347,8 @@ async fn sessions_of_stomp_have_the_same_limits() {
         stomp.expect(Command::Error).await;
         // What the session had does not count any more.
         until("the session's end", || broker.connection_count() == 0).await;
+        let left = broker.queues("/").unwrap();
+        assert!(left.is_empty(), "{left:?}");
         Stomp::connect(&broker)
             .await
             .subscribe("/topic/t", "1", "auto")

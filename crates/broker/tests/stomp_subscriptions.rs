@@ -5,7 +5,7 @@ mod support;
 
 use leveret_broker::{Client, Publish, QueueOptions};
 use leveret_stomp_codec::Command;
-use support::{Stomp, broker};
+use support::{Stomp, broker, until};
 
 async fn exists(client: &Client, queue: &str) -> bool {
     client.queue_info(queue).await.is_ok()
@@ -265,4 +265,21 @@ async fn a_message_cannot_say_what_only_the_server_says() {
         ]
     );
     assert_eq!(message.header("subscription"), Some("1"));
+}
+
+/// What nobody has ever consumed from does not go by itself, and fills up.
+#[tokio::test]
+async fn a_subscription_that_is_refused_leaves_no_queue_behind() {
+    let broker = broker().await;
+    let mut stomp = Stomp::connect(&broker).await;
+    stomp.subscribe("/topic/a", "1", "auto").await;
+    let headers = [("destination", "/topic/a"), ("id", "1")];
+    stomp.send(Command::Subscribe, &headers, b"").await;
+    stomp
+        .expect_error("Duplicated subscription identifier")
+        .await;
+    stomp.expect_end().await;
+    until("the session's end", || broker.connection_count() == 0).await;
+    let left = broker.queues("/").unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }

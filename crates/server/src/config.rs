@@ -94,7 +94,7 @@ pub(crate) struct ConfigFile {
     channels_per_user_max: Option<u32>,
     channels_per_vhost_max: Option<u32>,
     consumers_per_channel_max: Option<usize>,
-    consumers_per_connection_max: Option<usize>,
+    consumers_per_connection_max: Option<u32>,
     consumers_per_vhost_max: Option<u32>,
     queues_max: Option<usize>,
     queues_per_connection_max: Option<u32>,

@@ -6,10 +6,6 @@ use leveret_broker::Builder;
 use crate::size::MemorySize;
 use crate::time_span::FiniteTime;
 
-/// How many logins may fail freely where the other of the two numbers alone is set: the broker's defaults.
-const FREE_LOGIN_FAILURES: u32 = 10;
-const FREE_LOGIN_FAILURES_PER_ADDRESS: u32 = 100;
-
 /// Makes [`Limits`] of one line for each: the comment is the line of `--help`, then come the flag and key, its type, what
 /// `--help` calls the value, the environment variable, and how a broker is told.
 macro_rules! limits {
@@ -32,8 +28,8 @@ macro_rules! limits {
                 }
             }
 
-            /// Tells a broker all but how many logins may fail.
-            fn apply_each(&self, builder: Builder, in_bytes: &dyn Fn(MemorySize) -> usize) -> Builder {
+            /// Tells a broker. `in_bytes` says how much a share of the memory is.
+            pub(crate) fn apply(&self, builder: Builder, in_bytes: &dyn Fn(MemorySize) -> usize) -> Builder {
                 let mut builder = builder;
                 $(
                     builder = tell(builder, self.$name, in_bytes, $tell);
@@ -77,10 +73,11 @@ limits! {
     handshake_timeout: FiniteTime, "TIME", "LEVERET_HANDSHAKE_TIMEOUT",
         |builder, limit, _| builder.handshake_timeout(limit.0);
     /// Logins of a user that may fail before others wait
-    free_login_failures: u32, "N", "LEVERET_FREE_LOGIN_FAILURES", |builder, _, _| builder;
+    free_login_failures: u32, "N", "LEVERET_FREE_LOGIN_FAILURES",
+        |builder, limit, _| builder.free_login_failures(limit);
     /// The same for all users from one address
     free_login_failures_per_address: u32, "N", "LEVERET_FREE_LOGIN_FAILURES_PER_ADDRESS",
-        |builder, _, _| builder;
+        |builder, limit, _| builder.free_login_failures_per_address(limit);
     /// Channels of a connection; 0 for no limit
     channel_max: u16, "N", "LEVERET_CHANNEL_MAX", |builder, limit, _| builder.channel_max(limit);
     /// Channels of a user on all connections
@@ -93,7 +90,7 @@ limits! {
     consumers_per_channel_max: usize, "N", "LEVERET_CONSUMERS_PER_CHANNEL_MAX",
         |builder, limit, _| builder.consumers_per_channel_max(limit);
     /// Consumers of a connection
-    consumers_per_connection_max: usize, "N", "LEVERET_CONSUMERS_PER_CONNECTION_MAX",
+    consumers_per_connection_max: u32, "N", "LEVERET_CONSUMERS_PER_CONNECTION_MAX",
         |builder, limit, _| builder.consumers_per_connection_max(limit);
     /// Consumers in a virtual host
     consumers_per_vhost_max: u32, "N", "LEVERET_CONSUMERS_PER_VHOST_MAX",
@@ -123,25 +120,4 @@ limits! {
     /// Messages a second from each connection
     messages_per_s_max: u64, "N", "LEVERET_MESSAGES_PER_S_MAX",
         |builder, rate, _| builder.messages_per_s_max(rate);
-}
-
-impl Limits {
-    /// Tells a broker. `in_bytes` says how much a share of the memory is.
-    pub(crate) fn apply(
-        &self,
-        builder: Builder,
-        in_bytes: impl Fn(MemorySize) -> usize,
-    ) -> Builder {
-        let builder = self.apply_each(builder, &in_bytes);
-        match (
-            self.free_login_failures,
-            self.free_login_failures_per_address,
-        ) {
-            (None, None) => builder,
-            (of_user, of_address) => builder.free_login_failures(
-                of_user.unwrap_or(FREE_LOGIN_FAILURES),
-                of_address.unwrap_or(FREE_LOGIN_FAILURES_PER_ADDRESS),
-            ),
-        }
-    }
 }

@@ -74,7 +74,7 @@ fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error>
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
-    builder = settings.limits.apply(builder, in_bytes);
+    builder = settings.limits.apply(builder, &in_bytes);
     if let Some(data_dir) = &settings.data_dir {
         builder = builder.data_dir(data_dir).sync_policy(settings.sync.0);
     }

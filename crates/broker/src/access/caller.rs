@@ -21,6 +21,7 @@ pub(crate) struct Caller {
     /// What it has made that is still there, from the first of each on.
     queues: OnceLock<Arc<Quota>>,
     bindings: OnceLock<Arc<Quota>>,
+    consumers: OnceLock<Arc<Quota>>,
 }
 
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl Caller {
             _seat: None,
             queues: OnceLock::new(),
             bindings: OnceLock::new(),
+            consumers: OnceLock::new(),
         }
     }
 
@@ -85,7 +87,7 @@ impl Caller {
     }
 
     /// Whether what it has is limited: the embedding program knows itself what it does.
-    pub(crate) fn is_counted(&self) -> bool {
+    fn is_counted(&self) -> bool {
         !matches!(self.authority, Authority::Everything { user: None })
     }
 
@@ -100,6 +102,11 @@ impl Caller {
     /// The same for a binding.
     pub(crate) fn make_binding(&self, limit: u32) -> Result<Option<Seat>, Reached> {
         self.make(&self.bindings, limit)
+    }
+
+    /// The same for a consumer.
+    pub(crate) fn make_consumer(&self, limit: u32) -> Result<Option<Seat>, Reached> {
+        self.make(&self.consumers, limit)
     }
 
     fn make(&self, made: &OnceLock<Arc<Quota>>, limit: u32) -> Result<Option<Seat>, Reached> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::login_guard::FreeFailures;
 
 impl Builder {
     /// How long a client has from connecting to having opened its virtual host, before it is dropped. 10 s unless set.
@@ -28,19 +27,22 @@ impl Builder {
         self
     }
 
-    /// How many logins may fail before those that follow are slowed down: of one user from one address, and of all users
-    /// from one address, where an IPv6 network of 64 bits counts as one. 10 and 100 unless set.
+    /// How many logins of one user from one address may fail before those that follow are slowed down; an IPv6 network of 64
+    /// bits counts as one address. 10 unless set.
     ///
     /// Beyond that, attempts of the same user from the same address, or of anybody from that address, are looked at one
     /// after the other, with a pause of a quarter of a second that doubles with each further failure up to half a minute.
     /// A right password that has waited for its turn is taken; an attempt whose turn would come after the
     /// [handshake timeout](Self::handshake_timeout) is refused unseen. After a minute without a failure half of them are
     /// forgotten. Other addresses notice nothing. What is remembered has a bound: 10,000 pairs and addresses.
-    pub fn free_login_failures(mut self, of_user: u32, of_address: u32) -> Self {
-        self.config.free_login_failures = FreeFailures {
-            of_user,
-            of_address,
-        };
+    pub fn free_login_failures(mut self, failures: u32) -> Self {
+        self.config.free_login_failures.of_user = failures;
+        self
+    }
+
+    /// The same for the logins of all users from one address together. 100 unless set.
+    pub fn free_login_failures_per_address(mut self, failures: u32) -> Self {
+        self.config.free_login_failures.of_address = failures;
         self
     }
 
@@ -82,7 +84,7 @@ impl Builder {
     }
 
     /// How many queues a virtual host may have, each; declaring one more is refused with 406. Two million unless set, which
-    /// take some 1.4 GB (RabbitMQ has no limit): queues cost memory that the [memory limit](Self::memory_limit) does not
+    /// take some 1.5 GB (RabbitMQ has no limit): queues cost memory that the [memory limit](Self::memory_limit) does not
     /// count.
     pub fn queues_max(mut self, queues: usize) -> Self {
         self.config.queues_max = queues;
@@ -105,7 +107,7 @@ impl Builder {
     }
 
     /// How many bindings a virtual host may have, each; one more is refused with 406. Ten million unless set, which takes
-    /// some 2 GB.
+    /// some 2.3 GB.
     pub fn bindings_max(mut self, bindings: usize) -> Self {
         self.config.bindings_max = bindings;
         self
@@ -126,8 +128,8 @@ impl Builder {
     }
 
     /// How many consumers a connection may have on all of its channels, or subscriptions a STOMP session; with one more it is
-    /// closed with 530. 50,000 unless set.
-    pub fn consumers_per_connection_max(mut self, consumers: usize) -> Self {
+    /// closed with 530. 50,000 unless set. [Clients](crate::Client) that act for no user are not counted.
+    pub fn consumers_per_connection_max(mut self, consumers: u32) -> Self {
         self.config.allowances.consumers_per_connection = consumers;
         self
     }

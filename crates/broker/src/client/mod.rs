@@ -153,7 +153,7 @@ impl Client {
             key: ConsumerKey(0),
             holder: registration.id(),
             tag: None,
-            _seat: self.inner.vhost.add_consumer(self.caller(), queue)?,
+            _seats: self.inner.vhost.add_consumer(self.caller(), queue)?,
         };
         let consumer_options = ConsumerOptions {
             no_ack: options.no_ack,

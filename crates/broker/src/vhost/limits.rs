@@ -26,6 +26,9 @@ pub struct VhostLimits {
 /// Stands for no limit.
 const NO_LIMIT: u64 = u64::MAX;
 
+/// By which a consumer counts as one of its connection's, and of its virtual host's.
+pub(crate) type ConsumerSeats = [Option<Seat>; 2];
+
 /// The limits as they are looked at.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -89,26 +92,34 @@ impl VirtualHost {
         })
     }
 
-    /// Counts a consumer for as long as the seat is held; those of the embedding program itself are not counted.
+    /// Counts a consumer of its connection and of the virtual host, for as long as the seats are held; those of the embedding
+    /// program itself are not counted.
     ///
     /// # Errors
-    /// 406 when there are as many as there may be.
+    /// 530 when the connection has as many as it may have, 406 when the virtual host does.
     pub(crate) fn add_consumer(
         &self,
         caller: &Caller,
         queue: &str,
-    ) -> Result<Option<Seat>, Refusal> {
-        if !caller.is_counted() {
-            return Ok(None);
+    ) -> Result<ConsumerSeats, Refusal> {
+        let allowances = &self.services.allowances;
+        let of_connection = caller.make_consumer(allowances.consumers_per_connection);
+        let of_connection = of_connection.map_err(|Reached(limit)| {
+            Refusal::not_allowed(format!(
+                "reached maximum ({limit}) of consumers per connection"
+            ))
+        })?;
+        if of_connection.is_none() {
+            return Ok([None, None]);
         }
-        let limit = self.services.allowances.consumers_per_vhost;
-        let seat = self.limits.consumers.enter(limit);
-        seat.map(Some).map_err(|Reached(limit)| {
+        let of_vhost = self.limits.consumers.enter(allowances.consumers_per_vhost);
+        let of_vhost = of_vhost.map_err(|Reached(limit)| {
             Refusal::precondition_failed(format!(
                 "cannot consume from queue '{queue}': consumer limit in vhost '{}' ({limit}) is reached",
                 self.name
             ))
-        })
+        })?;
+        Ok([of_connection, Some(of_vhost)])
     }
 
     /// How many queues there may be.

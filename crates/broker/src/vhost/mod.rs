@@ -50,6 +50,7 @@ pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
 pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
+pub(crate) use limits::ConsumerSeats;
 pub use limits::VhostLimits;
 #[cfg(feature = "stomp")]
 pub(crate) use past::POSITION_MARK;

@@ -58,7 +58,13 @@ impl Session {
         consume: &basic::Consume<'_>,
         out: &mut Output,
     ) -> Result<(), Refusal> {
-        self.check_room_for_consumer(id)?;
+        let limit = self.core.shared.config.consumers_per_channel_max;
+        let consumers = self.channels.get(&id).map(|channel| &channel.consumers);
+        if consumers.is_some_and(|consumers| consumers.len() >= limit) {
+            return Err(Refusal::not_allowed(format!(
+                "reached maximum ({limit}) of consumers per channel"
+            )));
+        }
         let vhost = self.vhost()?;
         let name = self.queue_name(id, consume.queue)?;
         // RabbitMQ looks for a consumer of that tag before it looks for the queue.
@@ -76,9 +82,9 @@ impl Session {
         let is_reply_consumer = *name == *REPLY_TO;
         let queue = if is_reply_consumer {
             channel.check_reply_consumer(consume.no_ack)?;
-            vhost.create_reply_queue(now, connection)
+            None
         } else {
-            vhost.readable_queue(&self.core.caller, &name)?
+            Some(vhost.readable_queue(&self.core.caller, &name)?)
         };
         let priority = consumer_priority(&vhost, &name, consume.arguments)?;
         let slow = slow::from_arguments(consume.arguments, &vhost.queue_phrase(&name))?;
@@ -88,13 +94,15 @@ impl Session {
         } else {
             Arc::from(&*consume.consumer_tag)
         };
-        if channel.global_prefetch > 0 && queue.is_quorum() {
+        if channel.global_prefetch > 0 && queue.as_ref().is_some_and(|queue| queue.is_quorum()) {
             let phrase = vhost.queue_phrase(&name);
             return Err(Refusal::not_implemented(format!(
                 "{phrase} does not support global qos"
             )));
         }
-        let seat = vhost.add_consumer(&self.core.caller, &name)?;
+        let seats = vhost.add_consumer(&self.core.caller, &name)?;
+        // Made when nothing is refused any more: no limit counts it, and it stays until its consumer goes.
+        let queue = queue.unwrap_or_else(|| vhost.create_reply_queue(now, connection));
         let source = channel.use_source(&queue);
         let entry = channel.consumers.vacant_entry();
         let key = ConsumerKey(
@@ -115,7 +123,7 @@ impl Session {
             key,
             holder: connection,
             tag: Some(Arc::clone(&tag)),
-            _seat: seat,
+            _seats: seats,
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {
@@ -149,27 +157,6 @@ impl Session {
                 })
             }
         }
-    }
-
-    /// Whether the channel and the connection may have one more consumer.
-    fn check_room_for_consumer(&self, id: ChannelId) -> Result<(), Refusal> {
-        let config = &self.core.shared.config;
-        let on_channel = self.channels.get(&id).map_or(0, |it| it.consumers.len());
-        let limit = config.consumers_per_channel_max;
-        if on_channel >= limit {
-            return Err(Refusal::not_allowed(format!(
-                "reached maximum ({limit}) of consumers per channel"
-            )));
-        }
-        let limit = config.allowances.consumers_per_connection;
-        // Counted anew each time, which takes less than starting a consumer does unless there are very many channels.
-        let on_connection: usize = self.channels.values().map(|it| it.consumers.len()).sum();
-        if on_connection >= limit {
-            return Err(Refusal::not_allowed(format!(
-                "reached maximum ({limit}) of consumers per connection"
-            )));
-        }
-        Ok(())
     }
 
     pub(super) fn cancel(

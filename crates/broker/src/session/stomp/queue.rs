@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::{Session, headers};
 use crate::random::base64_of;
 use crate::session::Output;
-use crate::vhost::{QueueCell, QueueDeclare};
+use crate::vhost::{QueueDeclare, QueueDeclared};
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -129,7 +129,7 @@ impl Session {
         now: Time,
         source: (&str, &str),
         frame: &Frame,
-    ) -> Result<Arc<QueueCell>, Problem> {
+    ) -> Result<QueueDeclared, Problem> {
         let name = match subscription_queue(source, self.core.username(), frame)? {
             Some(name) => name,
             None => self.core.shared.services.names.name(SUBSCRIPTION_PREFIX),
@@ -144,7 +144,7 @@ impl Session {
         name: &str,
         properties: QueueProperties,
         frame: &Frame,
-    ) -> Result<Arc<QueueCell>, Problem> {
+    ) -> Result<QueueDeclared, Problem> {
         if name.len() > NAME_SIZE_MAX {
             return Err(Problem::processing());
         }
@@ -166,7 +166,7 @@ impl Session {
         &mut self,
         now: Time,
         declare: &QueueDeclare<'_>,
-    ) -> Result<Arc<QueueCell>, Problem> {
+    ) -> Result<QueueDeclared, Problem> {
         let declared = self
             .vhost()?
             .declare_queue(now, &self.core.caller, declare)?;
@@ -179,7 +179,7 @@ impl Session {
             }
             exclusive.push(Arc::downgrade(&declared.queue));
         }
-        Ok(declared.queue)
+        Ok(declared)
     }
 }
 

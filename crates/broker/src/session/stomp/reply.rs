@@ -40,7 +40,7 @@ impl Session {
             return Ok(Arc::clone(subscription.queue.name()));
         }
         self.flush(now, out);
-        let queue = self.declare_queue(
+        let declared = self.declare_queue(
             now,
             &QueueDeclare {
                 name: "",
@@ -50,7 +50,9 @@ impl Session {
                 arguments: RawTable::EMPTY,
             },
         )?;
+        let queue = declared.queue;
         let name = Arc::clone(queue.name());
+        let seats = self.take_seats(&queue)?;
         self.consume_queue(
             now,
             Consume {
@@ -64,6 +66,7 @@ impl Session {
                 priority: 0,
                 slow: None,
             },
+            seats,
         )?;
         Ok(name)
     }

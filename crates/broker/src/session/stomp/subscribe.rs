@@ -18,7 +18,8 @@ use crate::exchange::presence;
 use crate::session::Output;
 use crate::slow;
 use crate::vhost::{
-    BindingRequest, CannotConsume, ConsumerLink, PositionError, QueueCell, QueueDelete, ResumeFrom,
+    BindingRequest, CannotConsume, ConsumerLink, ConsumerSeats, PositionError, QueueCell,
+    QueueDelete, ResumeFrom,
 };
 
 /// To AMQP clients and in what is told about unacknowledged messages a session is a connection with this one channel.
@@ -54,6 +55,7 @@ impl Session {
         let resume = resume_from(frame, &destination)?;
         let tag: Arc<str> = tag_of(frame)?.ok_or_else(Problem::processing)?.into();
         let vhost = self.vhost()?;
+        let mut created = false;
         let (queue, source) = match &destination {
             Destination::Queue(name) => {
                 self.know_queue(now, name, frame, out)?;
@@ -68,57 +70,90 @@ impl Session {
                 if !presence_arguments(frame).is_empty() {
                     vhost.require_presence(source.0)?;
                 }
-                let queue = self.declare_subscription_queue(now, source, frame)?;
-                // RabbitMQ consumes before it binds.
-                vhost.readable_queue(&self.core.caller, queue.name())?;
-                (queue, Some(source))
+                let declared = self.declare_subscription_queue(now, source, frame)?;
+                created = declared.created;
+                (declared.queue, Some(source))
             }
             Destination::TempQueue(_) => return Err(not_for(text, "SUBSCRIBE")),
         };
         // As in RabbitMQ the limit is the session's from now on, also for later subscriptions that name none.
         self.prefetch = prefetch.unwrap_or(self.prefetch);
-        if self.subscriptions.find(&tag).is_some() {
-            return Err(Problem::fatal(
-                "Duplicated subscription identifier",
-                format!("A subscription identified by '{tag}' already exists."),
-            ));
-        }
-        if let Some((exchange, key)) = source {
-            let arguments = presence_arguments(frame).to_bytes();
-            let request = BindingRequest {
-                destination: queue.name(),
-                source: exchange,
-                routing_key: key,
-                arguments: RawTable::from_validated_bytes(&arguments),
-                resume,
-            };
-            match vhost.bind_queue(now, &self.core.caller, &request) {
-                Ok(ticket) => self.core.unstored = self.core.unstored.max(ticket),
-                Err(refusal) => {
-                    self.discard_unused(now, &queue);
-                    return Err(refusal.into());
-                }
-            }
-        }
         let has_history = source.is_some_and(|(exchange, _)| vhost.keeps_history(exchange));
-        self.consume_queue(
-            now,
-            Consume {
-                tag,
-                destination: text.into(),
-                queue,
-                how: Consuming { ack, has_history },
-                priority,
-                slow,
-            },
-        )?;
+        let consume = Consume {
+            tag,
+            destination: text.into(),
+            queue: Arc::clone(&queue),
+            how: Consuming { ack, has_history },
+            priority,
+            slow,
+        };
+        let arguments = presence_arguments(frame).to_bytes();
+        let binding = source.map(|(exchange, key)| BindingRequest {
+            destination: queue.name(),
+            source: exchange,
+            routing_key: key,
+            arguments: RawTable::from_validated_bytes(&arguments),
+            resume,
+        });
+        if let Err(problem) = self.bind_and_consume(now, consume, binding.as_ref()) {
+            if created {
+                self.discard_unused(now, &queue);
+            }
+            return Err(problem);
+        }
         // RabbitMQ sends what waits in the queue before the receipt.
         self.send_deliveries(now, usize::MAX, out);
         Ok(())
     }
 
+    /// Starts a subscription, whose queue is bound first where there is something to bind it to: nothing is in the queue yet
+    /// if that is refused, or the subscription was.
+    fn bind_and_consume(
+        &mut self,
+        now: Time,
+        consume: Consume,
+        binding: Option<&BindingRequest<'_>>,
+    ) -> Result<(), Problem> {
+        let vhost = self.vhost()?;
+        // RabbitMQ consumes before it binds.
+        if binding.is_some() {
+            vhost.readable_queue(&self.core.caller, consume.queue.name())?;
+        }
+        if self.subscriptions.find(&consume.tag).is_some() {
+            return Err(Problem::fatal(
+                "Duplicated subscription identifier",
+                format!(
+                    "A subscription identified by '{}' already exists.",
+                    consume.tag
+                ),
+            ));
+        }
+        let seats = self.take_seats(&consume.queue)?;
+        if let Some(binding) = binding {
+            let ticket = vhost.bind_queue(now, &self.core.caller, binding)?;
+            self.core.unstored = self.core.unstored.max(ticket);
+        }
+        self.consume_queue(now, consume, seats)
+    }
+
+    /// Room for one more subscription.
+    pub(super) fn take_seats(&self, queue: &QueueCell) -> Result<ConsumerSeats, Problem> {
+        let limit = self.core.shared.config.consumers_per_channel_max;
+        if self.subscriptions.len() >= limit {
+            let refusal = format!("reached maximum ({limit}) of subscriptions per session");
+            return Err(Refusal::not_allowed(refusal).into());
+        }
+        let vhost = self.vhost()?;
+        Ok(vhost.add_consumer(&self.core.caller, queue.name())?)
+    }
+
     /// Starts a subscription. Its deliveries may be in the outbox when this returns.
-    pub(super) fn consume_queue(&mut self, now: Time, consume: Consume) -> Result<(), Problem> {
+    pub(super) fn consume_queue(
+        &mut self,
+        now: Time,
+        consume: Consume,
+        seats: ConsumerSeats,
+    ) -> Result<(), Problem> {
         let vhost = self.vhost()?;
         let Consume {
             tag,
@@ -129,14 +164,6 @@ impl Session {
             slow,
         } = consume;
         let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
-        let config = &self.core.shared.config;
-        let of_connection = config.allowances.consumers_per_connection;
-        let limit = config.consumers_per_channel_max.min(of_connection);
-        if self.subscriptions.len() >= limit {
-            let refusal = format!("reached maximum ({limit}) of subscriptions per session");
-            return Err(Refusal::not_allowed(refusal).into());
-        }
-        let seat = vhost.add_consumer(&self.core.caller, queue.name())?;
         let vacancy = self.subscriptions.vacancy();
         let options = ConsumerOptions {
             no_ack: how.ack == AckMode::Auto,
@@ -153,7 +180,7 @@ impl Session {
             key: vacancy.key(),
             holder: self.core.registration.id(),
             tag: Some(Arc::clone(&tag)),
-            _seat: seat,
+            _seats: seats,
         };
         match queue.consume(now, options, link) {
             Ok(consumer) => {

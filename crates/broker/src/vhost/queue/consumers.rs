@@ -10,7 +10,7 @@ use leveret_queue_store::{
 use super::{QueueCell, State};
 use crate::connection::ConnectionId;
 use crate::outbox::{ConsumerKey, Outbox};
-use crate::quota::Seat;
+use crate::vhost::ConsumerSeats;
 
 /// The broker's side of a consumer: where its deliveries go.
 #[derive(Debug)]
@@ -21,8 +21,7 @@ pub(crate) struct ConsumerLink {
     pub(crate) holder: ConnectionId,
     /// The consumer's tag, where it has one.
     pub(crate) tag: Option<Arc<str>>,
-    /// Counts as one of the virtual host's consumers.
-    pub(crate) _seat: Option<Seat>,
+    pub(crate) _seats: ConsumerSeats,
 }
 
 /// Why a consumer could not be registered.
