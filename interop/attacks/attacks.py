@@ -89,7 +89,7 @@ async def ten_thousand_without_a_login(ports):
     await together(*(one() for _ in range(10_000)))
 
 
-@attack("frame_too_large", "frame", "WebSocket")
+@attack("frame_too_large", "Frame is longer than", "Content-length of", "closing a WebSocket")
 async def giant_announced_frames(ports):
     """Nothing is set aside for what is only announced, and nobody waits for it."""
 
