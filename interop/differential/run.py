@@ -9,27 +9,38 @@ import os
 import sys
 
 import compare
-from generate import Generator
-from session import Observer, Session
+import generate
+import session
+import stomp_generate
+import stomp_session
 
 # How often a list that differs is run again, to tell a difference from a race within one broker.
 REPEATS = 3
+# What makes the lists of a protocol, and what runs them.
+PROTOCOLS = {
+    "amqp": (generate.Generator, session.Session),
+    "stomp": (stomp_generate.Generator, stomp_session.Session),
+}
 
 
 class Pair:
-    """The brokers of one worker, each with its observer. A lock keeps the exchanges that all share to one at a time."""
+    """The brokers of one worker, each with its observer. A lock keeps the exchanges that all share to one at a time.
 
-    def __init__(self, addresses, system_exchanges):
+    An address is a broker's for AMQP, through which it is observed, and the one for the protocol that is tested.
+    """
+
+    def __init__(self, addresses, system_exchanges, run_session):
         self.system_exchanges = system_exchanges
-        self.brokers = [(address, Observer(address)) for address in addresses]
+        self.brokers = [(tested, session.Observer(observed)) for observed, tested in addresses]
         self.names = itertools.count()
+        self.run_session = run_session
 
     def run(self, which, operations):
         """The transcript of one broker and its complaints. Names are fresh and of the same length everywhere."""
         address, observer = self.brokers[which]
         name = f"df{os.getpid() % 10**7:07}-{next(self.names) % 10**6:06}-"
-        session = Session(address, name, observer)
-        return session.run(operations), session.complaints
+        run = self.run_session(address, name, observer)
+        return run.run(operations), run.complaints
 
     def judge(self, operations):
         """What is wrong, as `(what, details)`, or `None`; and the wordings that differ."""
@@ -90,21 +101,23 @@ def show(pair, operations):
 _pair = None
 
 
-def _start(addresses, system_exchanges):
+def _start(*arguments):
     global _pair
-    _pair = Pair(addresses, system_exchanges)
+    _pair = Pair(*arguments)
 
 
 def _judge_list(job):
-    seed, number = job
-    operations = Generator(seed, number).operations()
+    protocol, seed, number = job
+    operations = PROTOCOLS[protocol][0](seed, number).operations()
     wrong, wordings = _pair.judge(operations)
     return number, _pair.report(number, operations, wrong) if wrong else None, wordings
 
 
 def address(text):
+    """A broker's address for AMQP, and the one for STOMP if that is given."""
+    text, _, stomp_port = text.partition("/")
     host, _, port = text.rpartition(":")
-    return host, int(port)
+    return (host, int(port)), (host, int(stomp_port)) if stomp_port else None
 
 
 def main():
@@ -112,21 +125,27 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first list")
     parser.add_argument("--lists", type=int, default=200, help="how many lists")
-    parser.add_argument("--a", type=address, required=True, metavar="HOST:PORT", help="the broker under test")
-    parser.add_argument("--b", type=address, metavar="HOST:PORT", help="the broker to compare with")
+    parser.add_argument("--a", type=address, required=True, metavar="HOST:PORT[/PORT]",
+                        help="the broker under test; with its port for STOMP that is tested")
+    parser.add_argument("--b", type=address, metavar="HOST:PORT[/PORT]", help="the broker to compare with")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--show", action="store_true", help="print the whole transcripts of every list")
     parser.add_argument("--wording", action="store_true", help="print the texts that differ")
     arguments = parser.parse_args()
-    addresses = [arguments.a] + [arguments.b] * (arguments.b is not None)
-    jobs = [(arguments.seed, number) for number in range(arguments.first, arguments.first + arguments.lists)]
+    given = [arguments.a] + [arguments.b] * (arguments.b is not None)
+    protocol = "stomp" if all(stomp for _, stomp in given) else "amqp"
+    addresses = [(amqp, stomp if protocol == "stomp" else amqp) for amqp, stomp in given]
+    jobs = [(protocol, arguments.seed, number)
+            for number in range(arguments.first, arguments.first + arguments.lists)]
+    make, run_session = PROTOCOLS[protocol]
+    brokers = addresses, multiprocessing.Lock(), run_session
     if arguments.show:
-        pair = Pair(addresses, multiprocessing.Lock())
-        for job in jobs:
-            print(f"== list {job[1]}")
-            show(pair, Generator(*job).operations())
+        pair = Pair(*brokers)
+        for _, *which in jobs:
+            print(f"== list {which[1]}")
+            show(pair, make(*which).operations())
     failed, wordings = 0, collections.Counter()
-    with multiprocessing.Pool(arguments.workers, _start, (addresses, multiprocessing.Lock())) as pool:
+    with multiprocessing.Pool(arguments.workers, _start, brokers) as pool:
         for number, report, texts in pool.imap_unordered(_judge_list, jobs):
             wordings.update(texts)
             if report:

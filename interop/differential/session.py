@@ -529,6 +529,16 @@ class Observer:
     def exchange_exists(self, name):
         return self._ask("exchange.declare", exchange=name, type="direct", passive=True) is not None
 
+    def declare(self, kind, name, fields):
+        self._ask(kind + ".declare", **{kind: name, **fields})
+
+    def publish(self, exchange, key, properties, body):
+        """A message whose exchange may be missing."""
+        self.connection.write(wire.method(1, "basic.publish", exchange=exchange, routing_key=key)
+                              + wire.content(1, properties, body))
+        # Its answer comes after whatever the message has led to.
+        self._ask("exchange.declare", exchange="amq.direct", type="direct", passive=True)
+
     def delete(self, kind, name):
         self._ask(kind + ".delete", **{kind: name})
 

@@ -171,6 +171,26 @@ async fn a_transaction_is_carried_out_in_order_at_its_commit() {
     assert_eq!(unacked(&client, "q").await, 0);
 }
 
+/// As in RabbitMQ: nothing that AMQP would refuse is refused before.
+#[tokio::test]
+async fn what_a_transaction_sends_is_looked_at_when_it_is_committed() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    let mut stomp = Stomp::connect(&broker).await;
+    let begin = [("transaction", "t")];
+    stomp.tell(Command::Begin, &begin, b"").await;
+    for destination in ["/queue/q", "/exchange/later/k"] {
+        let headers = [("destination", destination), ("transaction", "t")];
+        stomp.send(Command::Send, &headers, b"m").await;
+    }
+    stomp.quiet().await;
+    stomp.send(Command::Commit, &begin, b"").await;
+    stomp.expect_error("not_found").await;
+    stomp.expect_end().await;
+    let info = client.queue_info("q").await.unwrap();
+    assert_eq!(info.ready, 1, "what came before stands");
+}
+
 #[tokio::test]
 async fn an_aborted_transaction_leaves_no_trace() {
     let broker = broker().await;

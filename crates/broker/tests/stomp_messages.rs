@@ -60,6 +60,42 @@ async fn headers_become_properties() {
 }
 
 #[tokio::test]
+async fn of_a_repeated_header_the_first_counts() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    client
+        .declare_queue("q", QueueOptions::default())
+        .await
+        .unwrap();
+    let headers = [
+        ("destination", "/amq/queue/q"),
+        ("persistent", "yes"),
+        ("persistent", "true"),
+        ("type", "first"),
+        ("type", "second"),
+    ];
+    let mut stomp = Stomp::connect(&broker).await;
+    stomp.tell(Command::Send, &headers, b"m").await;
+    let delivery = client.get("q").await.unwrap().unwrap();
+    let properties = delivery.properties();
+    assert_eq!(properties.delivery_mode, None);
+    assert_eq!(properties.kind.as_deref(), Some("first"));
+}
+
+/// AMQP clients may rely on a table that RabbitMQ always sends.
+#[tokio::test]
+async fn a_message_without_headers_has_an_empty_table_of_them() {
+    let broker = broker().await;
+    let mut stomp = Stomp::connect(&broker).await;
+    let headers = [("destination", "/queue/q")];
+    stomp.send(Command::Send, &headers, b"m").await;
+    stomp.quiet().await;
+    let client = broker.client().unwrap();
+    let delivery = client.get("q").await.unwrap().unwrap();
+    assert_eq!(delivery.properties().headers, Some(table([])));
+}
+
+#[tokio::test]
 async fn bodies_are_bytes() {
     let broker = broker().await;
     let all: Vec<u8> = (0..=255).collect();

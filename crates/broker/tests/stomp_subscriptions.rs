@@ -66,10 +66,37 @@ async fn a_durable_subscription_keeps_what_is_sent_while_nobody_is_there() {
 async fn a_durable_subscription_needs_an_id() {
     let broker = broker().await;
     let mut stomp = Stomp::connect(&broker).await;
-    let headers = [("destination", "/topic/a"), ("persistent", "true")];
-    stomp.send(Command::Subscribe, &headers, b"").await;
-    stomp.expect_error("Missing Header").await;
-    stomp.quiet().await;
+    for destination in ["/topic/a", "/queue/a"] {
+        let headers = [("destination", destination), ("persistent", "true")];
+        for command in [Command::Subscribe, Command::Unsubscribe] {
+            stomp.send(command, &headers, b"").await;
+            stomp.expect_error("Missing Header").await;
+            stomp.quiet().await;
+        }
+    }
+}
+
+/// Two spellings of one header, of which RabbitMQ takes the last.
+#[tokio::test]
+async fn durable_or_persistent_counts_whichever_stands_last() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    let mut stomp = Stomp::connect(&broker).await;
+    let (durable, persistent) = (("durable", "false"), ("persistent", "true"));
+    for (id, spellings, is_durable) in [
+        ("1", [durable, persistent], true),
+        ("2", [persistent, durable], false),
+    ] {
+        let own = [("id", id), ("destination", id), ("exclusive", "false")];
+        let headers = [&own[..], &spellings].concat();
+        stomp.tell(Command::Subscribe, &headers, b"").await;
+        let declare = QueueOptions {
+            durable: is_durable,
+            auto_delete: !is_durable,
+            ..QueueOptions::default()
+        };
+        client.declare_queue(id, declare).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -95,6 +122,21 @@ async fn an_id_that_is_in_use_ends_the_session() {
         .await;
     assert_eq!(body, "A subscription identified by 'T_1' already exists.");
     stomp.expect_end().await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_in_use_is_complained_of_before_what_is_missing() {
+    let broker = broker().await;
+    for destination in ["/amq/queue/none", "/exchange/none/k"] {
+        let mut stomp = Stomp::connect(&broker).await;
+        stomp.subscribe("/queue/a", "1", "auto").await;
+        let headers = [("destination", destination), ("id", "1")];
+        stomp.send(Command::Subscribe, &headers, b"").await;
+        stomp
+            .expect_error("Duplicated subscription identifier")
+            .await;
+        stomp.expect_end().await;
+    }
 }
 
 #[tokio::test]
@@ -265,6 +307,45 @@ async fn a_message_cannot_say_what_only_the_server_says() {
         ]
     );
     assert_eq!(message.header("subscription"), Some("1"));
+}
+
+#[tokio::test]
+async fn word_of_a_cancelled_subscription_without_id_names_its_destination() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    let mut stomp = Stomp::connect(&broker).await;
+    let headers = [("destination", "/queue/a")];
+    stomp.tell(Command::Subscribe, &headers, b"").await;
+    client.delete_queue("a").await.unwrap();
+    let error = stomp.expect(Command::Error).await;
+    assert_eq!(error.header("subscription"), Some("/queue/a"));
+}
+
+#[tokio::test]
+async fn a_subscription_to_a_missing_exchange_leaves_no_queue_of_its_own() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    client
+        .declare_queue("old", QueueOptions {
+        durable: true,
+        ..QueueOptions::default()
+    })
+        .await
+        .unwrap();
+    for name in ["new", "old"] {
+        let mut stomp = Stomp::connect(&broker).await;
+        let headers = [
+            ("destination", "/exchange/none/k"),
+            ("id", "1"),
+            ("x-queue-name", name),
+            ("durable", "true"),
+            ("auto-delete", "false"),
+        ];
+        stomp.send(Command::Subscribe, &headers, b"").await;
+        stomp.expect_error("not_found").await;
+        stomp.expect_end().await;
+        assert_eq!(exists(&client, name).await, name == "old", "{name}");
+    }
 }
 
 /// What nobody has ever consumed from does not go by itself, and fills up.

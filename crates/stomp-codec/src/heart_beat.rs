@@ -67,8 +67,8 @@ impl HeartBeat {
     }
 }
 
-/// Reads the value of the header. Spaces around the numbers do not count. Numbers too large for the type, which is 49
-/// days, are taken as its maximum.
+/// Reads the value of the header. As in RabbitMQ the numbers may have a sign and no spaces around them, and a negative one
+/// counts as zero. Numbers too large for the type, which is 49 days, are taken as its maximum.
 impl FromStr for HeartBeat {
     type Err = InvalidHeartBeat;
 
@@ -89,9 +89,12 @@ impl fmt::Display for HeartBeat {
 }
 
 fn parse_ms(text: &str) -> Result<u32, InvalidHeartBeat> {
-    let digits = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
         return Err(InvalidHeartBeat);
+    }
+    if text.starts_with('-') {
+        return Ok(0);
     }
     // Nothing but digits can only fail by being too large.
     Ok(digits.parse().unwrap_or(u32::MAX))
@@ -153,15 +156,31 @@ mod tests {
     #[test]
     fn anything_but_two_numbers_is_refused() {
         for text in [
-            "", "1000", "1000,", ",1000", "a,b", "-1,0", "1,2,3", "1.5,0", "+1,0",
+            "",
+            "1000",
+            "1000,",
+            ",1000",
+            "a,b",
+            "1,2,3",
+            "1.5,0",
+            "+,0",
+            "--1,0",
+            "1000, 2000",
+            " 1000,2000",
         ] {
             assert_eq!(text.parse::<HeartBeat>(), Err(InvalidHeartBeat), "{text:?}");
         }
     }
 
     #[test]
+    fn numbers_may_have_a_sign() {
+        check_answer("-1,0", "0,0");
+        check_answer("+1000,-7000", "0,1000");
+    }
+
+    #[test]
     fn huge_numbers_are_cut_to_the_maximum() {
-        let parsed: HeartBeat = " 99999999999 , 10 ".parse().unwrap();
+        let parsed: HeartBeat = "99999999999,10".parse().unwrap();
         assert_eq!(
             parsed,
             HeartBeat {

@@ -164,8 +164,8 @@ impl Session {
                     subscription.description()
                 ),
             );
-            let id = subscription.id().map(|id| ("subscription", id));
-            self.write_error(&problem, id.as_slice(), out);
+            let id = subscription.id().unwrap_or(&subscription.destination);
+            self.write_error(&problem, &[("subscription", id)], out);
         }
         let queue = Arc::clone(&subscription.queue);
         self.subscriptions.forget(now, key);

@@ -96,6 +96,14 @@ impl<'a> Destination<'a> {
         })
     }
 
+    /// The exchange and key that the queue of a subscription is bound to; none where the subscription is to a queue itself.
+    pub(super) fn source(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Topic(_) | Self::Exchange { .. } => self.address(),
+            _ => None,
+        }
+    }
+
     /// The exchange and routing key that a message for it is published with. A temporary queue has none: only its
     /// session knows its real name.
     pub(super) fn address(&self) -> Option<(&str, &str)> {

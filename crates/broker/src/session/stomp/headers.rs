@@ -35,15 +35,12 @@ const SHORT_SIZE_MAX: usize = 255;
 pub(super) fn properties(frame: &Frame) -> Result<Properties, Problem> {
     let mut properties = Properties::default();
     let mut headers = Table::default();
+    if frame.header("persistent") == Some("true") {
+        properties.delivery_mode = Some(2);
+    }
     for (name, value) in &frame.headers {
         let text = match name {
-            "destination" | "content-length" => continue,
-            "persistent" => {
-                if value == "true" {
-                    properties.delivery_mode.get_or_insert(2);
-                }
-                continue;
-            }
+            "destination" | "content-length" | "persistent" => continue,
             "priority" => {
                 let number = value.parse().map_err(|_| Problem::processing())?;
                 properties.priority.get_or_insert(number);
@@ -74,9 +71,8 @@ pub(super) fn properties(frame: &Frame) -> Result<Properties, Problem> {
         check_short(value)?;
         text.get_or_insert_with(|| value.to_owned());
     }
-    if !headers.is_empty() {
-        properties.headers = Some(headers);
-    }
+    // Also when there are none: AMQP clients find the property in every message that came by STOMP.
+    properties.headers = Some(headers);
     Ok(properties)
 }
 
@@ -87,8 +83,8 @@ fn check_short(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Writes what the properties say into a MESSAGE frame, and the AMQP headers that are texts or whole numbers; RabbitMQ
-/// leaves out all others. `text` is scratch.
+/// Writes what the properties say into a MESSAGE frame, and the AMQP headers that are long strings or signed numbers of 32
+/// or 64 bits; RabbitMQ leaves out all others. `text` is scratch.
 pub(super) fn write_properties(
     frame: &mut FrameWriter<'_>,
     properties: RawProperties<'_>,
@@ -144,11 +140,9 @@ pub(super) fn write_properties(
         }
         match value {
             ValueRef::LongString(bytes) => frame.header(name, &String::from_utf8_lossy(bytes)),
-            other => {
-                if let Some(number) = other.as_integer() {
-                    write_number(frame, name, number, text);
-                }
-            }
+            ValueRef::I32(number) => write_number(frame, name, number.into(), text),
+            ValueRef::I64(number) => write_number(frame, name, number, text),
+            _ => {}
         }
     }
 }

@@ -191,14 +191,8 @@ pub(super) fn subscription_queue(
     user: &str,
     frame: &Frame,
 ) -> Result<Option<String>, Problem> {
-    let is_durable = durable(frame)?.unwrap_or(false);
+    let is_durable = is_durable(frame)?;
     let id = frame.header("id");
-    if is_durable && id.is_none() {
-        return Err(Problem::new(
-            "Missing Header",
-            "Header 'id' is required for durable subscriptions",
-        ));
-    }
     if let Some(name) = frame.header("x-queue-name") {
         return Ok(Some(name.to_owned()));
     }
@@ -229,9 +223,13 @@ fn durable_name((exchange, key): (&str, &str), subscriber: &[&str]) -> String {
     )
 }
 
-/// Both spellings are in use.
+/// Both spellings are in use; where both are there, the one that stands last counts, as in RabbitMQ.
 fn durable(frame: &Frame) -> Result<Option<bool>, Problem> {
-    Ok(headers::boolean(frame, "durable")?.or(headers::boolean(frame, "persistent")?))
+    let names = frame.headers.iter().map(|(name, _)| name);
+    let last = names
+        .filter(|name| matches!(*name, "durable" | "persistent"))
+        .last();
+    last.map_or(Ok(None), |name| headers::boolean(frame, name))
 }
 
 /// Whether UNSUBSCRIBE asks for the end of a durable subscription.

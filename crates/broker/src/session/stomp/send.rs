@@ -19,6 +19,24 @@ use crate::vhost::{REPLY_TO, Route};
 /// at most a few times as large.
 const SHARED_BODY_MIN: usize = 64 * 1024;
 
+/// What a SEND in a transaction says, of which nothing is looked at before the COMMIT.
+#[derive(Debug)]
+pub(super) struct HeldSend {
+    pub(super) exchange: Box<str>,
+    pub(super) routing_key: Box<str>,
+    pub(super) properties: Vec<u8>,
+    pub(super) body: Bytes,
+    pub(super) receipt: Option<Box<str>>,
+}
+
+impl HeldSend {
+    /// What it counts for against the memory limit.
+    pub(super) fn size_bytes(&self) -> usize {
+        let texts = self.exchange.len() + self.routing_key.len() + self.properties.len();
+        size_of::<Self>() + texts + self.body.len()
+    }
+}
+
 /// A message that knows its way.
 #[derive(Debug)]
 pub(super) struct RoutedSend {
@@ -58,23 +76,35 @@ impl Session {
         }
         let bytes = properties.to_bytes();
         let properties = RawProperties::from_validated_bytes(&bytes);
-        let transaction = frame.header("transaction");
-        if let Some(transaction) = transaction {
-            self.transactions.check_open(transaction)?;
-        }
-        let mut send = self.route(exchange, routing_key, properties, &frame.body)?;
-        send.receipt = frame.header("receipt").map(Into::into);
-        match transaction {
-            Some(transaction) => {
-                let services = &self.core.shared.services;
-                self.transactions
-                    .add_send(transaction, send, services, &self.core.outbox)
-            }
-            None => {
-                self.publish(now, send);
-                Ok(())
-            }
-        }
+        let receipt = frame.header("receipt").map(Into::into);
+        let Some(transaction) = frame.header("transaction") else {
+            let mut send = self.route(exchange, routing_key, properties, &frame.body)?;
+            send.receipt = receipt;
+            self.publish(now, send);
+            return Ok(());
+        };
+        let is_small = frame.body.len() < SHARED_BODY_MIN;
+        let send = HeldSend {
+            exchange: exchange.into(),
+            routing_key: routing_key.into(),
+            body: match is_small {
+                true => Bytes::copy_from_slice(&frame.body),
+                false => frame.body.clone(),
+            },
+            properties: bytes,
+            receipt,
+        };
+        let services = &self.core.shared.services;
+        self.transactions
+            .add_send(transaction, send, services, &self.core.outbox)
+    }
+
+    /// Checks a message that was held for a COMMIT, and finds its way.
+    pub(super) fn route_held(&mut self, send: HeldSend) -> Result<RoutedSend, Problem> {
+        let properties = RawProperties::from_validated_bytes(&send.properties);
+        let mut routed = self.route(&send.exchange, &send.routing_key, properties, &send.body)?;
+        routed.receipt = send.receipt;
+        Ok(routed)
     }
 
     /// Checks what AMQP checks of a publish, and finds its way.

@@ -48,34 +48,27 @@ impl Session {
     ) -> Result<(), Problem> {
         let text = destination_of(frame, "SUBSCRIBE")?;
         let destination = Destination::parse(text)?;
+        require_id_of_durable(frame)?;
         let prefetch = headers::integer::<u16>(frame, "prefetch-count")?;
         let priority = headers::integer(frame, "x-priority")?.unwrap_or(0);
         let ack = ack_mode(frame)?;
         let slow = slow_consumer(frame)?;
         let resume = resume_from(frame, &destination)?;
         let tag: Arc<str> = tag_of(frame)?.ok_or_else(Problem::processing)?.into();
+        // RabbitMQ looks for the queue first, and still complains of the identifier first.
+        let found = self.subscribed_queue(now, text, &destination, frame, out);
+        if self.subscriptions.find(&tag).is_some() {
+            if let Ok((queue, true)) = &found {
+                self.discard_unused(now, queue);
+            }
+            return Err(Problem::fatal(
+                "Duplicated subscription identifier",
+                format!("A subscription identified by '{tag}' already exists."),
+            ));
+        }
+        let (queue, created) = found?;
+        let source = destination.source();
         let vhost = self.vhost()?;
-        let mut created = false;
-        let (queue, source) = match &destination {
-            Destination::Queue(name) => {
-                self.know_queue(now, name, frame, out)?;
-                (vhost.readable_queue(&self.core.caller, name)?, None)
-            }
-            Destination::AmqQueue(name) | Destination::ReplyQueue(name) => {
-                (vhost.readable_queue(&self.core.caller, name)?, None)
-            }
-            Destination::Topic(_) | Destination::Exchange { .. } => {
-                let source = destination.address().unwrap_or_default();
-                vhost.declare_exchange_passively(source.0)?;
-                if !presence_arguments(frame).is_empty() {
-                    vhost.require_presence(source.0)?;
-                }
-                let declared = self.declare_subscription_queue(now, source, frame)?;
-                created = declared.created;
-                (declared.queue, Some(source))
-            }
-            Destination::TempQueue(_) => return Err(not_for(text, "SUBSCRIBE")),
-        };
         // As in RabbitMQ the limit is the session's from now on, also for later subscriptions that name none.
         self.prefetch = prefetch.unwrap_or(self.prefetch);
         let has_history = source.is_some_and(|(exchange, _)| vhost.keeps_history(exchange));
@@ -106,8 +99,36 @@ impl Session {
         Ok(())
     }
 
+    /// The queue behind a subscription, and whether it was made for it alone.
+    fn subscribed_queue(
+        &mut self,
+        now: Time,
+        text: &str,
+        destination: &Destination<'_>,
+        frame: &Frame,
+        out: &mut Output,
+    ) -> Result<(Arc<QueueCell>, bool), Problem> {
+        match destination {
+            Destination::Queue(name) => {
+                self.know_queue(now, name, frame, out)?;
+                let queue = self.vhost()?.readable_queue(&self.core.caller, name)?;
+                Ok((queue, false))
+            }
+            Destination::AmqQueue(name) | Destination::ReplyQueue(name) => {
+                let queue = self.vhost()?.readable_queue(&self.core.caller, name)?;
+                Ok((queue, false))
+            }
+            Destination::Topic(_) | Destination::Exchange { .. } => {
+                let source = destination.source().unwrap_or_default();
+                let declared = self.declare_subscription_queue(now, source, frame)?;
+                Ok((declared.queue, declared.created))
+            }
+            Destination::TempQueue(_) => Err(not_for(text, "SUBSCRIBE")),
+        }
+    }
+
     /// Starts a subscription, whose queue is bound first where there is something to bind it to: nothing is in the queue yet
-    /// if that is refused, or the subscription was.
+    /// if that is refused.
     fn bind_and_consume(
         &mut self,
         now: Time,
@@ -119,17 +140,11 @@ impl Session {
         if binding.is_some() {
             vhost.readable_queue(&self.core.caller, consume.queue.name())?;
         }
-        if self.subscriptions.find(&consume.tag).is_some() {
-            return Err(Problem::fatal(
-                "Duplicated subscription identifier",
-                format!(
-                    "A subscription identified by '{}' already exists.",
-                    consume.tag
-                ),
-            ));
-        }
         let seats = self.take_seats(&consume.queue)?;
         if let Some(binding) = binding {
+            if !binding.arguments.is_empty() {
+                vhost.require_presence(binding.source)?;
+            }
             let ticket = vhost.bind_queue(now, &self.core.caller, binding)?;
             self.core.unstored = self.core.unstored.max(ticket);
         }
@@ -202,16 +217,14 @@ impl Session {
         }
     }
 
-    /// A queue that was made for a subscription which then could not be: nobody else would delete it.
+    /// Deletes a queue that was made for a subscription which then could not be, whatever it was to be, as RabbitMQ does.
     fn discard_unused(&self, now: Time, queue: &QueueCell) {
         let request = QueueDelete {
             name: queue.name(),
             if_unused: true,
             if_empty: true,
         };
-        if let Some(vhost) = &self.core.vhost
-            && queue.definition().auto_delete
-        {
+        if let Some(vhost) = &self.core.vhost {
             // It is in use, or somebody else's: then it stays.
             let _ = vhost.delete_queue(now, &self.core.caller, &request);
         }
@@ -238,6 +251,7 @@ impl Session {
                 "UNSUBSCRIBE must include a 'destination' or 'id' header",
             )
         })?;
+        require_id_of_durable(frame)?;
         let Some(key) = self.subscriptions.find(&tag) else {
             return Err(not_subscribed(frame));
         };
@@ -296,6 +310,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A durable subscription is found again by its id.
+fn require_id_of_durable(frame: &Frame) -> Result<(), Problem> {
+    if is_durable(frame)? && frame.header("id").is_none() {
+        return Err(Problem::new(
+            "Missing Header",
+            "Header 'id' is required for durable subscriptions",
+        ));
+    }
+    Ok(())
 }
 
 /// The consumer's tag that a frame leads to: by its id, or by its destination if it has none. None without either.
@@ -364,10 +389,7 @@ fn resume_from(
     let Some(text) = frame.header("resume-from") else {
         return Ok(None);
     };
-    if !matches!(
-        destination,
-        Destination::Topic(_) | Destination::Exchange { .. }
-    ) {
+    if destination.source().is_none() {
         return Err(Problem::new(
             "Invalid header",
             "'resume-from' is for /topic and /exchange destinations: a queue keeps what it has not delivered.\n",

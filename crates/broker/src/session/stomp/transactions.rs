@@ -7,7 +7,7 @@ use leveret_stomp_codec::Frame;
 
 use super::Session;
 use super::problem::Problem;
-use super::send::RoutedSend;
+use super::send::HeldSend;
 use super::settle::Settle;
 use crate::memory::Held;
 use crate::outbox::Outbox;
@@ -37,26 +37,20 @@ struct Transaction {
 
 #[derive(Debug)]
 enum Action {
-    Send(RoutedSend),
+    Send(HeldSend),
     Settle(Settle),
 }
 
 impl Transactions {
-    /// # Errors
-    /// When there is none of this name.
-    pub(super) fn check_open(&self, name: &str) -> Result<(), Problem> {
-        self.position(name).map(|_| ())
-    }
-
     pub(super) fn add_send(
         &mut self,
         name: &str,
-        send: RoutedSend,
+        send: HeldSend,
         services: &Arc<Services>,
         outbox: &Arc<Outbox>,
     ) -> Result<(), Problem> {
         let transaction = self.with_room(name)?;
-        transaction.bytes += send.message.size_bytes();
+        transaction.bytes += send.size_bytes();
         let held = transaction
             .held
             .get_or_insert_with(|| Held::new(services, outbox));
@@ -135,12 +129,10 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Problem> {
         let transaction = self.transactions.take(name_of(frame)?)?;
-        let vhost = self.vhost()?;
         for action in transaction.actions {
             match action {
-                Action::Send(mut send) => {
-                    // A queue may have been deleted since, and declared again.
-                    send.route = vhost.renew(send.route);
+                Action::Send(send) => {
+                    let send = self.route_held(send)?;
                     self.publish(now, send);
                 }
                 Action::Settle(settle) => self.carry_out_settle(now, settle)?,
