@@ -174,7 +174,6 @@ class Generator:
                                                      else ["s%d" % self.random.randrange(12)])))
         headers.append(self._maybe(2, "ack", ["auto", "client", "client", "client-individual", "client-individual"]))
         headers.append(self._maybe(4, "prefetch-count", ["1", "2", "0"]))
-        headers.append(self._maybe(12, "x-priority", ["1", "-1"]))
         if self._one_in(6) and not headers[0][1].startswith("/exchange"):
             # RabbitMQ gives durable subscriptions to two exchanges one queue if their keys are the same.
             headers.append(("durable", self.random.choice(["true", "false"])))
