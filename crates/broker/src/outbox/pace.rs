@@ -59,8 +59,13 @@ impl Pace {
     /// Ready when the round has ended; else the task is woken at its end.
     pub(crate) fn poll_round(&self, cx: &Context<'_>, round: Round) -> Poll<()> {
         let mut state = self.state.lock();
-        // Looked at under the lock that whoever rests takes afterwards.
-        if state.round != round || !self.is_at_work.load(Ordering::SeqCst) {
+        if state.round != round {
+            return Poll::Ready(());
+        }
+        // Whoever rests looks for those who wait once it has said so. What is said here before it is looked whether it
+        // rests cannot be missed, therefore.
+        self.is_awaited.store(true, Ordering::SeqCst);
+        if !self.is_at_work.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
         if !state
@@ -70,7 +75,6 @@ impl Pace {
         {
             state.waiting.push(cx.waker().clone());
         }
-        self.is_awaited.store(true, Ordering::SeqCst);
         Poll::Pending
     }
 
@@ -107,9 +111,13 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
     use std::task::Wake;
+    use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -171,5 +179,44 @@ mod tests {
             }),
             1
         );
+    }
+
+    /// Who looks just when the connection goes to rest either sees that or is woken: nothing else would wake it.
+    #[test]
+    fn nobody_who_comes_at_the_end_waits_for_ever() {
+        const TIMES: usize = 50_000;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("nothing is needed for it");
+        let pace = Pace::default();
+        let (done, is_done) = channel();
+        thread::scope(|scope| {
+            let (begin, begun) = channel();
+            let pace = &pace;
+            scope.spawn(move || {
+                for spins in begun {
+                    if let Some(round) = pace.round() {
+                        spin(spins);
+                        runtime.block_on(poll_fn(|cx| pace.poll_round(cx, round)));
+                    }
+                    done.send(()).expect("it is received");
+                }
+            });
+            for time in 0..TIMES {
+                pace.begin();
+                begin.send(time % 64).expect("it is received");
+                spin(time % 509);
+                pace.rest();
+                if is_done.recv_timeout(Duration::from_secs(20)).is_err() {
+                    // Or the other thread would never end.
+                    pace.end_round();
+                    panic!("nobody woke it, time {time}");
+                }
+            }
+        });
+    }
+
+    fn spin(times: usize) {
+        (0..times).for_each(|_| std::hint::spin_loop());
     }
 }
