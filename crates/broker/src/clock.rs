@@ -56,6 +56,11 @@ impl Clock {
         }
     }
 
+    /// Whether time stands still until somebody moves it.
+    pub(crate) fn is_virtual(&self) -> bool {
+        matches!(self, Self::Virtual(_))
+    }
+
     /// A future that is ready once `deadline` is reached; never, for [`Time::MAX`].
     pub(crate) fn sleep_until(&self, deadline: Time) -> Sleep {
         match self {

@@ -3,15 +3,15 @@
 mod pace;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use leveret_amqp_codec::{ChannelId, ReplyCode};
 use leveret_queue_store::{Delivery, Gate};
 use parking_lot::Mutex;
 
-pub(crate) use pace::{Pace, Round};
+pub(crate) use pace::{Pace, ROUND_BYTES, Round};
 
 use crate::busy::BusyCount;
 use crate::overview::Survey;
@@ -19,6 +19,11 @@ use crate::overview::Survey;
 /// How many bytes of messages may wait in one outbox before queues pass its consumers over. Enough to keep a socket busy
 /// for a few writes of 64 KiB; what a client that does not read costs the broker at most, one message aside.
 pub(crate) const WINDOW_BYTES: usize = 512 * 1024;
+
+/// From how many bytes of messages in an outbox on its connection is behind, and those who publish what it consumes let it
+/// catch up. As much as two reads, so that a publisher and a connection that writes can both be at work, and little enough
+/// for what waits to be still in the cache of one core, with the buffers of both, when it is written.
+const BEHIND_BYTES: usize = 128 * 1024;
 
 /// Names a consumer within its outbox: the session chose the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,7 +80,8 @@ pub(crate) struct AfterGap {
 pub(crate) struct Outbox {
     state: Mutex<State>,
     window: Arc<Gate>,
-    pace: Pace,
+    /// From the first thing on that a connection takes; a consumer within the process is never waited for.
+    pace: OnceLock<Box<Pace>>,
     /// Bytes of what its client has sent and no queue has: parts of messages, transactions. They are counted here because
     /// this is what all parts of a connection share.
     held: AtomicUsize,
@@ -131,7 +137,7 @@ impl Outbox {
         Arc::new(Self {
             state: Mutex::default(),
             window: Arc::new(Gate::new(WINDOW_BYTES)),
-            pace: Pace::default(),
+            pace: OnceLock::new(),
             held: AtomicUsize::new(0),
             busy,
         })
@@ -153,15 +159,21 @@ impl Outbox {
         &self.window
     }
 
-    /// Lets publishers wait for a connection that is behind.
-    pub(crate) fn pace(&self) -> &Pace {
-        &self.pace
+    /// Lets publishers wait for a connection that is behind. None as long as it has never had anything to write.
+    pub(crate) fn pace(&self) -> Option<&Pace> {
+        self.pace.get().map(Box::as_ref)
+    }
+
+    /// Whether so much waits here that publishers should let the connection catch up, as long as it is at work.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.window.used() >= BEHIND_BYTES && self.pace().is_some_and(Pace::is_at_work)
     }
 
     /// Messages of so many bytes have been written, and queues have filled their room again. To be called without a lock.
     pub(crate) fn wrote(&self, bytes: usize) {
-        self.pace
-            .wrote(bytes, || self.window.used() < WINDOW_BYTES / 2);
+        if let Some(pace) = self.pace() {
+            pace.wrote(bytes, || self.window.used() < BEHIND_BYTES / 2);
+        }
     }
 
     /// Adds items; the waker, if any, is to be woken once no lock is held.
@@ -178,7 +190,14 @@ impl Outbox {
         if was_empty && !state.items.is_empty() {
             self.busy.enter();
         }
-        state.waker.take()
+        let waker = state.waker.take();
+        // Whoever is woken has something to write, though it may take a while until it looks.
+        if waker.is_some()
+            && let Some(pace) = self.pace()
+        {
+            pace.begin();
+        }
+        waker
     }
 
     /// Asks the connection something; the wakers are to be woken once no lock is held.
@@ -214,7 +233,7 @@ impl Outbox {
     pub(crate) fn take(&self, into: &mut VecDeque<Outgoing>) {
         self.move_out(&mut self.state.lock(), into);
         if !into.is_empty() {
-            self.pace.begin();
+            self.pace.get_or_init(Box::default).begin();
         }
     }
 
@@ -241,7 +260,9 @@ impl Outbox {
             state.items = VecDeque::new();
         }
         drop(state);
-        self.pace.rest();
+        if let Some(pace) = self.pace() {
+            pace.rest();
+        }
     }
 
     /// Ready when there is something to take, or asked, which it gives; else the task is woken by the next item.
@@ -264,7 +285,9 @@ impl Outbox {
         }
         let items = std::mem::take(&mut state.items);
         drop(state);
-        self.pace.rest();
+        if let Some(pace) = self.pace() {
+            pace.rest();
+        }
         items
     }
 }

@@ -3,7 +3,10 @@
 #[cfg(all(test, feature = "journal"))]
 pub(super) mod by_hand;
 mod ending;
+mod patience;
 mod reading;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 use std::cell::Cell;
@@ -30,6 +33,7 @@ use crate::shared::Shared;
 use crate::store::JournalFailed;
 
 use ending::{Hosted, linger, say_goodbye};
+use patience::Patience;
 use reading::Behind;
 
 /// How many reads or batches of deliveries a connection may handle before others get their turn.
@@ -59,6 +63,8 @@ pub(super) struct Connection<S, P: Protocol> {
     asked: Option<Asked>,
     /// Whom this connection lets catch up before it reads on.
     behind: Option<Behind>,
+    /// For how long others let this one catch up while its peer does not read.
+    patience: Patience,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -114,6 +120,7 @@ impl<S, P: Protocol> Connection<S, P> {
             throttle: Throttle::new(&shared.config.rate_limits),
             asked: None,
             behind: None,
+            patience: Patience::default(),
             sleep: None,
             alarm: None,
         }
@@ -170,7 +177,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
                 Poll::Ready(Step::Done) => {}
                 Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(Ended::ByPeer)),
                 Poll::Pending => {
-                    self.outbox.rest();
+                    if self.poll_at_rest(cx).is_ready() {
+                        self.outbox.rest();
+                    }
                     return Poll::Pending;
                 }
             }

@@ -7,18 +7,17 @@ use parking_lot::Mutex;
 
 /// How many bytes of messages a connection writes before it lets those go that wait for it, though it may have more to
 /// write: a publisher that finds a long backlog is slowed down by it, and not stopped.
-const ROUND_BYTES: usize = 256 * 1024;
+pub(crate) const ROUND_BYTES: usize = 256 * 1024;
 
-/// Lets publishers wait while a connection that consumes what they publish is at work and has as much as its window
-/// holds.
+/// Lets publishers wait while a connection that consumes what they publish is at work and [behind](super::Outbox::is_behind).
 ///
 /// A publisher that goes on reading then would only make the queue longer: what it adds leaves the processor's cache
 /// before the consumer's connection comes to it, and comes back at the price of several messages. What is not read
 /// waits where it costs nothing, in the publisher's socket.
 ///
 /// Nobody waits for more than one round: until so much has been written, until the connection has caught up, or until it
-/// rests, be it that it has nothing left or that its peer does not read. Whoever is behind is never at rest without the
-/// round having ended, so a consumer that does not read holds nobody up.
+/// rests, be it that it has nothing left or that its peer has not read for too long. Whoever is behind is never at rest
+/// without the round having ended. For how long a connection with a full socket is at work is its own affair.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     /// The connection has taken something out of its outbox and not rested since.
@@ -43,17 +42,21 @@ pub(crate) struct Round(u64);
 impl Pace {
     /// The connection has something to write.
     pub(super) fn begin(&self) {
-        // Only the connection's own task changes it.
+        // Said by the connection's own task, or by who is about to wake it: it always rests afterwards, so nobody waits for
+        // ever.
         if !self.is_at_work.load(Ordering::Relaxed) {
             self.is_at_work.store(true, Ordering::SeqCst);
         }
     }
 
+    /// Whether there is a round that a publisher may wait for.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.is_at_work.load(Ordering::SeqCst)
+    }
+
     /// The round that a publisher may wait for. None when the connection is at rest: nothing would end it.
     pub(crate) fn round(&self) -> Option<Round> {
-        self.is_at_work
-            .load(Ordering::SeqCst)
-            .then(|| self.state.lock().round)
+        self.is_at_work().then(|| self.state.lock().round)
     }
 
     /// Ready when the round has ended; else the task is woken at its end.
@@ -65,7 +68,7 @@ impl Pace {
         // Whoever rests looks for those who wait once it has said so. What is said here before it is looked whether it
         // rests cannot be missed, therefore.
         self.is_awaited.store(true, Ordering::SeqCst);
-        if !self.is_at_work.load(Ordering::SeqCst) {
+        if !self.is_at_work() {
             return Poll::Ready(());
         }
         if !state

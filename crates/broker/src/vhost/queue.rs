@@ -76,7 +76,7 @@ pub(crate) struct DeadLetter {
 pub(crate) struct Accepted {
     /// Up to where the journal must be safe before the messages are, if any of them has to be.
     pub(crate) safe_at: Option<Lsn>,
-    /// The connection of a consumer that has as much as its window holds, while more is ready.
+    /// The connection of a consumer that is [behind](Outbox::is_behind) with what it has been given.
     pub(crate) behind: Option<Arc<Outbox>>,
 }
 
@@ -264,7 +264,7 @@ impl QueueCell {
                     _ => refused.push(ticket),
                 }
             }
-            state.behind()
+            state.behind(effects)
         });
         let safe_at = afterwards.safe_at.take();
         (Accepted { safe_at, behind }, afterwards)

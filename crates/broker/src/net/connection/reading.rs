@@ -84,14 +84,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if Arc::ptr_eq(&outbox, &self.outbox) {
             return None;
         }
-        let round = outbox.pace().round()?;
+        let round = outbox.pace()?.round()?;
         Some(Behind { outbox, round })
     }
 
     /// Ready when this connection need not wait for another one that consumes what it publishes.
     pub(super) fn poll_caught_up(&mut self, cx: &Context<'_>) -> Poll<()> {
         if let Some(Behind { outbox, round }) = &self.behind
-            && outbox.pace().poll_round(cx, *round).is_pending()
+            && let Some(pace) = outbox.pace()
+            && pace.poll_round(cx, *round).is_pending()
         {
             return Poll::Pending;
         }

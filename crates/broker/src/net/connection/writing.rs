@@ -38,6 +38,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             && self.shared.services.metadata.backlog() < metadata::BACKLOG_MAX
     }
 
+    /// For a connection that waits for something: ready when nobody is to wait for it. Pending while it is its peer who has
+    /// to read on and may be expected to; the task is woken when that is over.
+    pub(super) fn poll_at_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_writing() {
+            self.patience.took_all();
+            return Poll::Ready(());
+        }
+        // A test that moves the clock by hand would have publishers wait until it does.
+        if self.unwritten.held_until().is_some() || self.shared.clock.is_virtual() {
+            return Poll::Ready(());
+        }
+        let now = self.shared.now();
+        self.patience.poll_lost(cx, now, &self.shared.clock)
+    }
+
     /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
     pub(super) fn deliver(
         &mut self,
@@ -65,13 +80,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if output.held_until().is_some() {
             output.release(self.shared.services.metadata.committed());
         }
-        if self.unwritten.is_empty()
-            && poll_write_all(Pin::new(&mut self.stream), cx, output)?.is_ready()
-            && output.is_empty()
-        {
-            self.unflushed = false;
-            self.session.handle_written(now);
-            return Ok(());
+        if self.unwritten.is_empty() {
+            let before = output.len();
+            let written = poll_write_all(Pin::new(&mut self.stream), cx, output)?;
+            self.patience.took(now, before - output.len());
+            if written.is_ready() && output.is_empty() {
+                self.unflushed = false;
+                self.session.handle_written(now);
+                return Ok(());
+            }
         }
         self.unflushed = true;
         self.unwritten.append(output);
@@ -85,7 +102,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     ) -> io::Result<Poll<()>> {
         loop {
             let committed = self.poll_committed(cx, now);
-            if poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?.is_pending() {
+            let before = self.unwritten.len();
+            let written = poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?;
+            self.patience.took(now, before - self.unwritten.len());
+            if written.is_pending() {
                 return Ok(Poll::Pending);
             }
             if self.unwritten.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leveret_amqp_codec::ChannelId;
 use leveret_queue_store::{
-    ConsumeError, ConsumerId, ConsumerOptions, DeliveryId, Settlement, Time,
+    ConsumeError, ConsumerId, ConsumerOptions, DeliveryId, Effect, Settlement, Time,
 };
 
 use super::{QueueCell, State};
@@ -103,14 +103,15 @@ impl QueueCell {
 }
 
 impl State {
-    /// The connection of a consumer that has as much as its window holds, while more is ready.
-    pub(super) fn behind(&self) -> Option<Arc<Outbox>> {
-        let held = self.queue.held_consumer()?;
-        match self.links.get(held.index())? {
-            Some((id, link)) if *id == held && self.queue.ready_len() > 0 => {
-                Some(Arc::clone(&link.outbox))
-            }
-            _ => None,
-        }
+    /// The connection that is to write what was published last, if it is [behind](Outbox::is_behind). The effects are those
+    /// of the publishing.
+    pub(super) fn behind(&self, effects: &[Effect]) -> Option<Arc<Outbox>> {
+        let consumer = match effects.last() {
+            Some(Effect::Deliver { consumer, .. }) => *consumer,
+            _ if self.queue.ready_len() > 0 => self.queue.held_consumer()?,
+            _ => return None,
+        };
+        let (id, link) = self.links.get(consumer.index())?.as_ref()?;
+        (*id == consumer && link.outbox.is_behind()).then(|| Arc::clone(&link.outbox))
     }
 }
