@@ -128,27 +128,30 @@ impl<S, P: Protocol> Connection<S, P> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
-    pub(super) async fn run(mut self) {
-        match poll_fn(|cx| self.poll(cx)).await {
-            Ok(Ended::BySession) => {
-                let Self {
-                    mut stream,
-                    session,
-                    ..
-                } = self;
-                drop(session);
-                linger(&mut stream).await;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async function has room for its arguments twice"
+    )]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> {
+        async move {
+            match poll_fn(|cx| self.poll(cx)).await {
+                // Boxed, or every connection would have room for what its end takes as long as it lives.
+                Ok(ended) => Box::pin(self.finish(ended)).await,
+                Err(error) => tracing::debug!(%error, "connection lost"),
             }
-            Ok(Ended::ByPeer) => {
-                let Self {
-                    mut stream,
-                    session,
-                    ..
-                } = self;
-                drop(session);
-                say_goodbye(&mut stream).await;
-            }
-            Err(error) => tracing::debug!(%error, "connection lost"),
+        }
+    }
+
+    async fn finish(self, ended: Ended) {
+        let Self {
+            mut stream,
+            session,
+            ..
+        } = self;
+        drop(session);
+        match ended {
+            Ended::BySession => linger(&mut stream).await,
+            Ended::ByPeer => say_goodbye(&mut stream).await,
         }
     }
 

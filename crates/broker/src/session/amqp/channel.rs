@@ -133,6 +133,10 @@ impl Channel {
                 uses: 0,
                 acked: Vec::new(),
             };
+            if sources.capacity() == 0 {
+                // A slab would begin with four, and very many clients consume from one queue.
+                sources.reserve_exact(1);
+            }
             let key = sources.insert(source);
             SourceKey(u32::try_from(key).expect("fewer than 2^32 queues on one channel"))
         });

@@ -104,6 +104,10 @@ impl Session {
         // Made when nothing is refused any more: no limit counts it, and it stays until its consumer goes.
         let queue = queue.unwrap_or_else(|| vhost.create_reply_queue(now, connection));
         let source = channel.use_source(&queue);
+        if channel.consumers.capacity() == 0 {
+            // A slab would begin with four, and very many clients consume once.
+            channel.consumers.reserve_exact(1);
+        }
         let entry = channel.consumers.vacant_entry();
         let key = ConsumerKey(
             u32::try_from(entry.key()).expect("fewer than 2^32 consumers on one channel"),

@@ -51,6 +51,10 @@ impl QueueCell {
                 .consume(now, options, effects)
                 .map_err(CannotConsume::Refused)?;
             let at = id.index();
+            if state.links.capacity() == 0 {
+                // A vector would begin with four, and very many queues have one consumer.
+                state.links.reserve_exact(1);
+            }
             if state.links.len() <= at {
                 state.links.resize_with(at + 1, || None);
             }
