@@ -12,7 +12,7 @@ use leveret_queue_store::{Message, MessageParts, Time};
 
 use super::Blocked;
 use super::channel::{Channel, Mode};
-use super::{Core, Failure, Progress, Session};
+use super::{Core, Failure, Progress, Publisher, Session};
 use crate::error::Refusal;
 use crate::expiration;
 use crate::session::Output;
@@ -200,14 +200,14 @@ impl Session {
             .core
             .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
         self.core.publisher.published = self.core.publisher.published.wrapping_add(1);
-        let publish = RoutedPublish {
-            route,
-            message,
-            mandatory: publish.mandatory,
-        };
+        let mandatory = publish.mandatory;
         let number = match &mut channel.mode {
             Mode::Transaction(transaction) => {
-                return transaction.hold(publish);
+                return transaction.hold(RoutedPublish {
+                    route,
+                    message,
+                    mandatory,
+                });
             }
             Mode::Confirm(confirms) => Some(confirms.count()),
             Mode::Plain => None,
@@ -215,8 +215,30 @@ impl Session {
         if number.is_some() && !self.unsettled.contains(&id) {
             self.unsettled.push(id);
         }
-        self.core.send(now, id, publish, number, out);
+        if route.captures.is_empty() && !route.queues.is_empty() {
+            let ticket = self.core.publisher.ticket(id, number);
+            self.core.publisher.batch.push(&route, message, ticket);
+        } else {
+            let publish = RoutedPublish {
+                route,
+                message,
+                mandatory,
+            };
+            self.core.send(now, id, publish, number, out);
+        }
         Ok(())
+    }
+}
+
+impl Publisher {
+    /// What a message of the batch is called, whose number among the confirms of its channel this is.
+    fn ticket(&mut self, channel: ChannelId, number: Option<u64>) -> u32 {
+        let Some(number) = number else {
+            return u32::MAX;
+        };
+        self.tickets.push((channel, number));
+        // One read has room for fewer publishes than this.
+        u32::try_from(self.tickets.len() - 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -260,7 +282,9 @@ impl Core {
         })
     }
 
-    /// One allocation that holds all that the queues and their consumers need.
+    /// One allocation that holds all that the queues and their consumers need. Inlined for the reason that `Message::new`
+    /// is.
+    #[inline(always)]
     fn make_message(
         &mut self,
         publish: &Publish<'_>,
@@ -327,14 +351,7 @@ impl Core {
                 return;
             }
         }
-        let ticket = match number {
-            None => u32::MAX,
-            Some(number) => {
-                self.publisher.tickets.push((channel, number));
-                // One read has room for fewer publishes than this.
-                u32::try_from(self.publisher.tickets.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        let ticket = self.publisher.ticket(channel, number);
         self.publisher.batch.push(&route, message, ticket);
     }
 
