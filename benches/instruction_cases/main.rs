@@ -11,6 +11,7 @@
 mod amqp_traffic;
 mod broker;
 mod codec;
+mod journal;
 mod queue;
 mod session;
 mod stomp;
@@ -48,6 +49,7 @@ fn main() {
         stomp::CASES,
         trie::CASES,
         queue::CASES,
+        journal::CASES,
         broker::CASES,
         session::CASES,
     ]
