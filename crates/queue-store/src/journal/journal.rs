@@ -207,7 +207,8 @@ impl Journal {
     }
 
     /// Puts messages of a queue into a page. They are in memory until [`work`](Self::work) has
-    /// written them; the page can be read and used at once.
+    /// written them: when a mebibyte waits, a tenth of a second after it has seen them, or as soon as
+    /// the log has too many files. The page can be read and used at once.
     ///
     /// `level` is where in the queue all of them wait, if the caller knows: what the queue makes of
     /// the priority of any of them. Where the messages are until the page is safe stands in them. A message that is with a consumer has to have a delivery count of at
@@ -434,7 +435,7 @@ impl Journal {
     fn has_work(&self, state: &State) -> bool {
         // On a full disk the caller's timeout decides when to try again.
         let full = self.unwritten_bytes.load(Ordering::Relaxed) > 0;
-        state.poked || (!full && (state.has_pending() || !state.unwritten_pages.is_empty()))
+        state.poked || (!full && (state.has_pending() || state.has_new_pages()))
     }
 
     /// Writes and syncs everything that was appended, whatever the policy: before a clean end.

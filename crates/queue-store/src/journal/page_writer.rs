@@ -9,11 +9,18 @@ use super::page::{PageKind, PagePlace};
 use super::page_format::{is_intact_page, page_file_head};
 use super::state::State;
 use super::writer::WriteError;
-use crate::{OpenMode, PageId, StorageFile};
+use crate::{OpenMode, PageId, StorageFile, Time};
 
 /// How many bytes of pages are written, or moved, before the log gets its turn again: some hundredths
 /// of a second.
 const TURN_BYTES: u64 = 4 << 20;
+
+/// So many bytes of pages wait for no more to come. For the processor a sync costs about as much as writing some hundred
+/// kilobytes, and the log waits meanwhile; what waits is in memory.
+const TOGETHER_BYTES: usize = 1 << 20;
+
+/// How long fewer wait, in milliseconds, from when they were first seen. Only memory waits for them.
+const WAIT_MS: u64 = 100;
 
 /// A page to be written.
 struct PageWrite {
@@ -49,18 +56,43 @@ impl PageWrite {
     }
 }
 
+impl State {
+    /// Whether pages that wait are to be written now: there are enough of them, they have waited long enough, or the log
+    /// has more files than it should, which cannot go before.
+    pub(super) fn pages_are_due(&mut self, now: Time, log_files_max: usize) -> bool {
+        if self.unwritten_pages.is_empty() {
+            return false;
+        }
+        let until = self
+            .pages_until
+            .get_or_insert_with(|| now.saturating_add(WAIT_MS));
+        *until <= now
+            || self.unwritten_page_bytes >= TOGETHER_BYTES
+            || self.queues.files().len() > log_files_max.max(1)
+    }
+
+    /// Whether pages wait of which the worker does not know yet, or that are enough.
+    pub(super) fn has_new_pages(&self) -> bool {
+        !self.unwritten_pages.is_empty()
+            && (self.pages_until.is_none() || self.unwritten_page_bytes >= TOGETHER_BYTES)
+    }
+}
+
 impl Journal {
     /// Writes pages that were put together.
     pub(super) fn write_pages(&self) -> Result<(), WriteError> {
         let writes = self.take_unwritten();
         let outcome = self.write_and_sync(&writes);
+        let mut state = self.state.lock();
         if outcome.is_err() {
-            let mut state = self.state.lock();
+            // They are as due as before.
             for write in writes.iter().rev() {
                 if let Then::IsSafe(serial) = write.then {
                     state.unwritten_pages.push_front((write.page, serial));
                 }
             }
+        } else if state.unwritten_pages.is_empty() {
+            state.pages_until = None;
         }
         outcome
     }

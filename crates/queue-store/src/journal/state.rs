@@ -39,6 +39,8 @@ pub(super) struct State {
     /// Pages that wait to be written, by the serial number of their making.
     pub(super) unwritten_pages: VecDeque<(PageId, u64)>,
     pub(super) unwritten_page_bytes: usize,
+    /// When these are written at the latest, if the worker knows of any.
+    pub(super) pages_until: Option<Time>,
     aftermath: Aftermath,
     /// Nothing is written any more, so nothing is kept for that.
     pub(super) failed: bool,
@@ -62,6 +64,7 @@ impl State {
             swap_files: PageFiles::new(options.page_file_size),
             unwritten_pages: VecDeque::new(),
             unwritten_page_bytes: 0,
+            pages_until: None,
             aftermath: Aftermath::default(),
             failed: false,
             worker_waits: false,

@@ -269,7 +269,8 @@ impl Journal {
     /// for the disk, and holds up nobody else meanwhile.
     ///
     /// A call that finds nothing to write syncs what has been written, so with a timeout of a tenth
-    /// of a second acknowledgements are safe that much later at most.
+    /// of a second acknowledgements are safe that much later at most. A few pages wait for others, as
+    /// [`write_page`](Self::write_page) says.
     pub fn work(&self, now: Time) -> Worked {
         self.work_after(now, || Ok(()))
     }
@@ -316,17 +317,18 @@ impl Journal {
                 return nothing;
             }
         }
-        let state = self.state.lock();
+        let sync_at = match self.options.sync {
+            SyncPolicy::IntervalMs(ms) if writer.written > writer.synced => {
+                Some(writer.last_sync.saturating_add(ms))
+            }
+            _ => None,
+        };
+        let mut state = self.state.lock();
+        let pages_are_due = state.pages_are_due(now, self.options.log_files_max)
+            || everything && !state.unwritten_pages.is_empty();
         Worked {
-            more: state.has_pending()
-                || !state.unwritten_pages.is_empty()
-                || writer.needed > writer.synced,
-            again_at: match self.options.sync {
-                SyncPolicy::IntervalMs(ms) if writer.written > writer.synced => {
-                    Some(writer.last_sync.saturating_add(ms))
-                }
-                _ => None,
-            },
+            more: state.has_pending() || pages_are_due || writer.needed > writer.synced,
+            again_at: [sync_at, state.pages_until].into_iter().flatten().min(),
         }
     }
 
@@ -357,7 +359,15 @@ impl Journal {
         // What could be written becomes safe even if there was no room for all.
         let is_idle = everything || writer.written == was_written;
         self.sync_if_due(writer, now, is_idle)?;
-        let pages = self.write_pages();
+        let are_due = self
+            .state
+            .lock()
+            .pages_are_due(now, self.options.log_files_max);
+        // On a full disk it may take a page to have a file of the log go.
+        let pages = match everything || outcome.is_err() || are_due {
+            true => self.write_pages(),
+            false => Ok(()),
+        };
         if matches!(pages, Err(WriteError::Failed(_))) {
             return pages;
         }
