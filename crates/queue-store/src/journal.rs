@@ -28,6 +28,7 @@ mod message_format;
 mod names;
 mod open;
 mod options;
+mod origin;
 mod page;
 mod page_files;
 mod page_format;

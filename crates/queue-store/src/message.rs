@@ -44,6 +44,18 @@ pub struct MessageParts<'a> {
     pub expiration_ms: Option<u64>,
 }
 
+/// A message as it is written down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageLayout<'a> {
+    pub(crate) persistent: bool,
+    pub(crate) priority: u8,
+    pub(crate) expiration_ms: Option<u64>,
+    /// The lengths of exchange, routing key, properties and body.
+    pub(crate) lens: [usize; 4],
+    /// These four, one after the other, in two pieces.
+    pub(crate) contents: [&'a [u8]; 2],
+}
+
 /// A message whose parts do not fit the small layout, or whose body is shared.
 struct LargeMessage {
     persistent: bool,
@@ -220,6 +232,52 @@ impl Message {
         match &self.0 {
             Repr::Small(bytes) => Arc::as_ptr(bytes).addr(),
             Repr::Large(large) => Arc::as_ptr(large).addr(),
+        }
+    }
+
+    /// Whether only one queue has it, which has just said that it is to be [kept](crate::Effect::Store). This costs a look
+    /// at memory that is at hand; nothing is wrong if somebody drops or clones it meanwhile.
+    pub(crate) fn is_of_one_queue(&self) -> bool {
+        let clones = match &self.0 {
+            Repr::Small(bytes) => Arc::strong_count(bytes),
+            Repr::Large(large) => Arc::strong_count(large),
+        };
+        // Its place in the queue and the effect. One that has been published to several is on its way to the others, or in
+        // them; who appends without a queue may have but one.
+        clones == 2
+    }
+
+    /// How it is written down.
+    #[inline]
+    pub(crate) fn layout(&self) -> MessageLayout<'_> {
+        match &self.0 {
+            Repr::Small(bytes) => {
+                let layout = SmallLayout::of(bytes);
+                MessageLayout {
+                    persistent: self.is_persistent(),
+                    priority: self.priority(),
+                    expiration_ms: self.expiration_ms(),
+                    lens: [
+                        layout.exchange_len,
+                        layout.routing_key_len,
+                        layout.properties_len,
+                        bytes.len() - layout.body_start(),
+                    ],
+                    contents: [&bytes[layout.names_start..], &[]],
+                }
+            }
+            Repr::Large(large) => MessageLayout {
+                persistent: large.persistent,
+                priority: large.priority,
+                expiration_ms: large.expiration_ms,
+                lens: [
+                    large.exchange_len,
+                    large.routing_key_len,
+                    large.head.len() - large.exchange_len - large.routing_key_len,
+                    large.body.len(),
+                ],
+                contents: [&large.head, &large.body],
+            },
         }
     }
 

@@ -178,8 +178,8 @@ fn write_anew(storage: &dyn Storage, loaded: Loaded) -> Result<(), OpenError> {
             let Some(message) = &loose.message else {
                 continue;
             };
-            record::put_store_head(&mut block, false, queue.key, loose.number, loose.deadline);
-            put_message(&mut block, message);
+            let head = record::store_head(false, queue.key, loose.number, loose.deadline);
+            put_message(&mut block, head, message);
             if loose.delivery_count > 0 {
                 let subject = Subject::Number(queue.key, loose.number);
                 record::put_returned(&mut block, subject, loose.delivery_count);

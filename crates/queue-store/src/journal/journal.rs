@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::appender::{Appender, Lsn};
@@ -12,7 +13,8 @@ use super::error::{Damage, JournalState, NotSafe, ReadError};
 use super::handles::{Handles, read_place};
 use super::names::FileName;
 use super::options::JournalOptions;
-use super::page::{MAX_PAGE_LEN, Origin, Page, PageContents, PageKind};
+use super::origin::Origins;
+use super::page::{MAX_PAGE_LEN, Page, PageContents, PageKind};
 use super::page_format::{decode_page, encode_page};
 use super::queues::QueueLog;
 use super::record::QueueKey;
@@ -248,9 +250,9 @@ impl Journal {
         messages: &[PagedMessage],
     ) {
         assert!(messages.len() <= MAX_PAGE_LEN, "too many for a page");
-        let bytes = Arc::from(encode_page(page, queue, messages));
+        let bytes = Bytes::from(encode_page(page, queue, messages));
         let contents = PageContents::of(level, messages);
-        let origins = Origin::of(messages);
+        let origins = Origins::of(messages);
         let mut state = self.state.lock();
         state.make_page(page, queue, contents, origins, bytes);
         self.appended(&mut state);
@@ -306,7 +308,7 @@ impl Journal {
             PageKind::Swap => FileName::Swap(place.file),
         };
         let bytes = match &found.bytes {
-            Some(bytes) => Arc::clone(bytes),
+            Some(bytes) => bytes.clone(),
             None => {
                 let read = self
                     .handle(file)
@@ -315,7 +317,7 @@ impl Journal {
                     file: file.to_string(),
                     error,
                 })?;
-                Arc::from(bytes)
+                Bytes::from(bytes)
             }
         };
         decode_page(&bytes, page, found.queue).map_err(|_| {
@@ -529,7 +531,7 @@ struct FoundPage {
     place: super::page::PagePlace,
     kind: PageKind,
     /// The page, if it waits to be written.
-    bytes: Option<Arc<[u8]>>,
+    bytes: Option<Bytes>,
 }
 
 impl FoundPage {
@@ -538,7 +540,7 @@ impl FoundPage {
             queue: page.queue,
             place: page.place,
             kind: page.kind,
-            bytes: page.making().map(|making| Arc::clone(&making.bytes)),
+            bytes: page.making().map(|making| making.bytes.clone()),
         }
     }
 }

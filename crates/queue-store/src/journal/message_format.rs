@@ -1,6 +1,7 @@
 //! A message as bytes.
 
-use super::wire::{Malformed, Reader, put_varint};
+use super::wire::{Malformed, Numbers, Reader};
+use crate::message::MessageLayout;
 use crate::{Message, MessageParts};
 
 /// The message asked to survive a restart.
@@ -8,32 +9,33 @@ const PERSISTENT: u8 = 1;
 /// The time it may wait follows.
 const EXPIRES: u8 = 2;
 
-/// Appends a message: flags, priority, the lengths of its four parts, how long it may wait if that
-/// is bounded, and the parts.
-pub(super) fn put_message(out: &mut Vec<u8>, message: &Message) {
-    let (exchange, routing_key) = (message.exchange_bytes(), message.routing_key_bytes());
-    let (properties, body) = (message.properties(), message.body());
-    // Enough for all the numbers, so that the buffer grows at most once.
-    out.reserve(64 + exchange.len() + routing_key.len() + properties.len() + body.len());
-    let expiration_ms = message.expiration_ms();
-    let persistent = if message.is_persistent() {
-        PERSISTENT
-    } else {
-        0
-    };
+/// Appends what `head` has, and a message: flags, priority, the lengths of its four parts, how long it may wait if that is
+/// bounded, and the parts.
+pub(super) fn put_message(out: &mut Vec<u8>, mut head: Numbers, message: &Message) {
+    let MessageLayout {
+        persistent,
+        priority,
+        expiration_ms,
+        lens,
+        contents,
+    } = message.layout();
+    let persistent = if persistent { PERSISTENT } else { 0 };
     let expires = if expiration_ms.is_some() { EXPIRES } else { 0 };
-    out.extend_from_slice(&[persistent | expires, message.priority()]);
-    put_varint(out, exchange.len() as u64);
-    put_varint(out, routing_key.len() as u64);
-    put_varint(out, properties.len() as u64);
-    put_varint(out, body.len() as u64);
-    if let Some(expiration_ms) = expiration_ms {
-        put_varint(out, expiration_ms);
+    head.push(persistent | expires);
+    head.push(priority);
+    for len in lens {
+        head.varint(len as u64);
     }
-    out.extend_from_slice(exchange);
-    out.extend_from_slice(routing_key);
-    out.extend_from_slice(properties);
-    out.extend_from_slice(body);
+    if let Some(expiration_ms) = expiration_ms {
+        head.varint(expiration_ms);
+    }
+    let head = head.as_bytes();
+    let [first, rest] = contents;
+    // So that the buffer grows at most once.
+    out.reserve(head.len() + first.len() + rest.len());
+    out.extend_from_slice(head);
+    out.extend_from_slice(first);
+    out.extend_from_slice(rest);
 }
 
 /// Takes a message off the front.
@@ -71,6 +73,8 @@ pub(super) fn take_message(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn parts() -> MessageParts<'static> {
@@ -88,7 +92,11 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let mut out = Vec::new();
-        put_message(&mut out, &Message::new(&parts(), &mut Vec::new()));
+        put_message(
+            &mut out,
+            Numbers::new(),
+            &Message::new(&parts(), &mut Vec::new()),
+        );
         let mut want = vec![3, 7, 2, 3, 2, 4, 0xac, 2];
         want.extend_from_slice(b"exa.b\x09\x08body");
         assert_eq!(out, want);
@@ -109,7 +117,12 @@ mod tests {
         ] {
             let message = Message::new(&parts, &mut Vec::new());
             let mut out = Vec::new();
-            put_message(&mut out, &message);
+            put_message(&mut out, Numbers::new(), &message);
+            let body = Bytes::copy_from_slice(parts.body);
+            let shared = Message::with_shared_body(&parts, body);
+            let mut the_same = Vec::new();
+            put_message(&mut the_same, Numbers::new(), &shared);
+            assert_eq!(out, the_same);
             let mut reader = Reader::new(&out);
             assert_eq!(take_message(&mut reader, &mut Vec::new()), Ok(message));
             assert!(reader.is_empty());

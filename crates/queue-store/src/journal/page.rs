@@ -1,12 +1,12 @@
 //! What the journal knows of a page without reading it.
 
-use std::num::NonZeroU64;
-use std::sync::Arc;
+use bytes::Bytes;
 
 use super::bits::Bits;
-use super::record::{QueueKey, kind, take_number, take_page_id, take_queue_key};
+use super::origin::Origins;
+use super::record::{QueueKey, kind, take_page_id, take_queue_key};
 use super::wire::{Malformed, Reader, put_varint};
-use crate::{PageId, PageSlot, PagedMessage, Time};
+use crate::{PageId, PagedMessage, Time};
 
 /// How many messages a page may have: what can be counted where a place is counted in 16 bits.
 pub(super) const MAX_PAGE_LEN: usize = u16::MAX as usize;
@@ -72,23 +72,12 @@ pub(super) struct PageChanges {
 #[derive(Debug)]
 pub(super) struct Making {
     /// Where its messages are meanwhile.
-    pub(super) origins: Vec<Origin>,
+    pub(super) origins: Origins,
     /// What has to be written. Empty while a log is read.
-    pub(super) bytes: Arc<[u8]>,
+    pub(super) bytes: Bytes,
     /// Counts pages as they are made, so that a page that has the id of an earlier one is not taken
     /// for it.
     pub(super) serial: u64,
-}
-
-/// Where a message of a page is until that page is safe.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Origin {
-    /// Nowhere: it does not survive a restart.
-    Nowhere,
-    /// In the log.
-    Log(NonZeroU64),
-    /// In an older page.
-    Page(PageSlot, NonZeroU64),
 }
 
 /// A page that is about to be written.
@@ -98,7 +87,7 @@ pub(super) struct PageMaking {
     pub(super) queue: QueueKey,
     pub(super) place: PagePlace,
     pub(super) contents: PageContents,
-    pub(super) origins: Vec<Origin>,
+    pub(super) origins: Origins,
 }
 
 /// A page that is safe.
@@ -191,100 +180,6 @@ impl PagePlace {
     }
 }
 
-impl Origin {
-    /// Where these messages are now.
-    pub(super) fn of(messages: &[PagedMessage]) -> Vec<Self> {
-        let messages = messages.iter().take(MAX_PAGE_LEN);
-        let origins = messages.map(|message| match message.stored {
-            None => Self::Nowhere,
-            Some(stored) => match stored.home {
-                None => Self::Log(stored.number),
-                Some(slot) => Self::Page(slot, stored.number),
-            },
-        });
-        origins.collect()
-    }
-
-    pub(super) const fn number(self) -> Option<NonZeroU64> {
-        match self {
-            Self::Nowhere => None,
-            Self::Log(number) | Self::Page(_, number) => Some(number),
-        }
-    }
-
-    /// What the message behind this one has for its origin, if it is its neighbour there.
-    fn next(self) -> Option<Self> {
-        match self {
-            Self::Nowhere => Some(Self::Nowhere),
-            Self::Log(number) => Some(Self::Log(number.checked_add(1)?)),
-            Self::Page(slot, number) => {
-                let index = slot.index.checked_add(1)?;
-                let page = slot.page;
-                Some(Self::Page(PageSlot { page, index }, number.checked_add(1)?))
-            }
-        }
-    }
-
-    /// Appends origins as runs of neighbours.
-    fn put_all(origins: &[Self], out: &mut Vec<u8>) {
-        let mut rest = origins;
-        while let Some((first, others)) = rest.split_first() {
-            let mut last = *first;
-            let mut len = 1;
-            for origin in others {
-                if last.next() != Some(*origin) {
-                    break;
-                }
-                last = *origin;
-                len += 1;
-            }
-            match *first {
-                Self::Nowhere => out.push(0),
-                Self::Log(number) => {
-                    out.push(1);
-                    put_varint(out, number.get());
-                }
-                Self::Page(slot, number) => {
-                    out.push(2);
-                    put_varint(out, number.get());
-                    put_varint(out, slot.page.0.get().into());
-                    put_varint(out, slot.index.into());
-                }
-            }
-            put_varint(out, len as u64);
-            rest = rest.get(len..).unwrap_or_default();
-        }
-    }
-
-    /// Takes as many origins as a page has messages.
-    fn take_all(reader: &mut Reader<'_>, places: u16) -> Result<Vec<Self>, Malformed> {
-        let mut origins = Vec::new();
-        while origins.len() < usize::from(places) {
-            let mut origin = match reader.u8()? {
-                0 => Self::Nowhere,
-                1 => Self::Log(take_number(reader)?),
-                2 => {
-                    let number = take_number(reader)?;
-                    let page = take_page_id(reader)?;
-                    let index = reader.number()?;
-                    Self::Page(PageSlot { page, index }, number)
-                }
-                _ => return Err(Malformed),
-            };
-            let len: usize = reader.number()?;
-            if len == 0 || len > usize::from(places) - origins.len() {
-                return Err(Malformed);
-            }
-            origins.push(origin);
-            for _ in 1..len {
-                origin = origin.next().ok_or(Malformed)?;
-                origins.push(origin);
-            }
-        }
-        Ok(origins)
-    }
-}
-
 impl PageMaking {
     pub(super) fn put(
         out: &mut Vec<u8>,
@@ -292,14 +187,14 @@ impl PageMaking {
         queue: QueueKey,
         place: PagePlace,
         contents: &PageContents,
-        origins: &[Origin],
+        origins: &Origins,
     ) {
         out.push(kind::PAGED);
         put_varint(out, page.0.get().into());
         put_varint(out, queue.0);
         place.put(out);
         contents.put(out);
-        Origin::put_all(origins, out);
+        origins.put(out);
     }
 
     pub(super) fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -307,10 +202,8 @@ impl PageMaking {
         let queue = take_queue_key(reader)?;
         let place = PagePlace::take(reader)?;
         let mut contents = PageContents::take(reader)?;
-        let origins = Origin::take_all(reader, contents.len)?;
-        let numbers = origins.iter().filter_map(|origin| origin.number());
-        contents.first = numbers.clone().min().map_or(0, NonZeroU64::get);
-        contents.last = numbers.max().map_or(0, NonZeroU64::get);
+        let origins = Origins::take(reader, contents.len)?;
+        (contents.first, contents.last) = origins.numbers();
         Ok(Self {
             page,
             queue,

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::message_format::{put_message, take_message};
 use super::record::{QueueKey, take_number};
-use super::wire::{Malformed, Reader, put_varint};
+use super::wire::{Malformed, Numbers, Reader, VARINT_LEN_MAX, put_varint};
 use crate::{PageId, PageSlot, PagedMessage, Stored, Time};
 
 /// The first bytes of a file of pages, durable or not.
@@ -37,7 +37,9 @@ pub(super) fn page_file_head() -> [u8; 16] {
 
 /// Puts a page together.
 pub(super) fn encode_page(page: PageId, queue: QueueKey, messages: &[PagedMessage]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(PAGE_HEAD_LEN + 128 * messages.len());
+    // In memory a message takes more than what is written of it, unless it is very many numbers.
+    let sizes = messages.iter().map(|paged| paged.message.size_bytes());
+    let mut out = Vec::with_capacity(PAGE_HEAD_LEN + 2 * VARINT_LEN_MAX + sizes.sum::<usize>());
     out.extend_from_slice(&[0; PAGE_HEAD_LEN]);
     put_varint(&mut out, page.0.get().into());
     put_varint(&mut out, queue.0);
@@ -48,17 +50,18 @@ pub(super) fn encode_page(page: PageId, queue: QueueKey, messages: &[PagedMessag
         let deadline = if has_deadline { DEADLINE } else { 0 };
         let has_returned = paged.delivery_count > 0;
         let returned = if has_returned { RETURNED } else { 0 };
-        out.push(stored | deadline | returned);
+        let mut head = Numbers::new();
+        head.push(stored | deadline | returned);
         if let Some(stored) = paged.stored {
-            put_varint(&mut out, stored.number.get());
+            head.varint(stored.number.get());
         }
         if has_deadline {
-            put_varint(&mut out, paged.deadline.as_millis());
+            head.varint(paged.deadline.as_millis());
         }
         if has_returned {
-            put_varint(&mut out, paged.delivery_count.into());
+            head.varint(paged.delivery_count.into());
         }
-        put_message(&mut out, &paged.message);
+        put_message(&mut out, head, &paged.message);
     }
     seal_page(&mut out);
     out

@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::Arc;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::page::{
-    Making, Origin, Page, PageChanges, PageKind, PageMaking, PagePlace, PageSummary,
-};
+use super::origin::{Origin, Origins};
+use super::page::{Making, Page, PageChanges, PageKind, PageMaking, PagePlace, PageSummary};
 use super::record::QueueKey;
 use crate::{PageId, PageSlot};
 
@@ -31,9 +30,17 @@ pub(super) struct PageTable {
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
     /// Messages that are not in the log any more as far as anybody cares.
-    pub(super) released: Vec<(QueueKey, NonZeroU64)>,
+    pub(super) released: Vec<Released>,
     /// Pages that are no more.
     pub(super) freed: Vec<Page>,
+}
+
+/// Messages of a queue that follow one another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Released {
+    pub(super) queue: QueueKey,
+    pub(super) first: NonZeroU64,
+    pub(super) len: u16,
 }
 
 impl Aftermath {
@@ -82,22 +89,16 @@ impl PageTable {
 
     /// Adds a page that is not yet safe. Says what it is called until then; `None`, and nothing
     /// changes, when there is one with its id.
-    pub(super) fn make(
-        &mut self,
-        making: PageMaking,
-        kind: PageKind,
-        bytes: Arc<[u8]>,
-    ) -> Option<u64> {
+    pub(super) fn make(&mut self, making: PageMaking, kind: PageKind, bytes: Bytes) -> Option<u64> {
         if self.pages.contains_key(&making.page) {
             return None;
         }
         self.serial += 1;
-        let stored = making.origins.iter().filter_map(|origin| origin.number());
         let page = Page {
             queue: making.queue,
             place: making.place,
             contents: making.contents,
-            live: u16::try_from(stored.count()).unwrap_or(u16::MAX),
+            live: making.origins.stored(),
             kind,
             recovered: false,
             changes: Some(Box::new(PageChanges {
@@ -246,18 +247,21 @@ impl PageTable {
     /// Messages have left where they were for a page that is now safe, or are gone. Pages in which
     /// nothing is left go, and with those that were not safe the places of their messages in turn:
     /// a list, since a page may be made of one that is made of another.
-    fn release(&mut self, queue: QueueKey, origins: Vec<Origin>, aftermath: &mut Aftermath) {
+    fn release(&mut self, queue: QueueKey, origins: Origins, aftermath: &mut Aftermath) {
         let mut lists = vec![origins];
         while let Some(origins) = lists.pop() {
-            for origin in origins {
-                match origin {
-                    Origin::Nowhere => {}
-                    Origin::Log(number) => aftermath.released.push((queue, number)),
-                    // The queue is the same: no message moves from one to another.
-                    Origin::Page(slot, _) => {
-                        if let Some((_, origins)) = self.forget_slot(slot, aftermath) {
-                            lists.push(origins);
-                        }
+            for run in origins.runs() {
+                if let Origin::Log(first) = run.first {
+                    let len = run.len;
+                    aftermath.released.push(Released { queue, first, len });
+                    continue;
+                }
+                // The queue is the same: no message moves from one to another.
+                for origin in run.iter() {
+                    if let Origin::Page(slot, _) = origin
+                        && let Some((_, origins)) = self.forget_slot(slot, aftermath)
+                    {
+                        lists.push(origins);
                     }
                 }
             }
@@ -269,7 +273,7 @@ impl PageTable {
         &mut self,
         slot: PageSlot,
         aftermath: &mut Aftermath,
-    ) -> Option<(QueueKey, Vec<Origin>)> {
+    ) -> Option<(QueueKey, Origins)> {
         let page = self.live_page(slot)?;
         page.changes().gone.insert(slot.index);
         page.live = page.live.saturating_sub(1);
@@ -283,7 +287,7 @@ impl PageTable {
         &mut self,
         id: PageId,
         aftermath: &mut Aftermath,
-    ) -> Option<(QueueKey, Vec<Origin>)> {
+    ) -> Option<(QueueKey, Origins)> {
         let mut page = self.pages.remove(&id)?;
         self.unused.push(id);
         let making = page.changes.as_mut().and_then(|it| it.making.as_mut());

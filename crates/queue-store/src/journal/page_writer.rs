@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::handles::read_place;
 use super::journal::Journal;
 use super::names::FileName;
@@ -27,7 +29,7 @@ struct PageWrite {
     page: PageId,
     kind: PageKind,
     place: PagePlace,
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
     then: Then,
 }
 
@@ -114,7 +116,7 @@ impl Journal {
                     page,
                     kind: found.kind,
                     place: found.place,
-                    bytes: Arc::clone(&making.bytes),
+                    bytes: making.bytes.clone(),
                     then: Then::IsSafe(serial),
                 });
             }
@@ -158,7 +160,7 @@ impl Journal {
                 page,
                 kind: PageKind::Durable,
                 place: self.state.lock().page_files.place(place.len),
-                bytes: Arc::from(bytes),
+                bytes: Bytes::from(bytes),
                 then: Then::HasMoved(place),
             });
         }

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use super::page_table::Released;
 use super::record::QueueKey;
 
 /// A queue's place in the journal: what its messages are appended under. From
@@ -144,12 +145,12 @@ impl Queues {
     }
 
     /// Messages that were nowhere but in the log are in a page since `block`, or gone.
-    pub(super) fn released(&mut self, released: &[(QueueKey, NonZeroU64)], block: u64) {
-        for (key, number) in released {
-            let slot = self.by_key.get(key);
+    pub(super) fn released(&mut self, released: &[Released], block: u64) {
+        for run in released {
+            let slot = self.by_key.get(&run.queue);
             let entry = slot.and_then(|slot| self.entries.get_mut(*slot as usize));
             if let Some(entry) = entry {
-                entry.uncount(&mut self.files, *number, block);
+                entry.uncount_run(&mut self.files, run, block);
             }
         }
     }
@@ -205,20 +206,44 @@ impl QueueEntry {
         }
     }
 
+    /// A message is not alive in the log any more.
     #[inline]
     fn uncount(&mut self, files: &mut VecDeque<LogFile>, number: NonZeroU64, block: u64) {
         // The last span whose first number is not beyond it; there are few.
-        let Some(at) = self.spans.iter().rposition(|span| span.first <= number) else {
-            return;
-        };
+        if let Some(at) = self.spans.iter().rposition(|span| span.first <= number) {
+            self.take(at, 1, files, block);
+        }
+    }
+
+    /// Messages that follow one another are not alive in the log any more, and all of them were.
+    fn uncount_run(&mut self, files: &mut VecDeque<LogFile>, run: &Released, block: u64) {
+        let first = run.first.get();
+        let mut end = first.saturating_add(run.len.into());
+        while end > first {
+            // The last span that begins before the end.
+            let Some(at) = self.spans.iter().rposition(|it| it.first.get() < end) else {
+                return;
+            };
+            let start = self.spans.get(at).map_or(0, |span| span.first.get());
+            let start = start.max(first);
+            // No more than a page has.
+            let count = u32::try_from(end - start).unwrap_or(u32::MAX);
+            self.take(at, count, files, block);
+            end = start;
+        }
+    }
+
+    /// So many messages of a span are not alive in the log any more.
+    #[inline]
+    fn take(&mut self, at: usize, count: u32, files: &mut VecDeque<LogFile>, block: u64) {
         let Some(span) = self.spans.get_mut(at) else {
             return;
         };
         if let Some(file) = files.iter_mut().rev().find(|it| it.number == span.file) {
-            file.live = file.live.saturating_sub(1);
+            file.live = file.live.saturating_sub(count.into());
             file.released_by = file.released_by.max(block);
         }
-        span.live = span.live.saturating_sub(1);
+        span.live = span.live.saturating_sub(count);
         if span.live == 0 {
             self.spans.remove(at);
         }
@@ -254,13 +279,44 @@ mod tests {
         assert_eq!(in_second, [(QueueKey(7), number(30))]);
         queues.gone(queue, number(20));
         queues.gone(queue, number(21));
-        queues.released(&[(QueueKey(7), number(11))], 5);
+        let released = |first, len| Released {
+            queue: QueueKey(7),
+            first: number(first),
+            len,
+        };
+        queues.released(&[released(11, 1)], 5);
         assert_eq!(live(&queues), [(1, 1), (2, 0), (3, 2)]);
         assert_eq!(queues.files()[0].released_by, 5);
         assert_eq!(queues.in_file(2).count(), 0);
         queues.remove(queue);
         assert_eq!(live(&queues), [(1, 0), (2, 0), (3, 0)]);
         assert!(!queues.stored(queue, number(40)));
+    }
+
+    #[test]
+    fn a_run_is_counted_where_each_of_it_is() {
+        let mut queues = Queues::default();
+        let queue = queues.open(QueueKey(7));
+        for file in 1..=3 {
+            queues.begin_file(file);
+            for at in 0..10 {
+                queues.stored(queue, number(u64::from(file) * 10 + at));
+            }
+        }
+        let released = Released {
+            queue: QueueKey(7),
+            first: number(18),
+            len: 14,
+        };
+        queues.released(&[released], 5);
+        assert_eq!(live(&queues), [(1, 8), (2, 0), (3, 8)]);
+        let released_by: Vec<_> = queues.files().iter().map(|file| file.released_by).collect();
+        assert_eq!(released_by, [5, 5, 5]);
+        assert_eq!(queues.in_file(2).count(), 0);
+        assert_eq!(
+            queues.in_file(1).collect::<Vec<_>>(),
+            [(QueueKey(7), number(30))]
+        );
     }
 
     #[test]

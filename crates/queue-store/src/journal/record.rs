@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use super::message_format::take_parts;
 use super::page::{MAX_PAGE_LEN, PageMaking, PagePlace, PageSummary};
-use super::wire::{Malformed, Reader, put_varint};
+use super::wire::{Malformed, Numbers, Reader, put_varint};
 use crate::{MessageParts, PageId, Time};
 
 /// Names a queue of the journal: given out by the caller, and never used for another.
@@ -158,24 +158,25 @@ pub(super) fn put_returned(out: &mut Vec<u8>, subject: Subject, delivery_count: 
     put_varint(out, delivery_count.into());
 }
 
-/// Appends what stands before the message, or before the reference to it, in a store record.
+/// What stands before the message, or before the reference to it, in a store record.
 #[inline]
-pub(super) fn put_store_head(
-    out: &mut Vec<u8>,
+pub(super) fn store_head(
     again: bool,
     queue: QueueKey,
     number: NonZeroU64,
     deadline: Time,
-) {
+) -> Numbers {
     let has_deadline = deadline != Time::MAX;
     let deadline_flag = if has_deadline { kind::DEADLINE } else { 0 };
     let again_flag = if again { kind::AGAIN } else { 0 };
-    out.push(kind::STORE | deadline_flag | again_flag);
-    put_varint(out, queue.0);
-    put_varint(out, number.get());
+    let mut head = Numbers::new();
+    head.push(kind::STORE | deadline_flag | again_flag);
+    head.varint(queue.0);
+    head.varint(number.get());
     if has_deadline {
-        put_varint(out, deadline.as_millis());
+        head.varint(deadline.as_millis());
     }
+    head
 }
 
 pub(super) fn put_page_record(out: &mut Vec<u8>, kind: u8, page: PageId) {

@@ -8,7 +8,8 @@ use crate::Message;
 const REMEMBERED: usize = 64;
 
 /// Messages of the block that is being filled, by where they are in memory, and where they stand in
-/// the block.
+/// the block. Those that [one queue alone](Message::is_of_one_queue) has
+/// need not be among them.
 ///
 /// Each place remembers the last message that belongs there. What is remembered is kept alive, for
 /// otherwise another could come to lie where it was.

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 
 use super::loose::{Loose, LooseMessage};
-use super::page::{Origin, PageKind};
+use super::origin::Origin;
+use super::page::PageKind;
 use super::page_table::{Aftermath, PageTable};
 use super::record::{QueueKey, Range, Record, StoreRecord, Subject};
 use super::wire::{Malformed, Reader};
@@ -62,7 +63,7 @@ impl Replay {
                 delivery_count,
             } => self.returned(subject, delivery_count),
             Record::Paged(making) => {
-                let made = self.pages.make(making, PageKind::Durable, Arc::from([]));
+                let made = self.pages.make(making, PageKind::Durable, Bytes::new());
                 return self.expect(made.is_some());
             }
             Record::PageSafe(page) => {
@@ -194,9 +195,9 @@ impl Replay {
 
     /// Carries out what followed from a change of a page.
     fn settle(&mut self) {
-        for (queue, number) in self.aftermath.released.drain(..) {
-            if let Some(queue) = self.queues.get_mut(&queue) {
-                queue.loose.remove(number, 1);
+        for released in self.aftermath.released.drain(..) {
+            if let Some(queue) = self.queues.get_mut(&released.queue) {
+                queue.loose.remove(released.first, released.len.into());
             }
         }
         self.aftermath.freed.clear();
@@ -209,9 +210,12 @@ impl Replay {
             let Some(page) = self.pages.unmake(id) else {
                 continue;
             };
-            let origins = page.making().map(|making| making.origins.as_slice());
-            for (index, origin) in (0..).zip(origins.unwrap_or_default()) {
-                let subject = match *origin {
+            let origins = page
+                .making()
+                .into_iter()
+                .flat_map(|making| making.origins.iter());
+            for (index, origin) in (0..).zip(origins) {
+                let subject = match origin {
                     Origin::Nowhere => continue,
                     Origin::Log(number) => Subject::Number(page.queue, number),
                     Origin::Page(slot, _) => Subject::Slot(slot.page, slot.index),

@@ -2,18 +2,19 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::block::BLOCK_HEAD_LEN;
 use super::message_format::put_message;
 use super::options::JournalOptions;
-use super::page::{Origin, PageContents, PageKind, PageMaking, PagePlace, PageSummary};
+use super::origin::Origins;
+use super::page::{PageContents, PageKind, PageMaking, PagePlace, PageSummary};
 use super::page_files::PageFiles;
 use super::page_table::{Aftermath, PageTable};
 use super::queues::{QueueLog, Queues};
 use super::record::{self, QueueKey, Range, Subject, kind};
 use super::repeats::Repeats;
-use super::wire::put_varint;
 use crate::{Message, PageId, PageSlot, Stored, Time};
 
 /// Beyond this the buffer of a block is given back once it has been written: what a busy broker
@@ -142,15 +143,20 @@ impl State {
         if !self.queues.stored(queue, number) {
             return;
         }
-        let (start, earlier) = (self.pending.len(), self.repeats.find(message));
-        let again = earlier.is_some();
-        record::put_store_head(&mut self.pending, again, queue.key, number, deadline);
+        let start = self.pending.len();
+        let may_repeat = !message.is_of_one_queue();
+        let earlier = may_repeat.then(|| self.repeats.find(message)).flatten();
+        let mut head = record::store_head(earlier.is_some(), queue.key, number, deadline);
         if let Some(at) = earlier {
-            put_varint(&mut self.pending, (start - at) as u64);
-        } else {
-            self.repeats.remember(message, self.pending.len());
-            put_message(&mut self.pending, message);
+            head.varint((start - at) as u64);
+            self.pending.extend_from_slice(head.as_bytes());
+            return;
         }
+        if may_repeat {
+            let at = start + head.as_bytes().len();
+            self.repeats.remember(message, at);
+        }
+        put_message(&mut self.pending, head, message);
     }
 
     pub(super) fn handed(&mut self, queue: QueueLog, stored: Stored) {
@@ -264,13 +270,13 @@ impl State {
         page: PageId,
         queue: QueueKey,
         contents: PageContents,
-        origins: Vec<Origin>,
-        bytes: Arc<[u8]>,
+        origins: Origins,
+        bytes: Bytes,
     ) {
         if self.failed || self.pages.get(page).is_some() {
             return;
         }
-        let is_durable = origins.iter().any(|origin| origin.number().is_some());
+        let is_durable = origins.stored() > 0;
         let len = bytes.len();
         let (kind, place) = if is_durable {
             let place = self.page_files.place(len as u64);

@@ -12,6 +12,53 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push((value & 0x7f) as u8);
 }
 
+/// How many bytes the longest number takes.
+pub(super) const VARINT_LEN_MAX: usize = 10;
+
+/// The bytes that [`Numbers`] holds: enough for what stands before the parts of a message, which are eight numbers and three
+/// bytes at most.
+const NUMBERS_LEN: usize = 96;
+
+/// Bytes and numbers that are gathered to be appended together: a buffer that grows looks for room each time.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    bytes: [u8; NUMBERS_LEN],
+    len: usize,
+}
+
+impl Numbers {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: [0; NUMBERS_LEN],
+            len: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    /// As [`put_varint`] does.
+    #[inline]
+    pub(super) fn varint(&mut self, mut value: u64) {
+        debug_assert!(self.len + VARINT_LEN_MAX <= NUMBERS_LEN, "too many numbers");
+        while value >= 0x80 {
+            self.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push((value & 0x7f) as u8);
+    }
+
+    #[inline]
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// What stands in a file is not what this format allows there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Malformed;
@@ -110,6 +157,10 @@ mod tests {
         let mut out = Vec::new();
         put_varint(&mut out, value);
         assert_eq!(out, bytes);
+        let mut numbers = Numbers::new();
+        numbers.push(7);
+        numbers.varint(value);
+        assert_eq!(numbers.as_bytes(), [&[7], bytes].concat());
         assert_eq!(Reader::new(bytes).varint(), Ok(value));
         for cut in 0..bytes.len() {
             assert_eq!(Reader::new(&bytes[..cut]).varint(), Err(Malformed));
