@@ -41,6 +41,15 @@ const REST: Duration = Duration::from_secs(3600);
 /// there is traffic.
 const SYNC_LAG: Duration = Duration::from_millis(100);
 
+/// How long the journal's thread waits for more to share a sync, where publishers send much. Less than a sync takes on
+/// most disks; enough for a client of this machine or network to have heard that it may go on.
+const BUSY_LAG: Duration = Duration::from_micros(200);
+
+/// How long what nobody waits for is kept before the system has it. A process that is killed loses that much of what consumers
+/// had acknowledged, which is then delivered again; a consumer that keeps acknowledging wakes the thread two hundred times a
+/// second instead of for each of its acknowledgements.
+const UNWANTED_LAG: Duration = Duration::from_millis(5);
+
 /// How soon a full disk is tried again. Nobody wakes the thread when there is room, and publishers wait for it; a write that
 /// fails at once is cheap.
 const FULL_RETRY: Duration = Duration::from_millis(100);
@@ -273,6 +282,7 @@ impl Store {
             let worked = self.turn(clock.now(), |ticket| self.metadata.wait_committed(ticket));
             if worked.more {
                 idle = false;
+                self.journal.wait_for_more(BUSY_LAG, UNWANTED_LAG);
                 continue;
             }
             let rest = match worked.again_at {
@@ -285,6 +295,9 @@ impl Store {
                 None => SYNC_LAG,
             };
             idle = !self.journal.wait_for_work(rest);
+            if !idle {
+                self.journal.wait_for_more(BUSY_LAG, UNWANTED_LAG);
+            }
         }
     }
 

@@ -39,6 +39,7 @@ mod record;
 mod recovered;
 mod repeats;
 mod replay;
+mod rest;
 mod state;
 mod waiters;
 mod wire;

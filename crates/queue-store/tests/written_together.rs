@@ -2,6 +2,9 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use leveret_queue_store::{
     FaultyStorage, Journal, JournalOptions, Message, MessageParts, PageSlot, PagedMessage,
@@ -139,4 +142,78 @@ fn a_full_disk_takes_what_waits_when_there_is_room() {
     fixture.storage.leave_room(None);
     fixture.work(LATER);
     assert_eq!(fixture.waiting(), 0);
+}
+
+/// Long enough that nobody would wait for its end: who returns was woken.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// A thread that waits for more.
+fn waits_for_more(fixture: &Fixture) -> JoinHandle<()> {
+    let journal = Arc::clone(&fixture.journal);
+    let thread = std::thread::Builder::new();
+    let waits = move || journal.wait_for_more(FOR_EVER, FOR_EVER);
+    thread.spawn(waits).unwrap()
+}
+
+fn want_all(fixture: &Fixture) {
+    let lsn = fixture.journal.append().finish();
+    assert!(!fixture.journal.when_safe(lsn, Waker::noop()));
+}
+
+#[test]
+fn where_nothing_waits_nothing_is_waited_for() {
+    let fixture = Fixture::new(JournalOptions::default());
+    fixture.journal.wait_for_more(FOR_EVER, FOR_EVER);
+}
+
+#[test]
+fn who_waits_for_each_answer_does_not_wait_for_others() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    for _ in 0..3 {
+        fixture.store(1_000);
+        want_all(&fixture);
+        fixture.journal.wait_for_more(FOR_EVER, FOR_EVER);
+        fixture.work(NOW);
+    }
+}
+
+#[test]
+fn what_nobody_wants_waits_until_somebody_does() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    fixture.store(100);
+    let waits = waits_for_more(&fixture);
+    want_all(&fixture);
+    waits.join().unwrap();
+}
+
+#[test]
+fn what_nobody_wants_waits_until_it_is_much() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    fixture.store(100);
+    let waits = waits_for_more(&fixture);
+    fixture.store(40_000);
+    waits.join().unwrap();
+}
+
+#[test]
+fn where_much_was_written_as_much_is_waited_for() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    fixture.store(50_000);
+    fixture.work(NOW);
+    fixture.store(10_000);
+    want_all(&fixture);
+    let waits = waits_for_more(&fixture);
+    fixture.store(40_000);
+    waits.join().unwrap();
+}
+
+#[test]
+fn it_is_not_waited_for_more_than_a_moment() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    fixture.store(50_000);
+    fixture.work(NOW);
+    fixture.store(10_000);
+    let moment = Duration::from_micros(1);
+    fixture.journal.wait_for_more(moment, moment);
+    fixture.work(NOW);
 }

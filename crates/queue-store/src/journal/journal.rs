@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -90,7 +89,7 @@ pub struct Journal {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) state: Mutex<State>,
     /// Something was appended, or is wanted.
-    work: Condvar,
+    pub(super) work: Condvar,
     pub(super) writer: Mutex<Writer>,
     /// Locked inside of `state`, never the other way round.
     waiters: Mutex<Waiters>,
@@ -174,14 +173,6 @@ impl Journal {
     /// meanwhile: most would wait for themselves.
     pub fn append(&self) -> Appender<'_> {
         Appender::new(self, self.state.lock())
-    }
-
-    pub(super) fn appended(&self, state: &mut State) {
-        state.discard_if_failed();
-        self.note_pending(state);
-        if state.worker_waits && self.has_work(state) {
-            self.work.notify_all();
-        }
     }
 
     /// To be called whenever the records that wait have become more or fewer, since [`is_congested`](Self::is_congested)
@@ -408,36 +399,6 @@ impl Journal {
             page_file_bytes,
             page_bytes,
         }
-    }
-
-    /// Waits until there is something to do for [`work`](Self::work), or `timeout` has passed, or
-    /// somebody calls [`wake_worker`](Self::wake_worker). For the journal's own thread. Says whether
-    /// there is something.
-    pub fn wait_for_work(&self, timeout: Duration) -> bool {
-        let mut state = self.state.lock();
-        if !self.has_work(&state) {
-            state.worker_waits = true;
-            self.work.wait_for(&mut state, timeout);
-            state.worker_waits = false;
-        }
-        let has_work = self.has_work(&state);
-        state.poked = false;
-        has_work
-    }
-
-    /// Makes [`wait_for_work`](Self::wait_for_work) return.
-    pub fn wake_worker(&self) {
-        let mut state = self.state.lock();
-        state.poked = true;
-        if state.worker_waits {
-            self.work.notify_all();
-        }
-    }
-
-    fn has_work(&self, state: &State) -> bool {
-        // On a full disk the caller's timeout decides when to try again.
-        let full = self.unwritten_bytes.load(Ordering::Relaxed) > 0;
-        state.poked || (!full && (state.has_pending() || state.has_new_pages()))
     }
 
     /// Writes and syncs everything that was appended, whatever the policy: before a clean end.

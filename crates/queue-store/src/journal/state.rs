@@ -15,6 +15,7 @@ use super::page_table::{Aftermath, PageTable};
 use super::queues::{QueueLog, Queues};
 use super::record::{self, QueueKey, Range, Subject, kind};
 use super::repeats::Repeats;
+use super::rest::Sleep;
 use crate::{Message, PageId, PageSlot, Stored, Time};
 
 /// Beyond this the buffer of a block is given back once it has been written: what a busy broker
@@ -32,6 +33,8 @@ pub(super) struct State {
     gone: Option<Range>,
     /// What waits is going to be the block with this number.
     pub(super) block: u64,
+    /// How long the block before it was.
+    last_block_len: usize,
     repeats: Repeats,
     pub(super) queues: Queues,
     pub(super) pages: PageTable,
@@ -45,8 +48,8 @@ pub(super) struct State {
     aftermath: Aftermath,
     /// Nothing is written any more, so nothing is kept for that.
     pub(super) failed: bool,
-    /// Somebody waits for something to be appended.
-    pub(super) worker_waits: bool,
+    /// What the thread that writes waits for.
+    pub(super) sleep: Sleep,
     /// Something happened that is not in `pending`.
     pub(super) poked: bool,
 }
@@ -58,6 +61,7 @@ impl State {
             handed: None,
             gone: None,
             block: 1,
+            last_block_len: 0,
             repeats: Repeats::new(),
             queues: Queues::default(),
             pages: PageTable::default(),
@@ -68,7 +72,7 @@ impl State {
             pages_until: None,
             aftermath: Aftermath::default(),
             failed: false,
-            worker_waits: false,
+            sleep: Sleep::Awake,
             poked: false,
         }
     }
@@ -79,6 +83,11 @@ impl State {
 
     pub(super) fn pending_len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The length of the block that was taken last.
+    pub(super) fn last_block_len(&self) -> usize {
+        self.last_block_len
     }
 
     /// The block that what was appended last is in: one that never comes, once the journal has
@@ -101,6 +110,7 @@ impl State {
         self.end_runs();
         self.repeats.clear();
         self.block += 1;
+        self.last_block_len = self.pending.len();
         spare.clear();
         spare.shrink_to(KEPT_BUFFER_LEN);
         spare.resize(BLOCK_HEAD_LEN, 0);
