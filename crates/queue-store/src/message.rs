@@ -96,6 +96,40 @@ impl Message {
         }
     }
 
+    /// Makes a message of what is written down of it, as [`new`](Self::new) does of its parts; `None` if that would not put it
+    /// into the small layout. The names in the layout must be text.
+    #[inline]
+    pub(crate) fn of_layout(layout: &MessageLayout<'_>, scratch: &mut Vec<u8>) -> Option<Self> {
+        let [exchange_len, routing_key_len, properties_len, _] = layout.lens;
+        let exchange_len = u8::try_from(exchange_len).ok()?;
+        let routing_key_len = u8::try_from(routing_key_len).ok()?;
+        let [p0, p1, p2, p3] = u32::try_from(properties_len).ok()?.to_ne_bytes();
+        let persistent = if layout.persistent { PERSISTENT } else { 0 };
+        let expires = if layout.expiration_ms.is_some() {
+            EXPIRES
+        } else {
+            0
+        };
+        scratch.clear();
+        scratch.extend_from_slice(&[
+            persistent | expires,
+            layout.priority,
+            exchange_len,
+            routing_key_len,
+            p0,
+            p1,
+            p2,
+            p3,
+        ]);
+        if let Some(expiration_ms) = layout.expiration_ms {
+            scratch.extend_from_slice(&expiration_ms.to_ne_bytes());
+        }
+        for contents in layout.contents {
+            scratch.extend_from_slice(contents);
+        }
+        Some(Self(Repr::Small(Arc::from(scratch.as_slice()))))
+    }
+
     /// Makes a message whose body stays where it is: a slice of the buffer it was read into, say.
     /// The body among the parts is ignored.
     ///

@@ -52,11 +52,22 @@ impl Handles {
 ///
 /// When it is not, before any memory is used for what it has not.
 pub(super) fn read_place(file: &dyn StorageFile, place: PagePlace) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_place_into(file, place, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// As [`read_place`], in the place of what is in `bytes`.
+pub(super) fn read_place_into(
+    file: &dyn StorageFile,
+    place: PagePlace,
+    bytes: &mut Vec<u8>,
+) -> io::Result<()> {
     let too_short = || io::Error::from(io::ErrorKind::UnexpectedEof);
     if place.end() > file.len()? {
         return Err(too_short());
     }
-    let mut bytes = vec![0; usize::try_from(place.len).map_err(|_| too_short())?];
-    file.read_exact_at(&mut bytes, place.offset)?;
-    Ok(bytes)
+    // What is there already is not cleared before it is written over.
+    bytes.resize(usize::try_from(place.len).map_err(|_| too_short())?, 0);
+    file.read_exact_at(bytes, place.offset)
 }

@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::appender::{Appender, Lsn};
 use super::error::{Damage, JournalState, NotSafe, ReadError};
-use super::handles::{Handles, read_place};
+use super::handles::{Handles, read_place_into};
 use super::names::FileName;
 use super::options::JournalOptions;
 use super::origin::Origins;
@@ -24,6 +24,9 @@ use crate::{DirectoryLock, PageId, PagedMessage, Storage, Time};
 
 /// What the pages of queues belong to that are not durable themselves.
 const NO_QUEUE: QueueKey = QueueKey(u64::MAX);
+
+/// How much of the buffer for reading pages is kept: more than most pages have.
+const KEPT_READ_LEN: usize = 128 << 10;
 
 /// Keeps what durable queues hold on disk, for all queues in one log.
 ///
@@ -90,6 +93,8 @@ pub struct Journal {
     pub(super) state: Mutex<State>,
     /// Something was appended, or is wanted.
     pub(super) work: Condvar,
+    /// What the page that was read last was read into.
+    read_buffer: Mutex<Vec<u8>>,
     pub(super) writer: Mutex<Writer>,
     /// Locked inside of `state`, never the other way round.
     waiters: Mutex<Waiters>,
@@ -150,6 +155,7 @@ impl Journal {
             storage,
             state: Mutex::new(state),
             work: Condvar::new(),
+            read_buffer: Mutex::default(),
             writer: Mutex::new(writer),
             waiters: Mutex::default(),
             condition: Mutex::default(),
@@ -270,6 +276,9 @@ impl Journal {
                 Ok(mut messages) => {
                     let state = self.state.lock();
                     let page = state.pages.get(page).ok_or(ReadError::NoSuchPage)?;
+                    if page.is_as_it_was() {
+                        return Ok(messages);
+                    }
                     messages.retain_mut(|(index, message)| page.apply_changes(*index, message));
                     return Ok(messages);
                 }
@@ -294,24 +303,25 @@ impl Journal {
         found: &FoundPage,
     ) -> Result<Vec<(u16, PagedMessage)>, ReadError> {
         let place = found.place;
-        let file = match found.kind {
-            PageKind::Durable => FileName::Pages(place.file),
-            PageKind::Swap => FileName::Swap(place.file),
-        };
-        let bytes = match &found.bytes {
-            Some(bytes) => bytes.clone(),
+        let file = FileName::of_page(found.kind, place);
+        let decoded = match &found.bytes {
+            Some(bytes) => decode_page(bytes, page, found.queue),
             None => {
+                let mut buffer = std::mem::take(&mut *self.read_buffer.lock());
                 let read = self
                     .handle(file)
-                    .and_then(|handle| read_place(&*handle, place));
-                let bytes = read.map_err(|error| ReadError::Io {
+                    .and_then(|handle| read_place_into(&*handle, place, &mut buffer));
+                let decoded = read.map(|()| decode_page(&buffer, page, found.queue));
+                buffer.truncate(KEPT_READ_LEN);
+                buffer.shrink_to(KEPT_READ_LEN);
+                *self.read_buffer.lock() = buffer;
+                decoded.map_err(|error| ReadError::Io {
                     file: file.to_string(),
                     error,
-                })?;
-                Bytes::from(bytes)
+                })?
             }
         };
-        decode_page(&bytes, page, found.queue).map_err(|_| {
+        decoded.map_err(|_| {
             ReadError::Damaged(Damage {
                 file: file.to_string(),
                 offset: place.offset,
@@ -507,6 +517,11 @@ impl FoundPage {
 }
 
 impl Page {
+    /// Whether nothing has happened to its messages since it was put together.
+    fn is_as_it_was(&self) -> bool {
+        self.changes.is_none() && !self.recovered
+    }
+
     /// Brings a message up to date that was just read. Says whether it is alive.
     pub(super) fn apply_changes(&self, index: u16, message: &mut PagedMessage) -> bool {
         message.delivery_count = self.delivery_count(index, message.delivery_count);

@@ -38,26 +38,56 @@ pub(super) fn put_message(out: &mut Vec<u8>, mut head: Numbers, message: &Messag
     out.extend_from_slice(rest);
 }
 
-/// Takes a message off the front.
-pub(super) fn take_parts<'a>(reader: &mut Reader<'a>) -> Result<MessageParts<'a>, Malformed> {
+/// Takes off the front what stands before the parts of a message, and the parts.
+fn take_layout<'a>(reader: &mut Reader<'a>) -> Result<MessageLayout<'a>, Malformed> {
     let [flags, priority] = reader.array()?;
     if flags & !(PERSISTENT | EXPIRES) != 0 {
         return Err(Malformed);
     }
-    let exchange_len = reader.number()?;
-    let routing_key_len = reader.number()?;
-    let properties_len = reader.number()?;
-    let body_len = reader.number()?;
+    let mut lens = [0; 4];
+    let mut sum = 0_usize;
+    for len in &mut lens {
+        *len = reader.number()?;
+        sum = sum.checked_add(*len).ok_or(Malformed)?;
+    }
     let expiration_ms = match flags & EXPIRES {
         0 => None,
         _ => Some(reader.varint()?),
     };
+    let contents = reader.bytes(sum)?;
+    let [exchange_len, routing_key_len, ..] = lens;
+    let names = contents.get(..exchange_len + routing_key_len);
+    // That all of it is ASCII is found out sooner than that it is text, and nearly always so.
+    if !names.is_some_and(<[u8]>::is_ascii) {
+        let mut names = Reader::new(contents);
+        names.text(exchange_len)?;
+        names.text(routing_key_len)?;
+    }
+    Ok(MessageLayout {
+        persistent: flags & PERSISTENT != 0,
+        priority,
+        expiration_ms,
+        lens,
+        contents: [contents, &[]],
+    })
+}
+
+/// Takes a message off the front.
+pub(super) fn take_parts<'a>(reader: &mut Reader<'a>) -> Result<MessageParts<'a>, Malformed> {
+    let MessageLayout {
+        persistent,
+        priority,
+        expiration_ms,
+        lens: [exchange_len, routing_key_len, properties_len, body_len],
+        contents: [contents, _],
+    } = take_layout(reader)?;
+    let mut reader = Reader::new(contents);
     Ok(MessageParts {
         exchange: reader.text(exchange_len)?,
         routing_key: reader.text(routing_key_len)?,
         properties: reader.bytes(properties_len)?,
         body: reader.bytes(body_len)?,
-        persistent: flags & PERSISTENT != 0,
+        persistent,
         priority,
         expiration_ms,
     })
@@ -68,7 +98,12 @@ pub(super) fn take_message(
     reader: &mut Reader<'_>,
     scratch: &mut Vec<u8>,
 ) -> Result<Message, Malformed> {
-    Ok(Message::new(&take_parts(reader)?, scratch))
+    let start = *reader;
+    let layout = take_layout(reader)?;
+    match Message::of_layout(&layout, scratch) {
+        Some(message) => Ok(message),
+        None => Ok(Message::new(&take_parts(&mut { start })?, scratch)),
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +135,18 @@ mod tests {
         let mut want = vec![3, 7, 2, 3, 2, 4, 0xac, 2];
         want.extend_from_slice(b"exa.b\x09\x08body");
         assert_eq!(out, want);
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_malformed() {
+        for names in [&b"\xffxa.b"[..], b"exa.\xff", "e\u{e9}.b".as_bytes()] {
+            let mut bytes = vec![0, 0, 2, 3, 0, 0];
+            bytes.extend_from_slice(names);
+            // A character that lies across both names is in neither of them.
+            assert_eq!(bytes.len(), 6 + 5);
+            let taken = take_message(&mut Reader::new(&bytes), &mut Vec::new());
+            assert_eq!(taken, Err(Malformed), "{names:?}");
+        }
     }
 
     #[test]

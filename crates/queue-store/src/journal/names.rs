@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::page::{PageKind, PagePlace};
+
 /// What a file of the journal holds, and its number among those of its kind.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum FileName {
@@ -36,6 +38,14 @@ impl FileName {
 }
 
 impl FileName {
+    /// The file that a page lies in.
+    pub(super) const fn of_page(kind: PageKind, place: PagePlace) -> Self {
+        match kind {
+            PageKind::Durable => Self::Pages(place.file),
+            PageKind::Swap => Self::Swap(place.file),
+        }
+    }
+
     /// The number of a file that is or was part of the log.
     pub(super) const fn log_number(&self) -> Option<u32> {
         match self {

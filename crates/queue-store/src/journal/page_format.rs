@@ -105,7 +105,8 @@ pub(super) fn decode_page(
     }
     let len: u16 = reader.number()?;
     let mut scratch = Vec::new();
-    let mut messages = Vec::new();
+    // Each takes more than so many bytes, so that no more memory is used than there should be messages.
+    let mut messages = Vec::with_capacity(usize::from(len).min(bytes.len() / 8));
     for index in 0..len {
         messages.push((index, take_paged(&mut reader, page, index, &mut scratch)?));
     }

@@ -44,10 +44,7 @@ enum Then {
 
 impl PageWrite {
     fn file(&self) -> FileName {
-        match self.kind {
-            PageKind::Durable => FileName::Pages(self.place.file),
-            PageKind::Swap => FileName::Swap(self.place.file),
-        }
+        FileName::of_page(self.kind, self.place)
     }
 
     fn is_made(&self, state: &State) -> bool {

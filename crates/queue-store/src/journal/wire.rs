@@ -121,7 +121,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of [`put_varint`]. One written in more bytes than it takes is as good.
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+        // Most are lengths and take one byte.
+        match self.rest.split_first() {
+            Some((byte, rest)) if byte & 0x80 == 0 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;

@@ -194,6 +194,13 @@ impl Chunk {
         }
     }
 
+    /// Makes room for messages that are brought back together, but for no more than a chunk has: who says how many there
+    /// are may be a file.
+    pub(super) fn reserve(&mut self, len: u32) {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.messages.reserve(len.min(CHUNK_LEN.into()));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

@@ -124,6 +124,7 @@ impl Level {
         self.next_page()?;
         let paged = self.rest.as_mut()?.pop_page()?;
         let mut found = Paged::none(paged.page);
+        self.front.reserve(paged.len);
         for (index, waiting) in messages {
             if paged.has(index) {
                 found.count(&waiting.message, waiting.deadline);
