@@ -79,7 +79,7 @@ pub(crate) struct Store {
     queues: Mutex<HashMap<QueueKey, Weak<dyn Resident>, Hasher>>,
     recovery: Mutex<Recovery>,
     stopping: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Something that has messages in the journal: a durable queue, or a durable delayed exchange.
@@ -127,7 +127,7 @@ impl Store {
                 damage: None,
             }),
             stopping: AtomicBool::new(false),
-            thread: Mutex::new(None),
+            threads: Mutex::default(),
         })
     }
 
@@ -262,17 +262,28 @@ impl Store {
         })
     }
 
-    /// Starts the thread that writes.
+    /// Starts the thread that writes, and the one that reads pages before they are needed.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub(crate) fn start(self: &Arc<Self>, clock: Clock) -> io::Result<()> {
         let store = Arc::clone(self);
-        let thread = std::thread::Builder::new()
-            .name("leveret-journal".to_owned())
-            .spawn(move || store.run(&clock))?;
-        *self.thread.lock() = Some(thread);
+        self.spawn("leveret-journal", move || store.run(&clock))?;
+        let store = Arc::clone(self);
+        self.spawn("leveret-pages", move || store.run_reader())
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        self.threads.lock().push(builder.spawn(run)?);
         Ok(())
+    }
+
+    fn run_reader(&self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            while self.journal.read_ahead() {}
+            self.journal.wait_to_read(REST);
+        }
     }
 
     fn run(&self, clock: &Clock) {
@@ -377,14 +388,16 @@ impl Store {
         }
     }
 
-    /// Writes and syncs everything, ends the thread, and lets the directory go.
+    /// Writes and syncs everything, ends the threads, and lets the directory go.
     pub(crate) fn stop(&self, now: Time) {
         self.stopping.store(true, Ordering::Release);
         self.journal.wake_worker();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's thread has panicked");
+        self.journal.wake_reader();
+        for thread in self.threads.lock().drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!("the thread {name} has panicked");
+            }
         }
         // What is left is written below whatever became of its queues.
         self.turn(now, |ticket| self.metadata.wait_committed(ticket));

@@ -35,6 +35,7 @@ mod page_format;
 mod page_table;
 mod page_writer;
 mod queues;
+mod read_ahead;
 mod record;
 mod recovered;
 mod repeats;

@@ -96,6 +96,7 @@ impl World {
                 self.definitions.turn(&services.metadata);
                 services.metadata.wait_committed(ticket)
             });
+            store.journal().read_ahead();
         }
     }
 

@@ -7,6 +7,7 @@ use leveret_queue_store::{
     DeathReason, Effect, Lsn, Message, PageId, PageSlot, PagedMessage, PagedOut, Queue, QueueKey,
     QueueLog, QueueOptions, Rebuilt, RecoveredItem, Stored, Time,
 };
+use smallvec::SmallVec;
 
 use crate::memory::MemoryGauge;
 use crate::store::{Holder, JOINED_MIN, Resident, Store};
@@ -15,6 +16,10 @@ use crate::vhost::{QueueCell, Services};
 
 /// How many messages one page takes at most when an old file of the log is to be emptied.
 const MOVED_MAX: usize = 512;
+
+/// How many pages of a queue with consumers are read before they are needed. While one is read, a fast consumer goes through
+/// the other.
+const PAGES_AHEAD: usize = 2;
 
 /// With how many bytes of bodies such a page takes no more.
 const MOVED_BYTES_MAX: usize = 1 << 20;
@@ -165,7 +170,7 @@ impl Disk {
         }
     }
 
-    /// Brings a page back into the queue. False when it cannot be read: the queue stays as it is, and serves nobody from
+    /// Brings a page back into the queue, and has those behind it read if somebody consumes. False when it cannot be read: the queue stays as it is, and serves nobody from
     /// there on.
     pub(super) fn bring_in(
         &self,
@@ -178,6 +183,11 @@ impl Disk {
         match self.store.journal().read_page(page) {
             Ok(messages) => {
                 queue.restore(now, page, messages, effects);
+                if queue.consumer_len() > 0 {
+                    let ahead: SmallVec<[PageId; PAGES_AHEAD]> =
+                        queue.pages_to_come().take(PAGES_AHEAD).collect();
+                    self.store.journal().expect_pages(&ahead);
+                }
                 true
             }
             Err(error) => {
@@ -432,4 +442,77 @@ fn is_only_for_the_journal(effect: &Effect) -> bool {
             | Effect::PageGone { .. }
             | Effect::SlotsGone { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_queue_store::{
+        ConsumerOptions, Journal, JournalOptions, MemoryStorage, MessageParts, TakeMode,
+    };
+
+    use super::*;
+    use crate::alarms::Alarms;
+    use crate::metadata::Metadata;
+
+    const NOW: Time = Time::from_millis(1);
+
+    /// A queue of four pages and the rest of the broker that it needs.
+    fn paged_out() -> (Disk, Queue) {
+        let storage = Arc::new(MemoryStorage::new());
+        let opened = Journal::open(storage, JournalOptions::default()).unwrap();
+        let (alarms, metadata) = (Alarms::default(), Metadata::off());
+        let store = Store::new(opened, 1 << 20, Arc::new(alarms), Arc::new(metadata));
+        let log = Some(store.journal().queue(QueueKey(1)));
+        let disk = Disk { store, log };
+        let options = QueueOptions {
+            durable: true,
+            ..QueueOptions::default()
+        };
+        let (mut queue, mut effects) = (Queue::new(options, NOW), Vec::new());
+        let parts = MessageParts {
+            body: &[7; 100],
+            persistent: true,
+            ..MessageParts::default()
+        };
+        let mut scratch = Vec::new();
+        for _ in 0..4 * 512 {
+            let message = Message::new(&parts, &mut scratch);
+            assert!(queue.publish(NOW, message, &mut effects).is_accepted());
+        }
+        disk.record(&mut effects, true);
+        while disk.page_out_any(&mut queue, &mut effects) {}
+        disk.store.journal().sync(NOW).unwrap();
+        assert_eq!(queue.pages_to_come().count(), 4);
+        (disk, queue)
+    }
+
+    fn bring_in(disk: &Disk, queue: &mut Queue) {
+        let page = queue.wanted_page().expect("somebody came to it");
+        assert!(disk.bring_in("q", queue, NOW, page, &mut Vec::new()));
+    }
+
+    #[test]
+    fn the_pages_behind_are_read_for_a_consumer() {
+        let (disk, mut queue) = paged_out();
+        let options = ConsumerOptions {
+            prefetch: 1,
+            ..ConsumerOptions::default()
+        };
+        let consumer = queue.consume(NOW, options, &mut Vec::new());
+        assert!(consumer.is_ok());
+        bring_in(&disk, &mut queue);
+        let journal = disk.store.journal();
+        let read = std::iter::from_fn(|| journal.read_ahead().then_some(()));
+        assert_eq!(read.count(), PAGES_AHEAD);
+        assert_eq!(journal.stats().pages_ahead, PAGES_AHEAD);
+    }
+
+    #[test]
+    fn nothing_is_read_ahead_where_nobody_consumes() {
+        let (disk, mut queue) = paged_out();
+        let taken = queue.take(NOW, TakeMode::NoAck, &mut Vec::new());
+        assert!(taken.is_none(), "it is on disk");
+        bring_in(&disk, &mut queue);
+        assert!(!disk.store.journal().read_ahead());
+    }
 }

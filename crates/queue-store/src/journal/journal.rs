@@ -16,6 +16,7 @@ use super::origin::Origins;
 use super::page::{MAX_PAGE_LEN, Page, PageContents, PageKind};
 use super::page_format::{decode_page, encode_page};
 use super::queues::QueueLog;
+use super::read_ahead::ReadAhead;
 use super::record::QueueKey;
 use super::state::State;
 use super::waiters::Waiters;
@@ -93,6 +94,8 @@ pub struct Journal {
     pub(super) state: Mutex<State>,
     /// Something was appended, or is wanted.
     pub(super) work: Condvar,
+    /// A page is expected to be needed.
+    pub(super) reads: Condvar,
     /// What the page that was read last was read into.
     read_buffer: Mutex<Vec<u8>>,
     pub(super) writer: Mutex<Writer>,
@@ -139,6 +142,10 @@ pub struct JournalStats {
     pub page_file_bytes: u64,
     /// How much of it is durable pages that exist.
     pub page_bytes: u64,
+    /// Pages that were read before they are needed, and are in memory.
+    pub pages_ahead: usize,
+    /// Their bytes.
+    pub page_bytes_ahead: u64,
 }
 
 impl Journal {
@@ -155,6 +162,7 @@ impl Journal {
             storage,
             state: Mutex::new(state),
             work: Condvar::new(),
+            reads: Condvar::new(),
             read_buffer: Mutex::default(),
             writer: Mutex::new(writer),
             waiters: Mutex::default(),
@@ -265,9 +273,9 @@ impl Journal {
     pub fn read_page(&self, page: PageId) -> Result<Vec<(u16, PagedMessage)>, ReadError> {
         loop {
             let found = {
-                let state = self.state.lock();
-                let found = state.pages.get(page).ok_or(ReadError::NoSuchPage)?;
-                FoundPage::of(found)
+                let mut state = self.state.lock();
+                let State { pages, ahead, .. } = &mut *state;
+                FoundPage::of(pages.get(page).ok_or(ReadError::NoSuchPage)?, ahead)
             };
             match self.read_found(page, &found) {
                 // It was moved to another file meanwhile, and this one removed.
@@ -399,6 +407,7 @@ impl Journal {
     pub fn stats(&self) -> JournalStats {
         let state = self.state.lock();
         let (page_file_bytes, page_bytes) = state.page_files.bytes();
+        let (pages_ahead, page_bytes_ahead) = state.ahead.read();
         JournalStats {
             log_files: state.queues.files().len(),
             log_messages: state.queues.files().iter().map(|file| file.live).sum(),
@@ -408,6 +417,8 @@ impl Journal {
             page_files: state.page_files.iter().count(),
             page_file_bytes,
             page_bytes,
+            pages_ahead,
+            page_bytes_ahead,
         }
     }
 
@@ -501,17 +512,18 @@ struct FoundPage {
     queue: QueueKey,
     place: super::page::PagePlace,
     kind: PageKind,
-    /// The page, if it waits to be written.
+    /// The page, if it waits to be written or was read ahead.
     bytes: Option<Bytes>,
 }
 
 impl FoundPage {
-    fn of(page: &Page) -> Self {
+    fn of(page: &Page, ahead: &mut ReadAhead) -> Self {
+        let making = page.making().map(|making| making.bytes.clone());
         Self {
             queue: page.queue,
             place: page.place,
             kind: page.kind,
-            bytes: page.making().map(|making| making.bytes.clone()),
+            bytes: making.or_else(|| ahead.take(page.kind, page.place)),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::page::{PageContents, PageKind, PageMaking, PagePlace, PageSummary};
 use super::page_files::PageFiles;
 use super::page_table::{Aftermath, PageTable};
 use super::queues::{QueueLog, Queues};
+use super::read_ahead::ReadAhead;
 use super::record::{self, QueueKey, Range, Subject, kind};
 use super::repeats::Repeats;
 use super::rest::Sleep;
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub(super) unwritten_page_bytes: usize,
     /// When these are written at the latest, if the worker knows of any.
     pub(super) pages_until: Option<Time>,
+    /// Pages that are expected to be needed.
+    pub(super) ahead: ReadAhead,
     aftermath: Aftermath,
     /// Nothing is written any more, so nothing is kept for that.
     pub(super) failed: bool,
@@ -70,6 +73,7 @@ impl State {
             unwritten_pages: VecDeque::new(),
             unwritten_page_bytes: 0,
             pages_until: None,
+            ahead: ReadAhead::default(),
             aftermath: Aftermath::default(),
             failed: false,
             sleep: Sleep::Awake,
@@ -334,6 +338,7 @@ impl State {
         if found.is_some_and(|found| found.place == from && found.kind == PageKind::Durable) {
             record::put_page_moved(self.records(), page, to);
             self.pages.page_moved(page, to);
+            drop(self.ahead.take(PageKind::Durable, from));
             self.page_files.freed(from, self.block);
         } else {
             self.page_files.freed(to, self.block);
@@ -353,6 +358,7 @@ impl State {
                 self.unwritten_page_bytes =
                     self.unwritten_page_bytes.saturating_sub(making.bytes.len());
             }
+            drop(self.ahead.take(page.kind, page.place));
             match page.kind {
                 PageKind::Durable => self.page_files.freed(page.place, block),
                 PageKind::Swap => self.swap_files.freed(page.place, 0),

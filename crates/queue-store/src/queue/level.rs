@@ -115,6 +115,12 @@ impl Level {
         self.rest.as_ref()?.first_page()
     }
 
+    /// The pages behind the front, up to what is in memory.
+    pub(super) fn pages_to_come(&self) -> impl Iterator<Item = &Paged> {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        rest.map_while(Block::as_paged)
+    }
+
     /// Brings back the next page, of which these messages are alive. What it was counted as is
     /// returned, and as what it is counted now.
     pub(super) fn restore(

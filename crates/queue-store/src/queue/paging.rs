@@ -72,6 +72,13 @@ impl Queue {
         self.ready.wanted()
     }
 
+    /// The pages that come when what is in memory of what is next has gone, in their order, as far as
+    /// nothing is in memory between them: whoever takes them one after the other may have them read
+    /// before they are [wanted](Self::wanted_page). Those of lower priorities are not among them.
+    pub fn pages_to_come(&self) -> impl Iterator<Item = PageId> {
+        self.ready.pages_to_come()
+    }
+
     /// Brings back the page that what is next is in, usually because it is
     /// [wanted](Self::wanted_page), and does what had to wait for it: expires, drops what is too
     /// much, serves consumers. Ask again which page is wanted. False, and nothing has happened, when

@@ -259,6 +259,13 @@ impl Ready {
         Some((level, self.level(level).next_page()?.page))
     }
 
+    /// The pages behind the front of the level that is next.
+    pub(super) fn pages_to_come(&self) -> impl Iterator<Item = PageId> {
+        let top = self.top().filter(|_| self.paged.is_some());
+        let pages = top.map(|level| self.level(level).pages_to_come());
+        pages.into_iter().flatten().map(|paged| paged.page)
+    }
+
     /// Whether what is to be delivered next is out of memory.
     pub(super) fn is_next_paged(&self) -> bool {
         self.paged.is_some() && self.next_page().is_some()

@@ -173,7 +173,7 @@ impl Rest {
 }
 
 impl Block {
-    fn as_paged(&self) -> Option<&Paged> {
+    pub(super) fn as_paged(&self) -> Option<&Paged> {
         match self {
             Self::Paged(paged) => Some(paged),
             Self::Chunk(_) => None,
