@@ -41,6 +41,8 @@ pub(crate) enum Relieved {
 pub(super) struct Relief {
     /// Somebody has found that there is too little memory.
     is_short: AtomicBool,
+    /// Those that are asked have something to give.
+    is_of_use: AtomicBool,
     round: Mutex<Round>,
 }
 
@@ -62,6 +64,16 @@ impl Relief {
         !self.is_short.load(Ordering::Relaxed) && !self.is_short.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether there is too little memory.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is too little memory, and going on will make it more.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.is_short() && self.is_of_use.load(Ordering::Relaxed)
+    }
+
     /// Adds one that holds messages.
     pub(super) fn add(&self, holder: Weak<dyn Holder>) {
         let mut round = self.round.lock();
@@ -79,6 +91,7 @@ impl Relief {
             }
             let again_at = self.round.lock().again_at;
             if again_at > now {
+                self.is_of_use.store(false, Ordering::Relaxed);
                 return Some(again_at);
             }
             if !may_go_on() {
@@ -90,6 +103,9 @@ impl Relief {
             if relieved == Relieved::NotNeeded {
                 self.is_short.store(false, Ordering::Release);
                 return None;
+            }
+            if matches!(relieved, Relieved::Some | Relieved::Forget) {
+                self.is_of_use.store(true, Ordering::Relaxed);
             }
             if self.round.lock().note(relieved, now) {
                 // Nothing will come of going round again until something has happened, and then it is said.
@@ -208,6 +224,7 @@ mod tests {
         let now = Time::from_millis(1);
         let again_at = now.saturating_add(RETRY_MS);
         assert_eq!(relief.relieve(now, || true), Some(again_at));
+        assert!(relief.is_short() && !relief.is_of_use());
         assert_eq!(asked(&fakes)[1], 1, "it asked not to be asked again");
         let before = asked(&fakes);
         assert!(before.iter().sum::<usize>() <= 4);
@@ -236,6 +253,25 @@ mod tests {
         let again_at = now.saturating_add(RETRY_MS);
         assert_eq!(relief.relieve(now, || true), Some(again_at));
         assert_eq!(asked(&fakes), before, "but not at once");
+    }
+
+    #[test]
+    fn going_on_is_of_use_while_somebody_gives() {
+        let (relief, _fakes) = relief(&[Relieved::Some]);
+        let now = Time::from_millis(1);
+        relief.note_shortage();
+        assert!(!relief.is_of_use(), "nobody knows yet");
+        assert_eq!(relief.relieve(now, || true), Some(now));
+        assert!(relief.is_of_use());
+        let enough = Fake {
+            answer: Relieved::NotNeeded,
+            asked: AtomicUsize::new(0),
+        };
+        let enough = Arc::new(enough);
+        let holder: Weak<dyn Holder> = Arc::<Fake>::downgrade(&enough);
+        relief.add(holder);
+        assert_eq!(relief.relieve(now, || true), None);
+        assert!(!relief.is_of_use());
     }
 
     #[test]
