@@ -14,6 +14,7 @@ mod bits;
 mod block;
 mod check;
 mod error;
+mod fetch;
 pub(crate) mod fuzzing;
 mod handles;
 #[expect(

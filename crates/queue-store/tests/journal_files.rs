@@ -219,3 +219,60 @@ proptest! {
         fuzzing::journal(&bytes);
     }
 }
+
+#[test]
+fn what_is_left_in_the_log_is_found_wherever_it_stands() {
+    let storage = MemoryStorage::new();
+    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+    let (journal, _) = Journal::open(shared, JournalOptions::default()).unwrap();
+    let queues = [1, 2, 3].map(|key| journal.queue(QueueKey(key)));
+    // Some are larger than what is read at once, and most are gone.
+    let lens = [10, 700_000, 20, 0, 300_000, 30];
+    let body = |at: u64| {
+        let len = lens[at as usize % lens.len()];
+        vec![b'a' + (at % 26) as u8; len]
+    };
+    let mut made = Vec::new();
+    for at in 0..60 {
+        let parts = MessageParts {
+            routing_key: "näh",
+            body: &body(at),
+            persistent: true,
+            ..MessageParts::default()
+        };
+        made.push(Message::new(&parts, &mut Vec::new()));
+    }
+    // Each queue has them in an order of its own.
+    let in_queue = |queue: u64, at: u64| (at * 7 + queue * 11) % 60;
+    let mut appender = journal.append();
+    for at in 0..60 {
+        for (queue, log) in (0..).zip(queues) {
+            let number = number(at + 1);
+            let message = &made[in_queue(queue, at) as usize];
+            appender.store(log, number, Time::MAX, message);
+        }
+    }
+    for at in (0..60).filter(|at| at % 5 != 0) {
+        let number = number(at + 1);
+        let stored = Stored { number, home: None };
+        appender.gone(queues[1], stored);
+    }
+    appender.finish();
+    journal.sync(NOW).unwrap();
+    drop(journal);
+
+    let shared: Arc<dyn Storage> = Arc::new(storage);
+    let (_, recovered) = Journal::open(shared, JournalOptions::default()).unwrap();
+    assert_eq!(recovered.queues.len(), 3);
+    for (queue, found) in (0..).zip(recovered.queues) {
+        let (messages, pages) = found.into_parts();
+        assert!(pages.is_empty());
+        let left: Vec<_> = (0..60).filter(|at| queue != 1 || at % 5 == 0).collect();
+        assert_eq!(messages.len(), left.len());
+        for (paged, at) in messages.iter().zip(left) {
+            assert_eq!(paged.message, made[in_queue(queue, at) as usize]);
+            let number = number(at + 1);
+            assert_eq!(paged.stored, Some(Stored { number, home: None }));
+        }
+    }
+}

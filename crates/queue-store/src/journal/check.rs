@@ -15,7 +15,7 @@ use super::page_format::decode_page;
 use super::record::{self, QueueKey, Subject};
 use super::state::State;
 use super::writer::{LogEnd, NewFile};
-use crate::{OpenMode, PageId, PageSlot, Storage};
+use crate::{OpenMode, PageId, PageSlot, Storage, Stored};
 
 /// How long a block gets that a repair writes, give or take a message: what fits well into memory.
 const REPAIR_BLOCK_LEN: usize = 4 << 20;
@@ -170,18 +170,18 @@ fn write_anew(storage: &dyn Storage, loaded: Loaded) -> Result<(), OpenError> {
         .max()
         .unwrap_or(0);
     let mut state = State::new(&JournalOptions::default());
-    let queues = take_over(&mut state, loaded);
+    let queues = take_over(storage, &mut state, loaded)?;
     let mut blocks = vec![state.checkpoint()];
     let mut block = vec![0; BLOCK_HEAD_LEN];
     for queue in queues {
-        for loose in queue.loose.into_messages() {
-            let Some(message) = &loose.message else {
+        for loose in queue.messages {
+            let Some(Stored { number, .. }) = loose.stored else {
                 continue;
             };
-            let head = record::store_head(false, queue.key, loose.number, loose.deadline);
-            put_message(&mut block, head, message);
+            let head = record::store_head(false, queue.key, number, loose.deadline);
+            put_message(&mut block, head, &loose.message);
             if loose.delivery_count > 0 {
-                let subject = Subject::Number(queue.key, loose.number);
+                let subject = Subject::Number(queue.key, number);
                 record::put_returned(&mut block, subject, loose.delivery_count);
             }
             if block.len() > REPAIR_BLOCK_LEN {

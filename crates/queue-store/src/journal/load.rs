@@ -277,7 +277,7 @@ impl Loader<'_> {
                 self.loaded.replay.pages = PageTable::default();
             }
             if !is_known || self.loaded.replay.is_damaged {
-                let applied = self.loaded.replay.apply_block(&records, reader.number);
+                let applied = self.loaded.replay.apply_block(&records, head.position);
                 if applied.is_err() && !is_known {
                     let what = "a record in the log makes no sense, though its checksum is right";
                     self.damaged(reader.name, offset, what)?;

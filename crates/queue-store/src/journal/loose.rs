@@ -1,8 +1,8 @@
 //! Messages of a queue that are nowhere but in the log, while the log is read.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
-use crate::{Message, Time};
+use crate::Time;
 
 /// A message found in the log.
 #[derive(Debug)]
@@ -10,10 +10,17 @@ pub(super) struct LooseMessage {
     pub(super) number: NonZeroU64,
     pub(super) deadline: Time,
     pub(super) delivery_count: u32,
-    /// The file of the log that it is in.
+    /// The file of the log that it is in, and where in there the message begins. `None` once it is
+    /// gone, until its place is needed.
+    pub(super) place: Option<LogPlace>,
+}
+
+/// Where a message stands in the log.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct LogPlace {
     pub(super) file: u32,
-    /// `None` once it is gone, until its place is needed.
-    pub(super) message: Option<Message>,
+    /// Behind the heads of the file and of a block, and therefore never zero.
+    pub(super) offset: NonZeroU32,
 }
 
 /// How many places of messages that are gone are kept at least before they are given back.
@@ -50,7 +57,7 @@ impl Loose {
             if message.number.get() >= end {
                 break;
             }
-            if message.message.is_some() {
+            if message.place.is_some() {
                 change(message);
             }
         }
@@ -60,13 +67,13 @@ impl Loose {
     pub(super) fn remove(&mut self, first: NonZeroU64, len: u64) {
         let mut removed = 0;
         self.update(first, len, |message| {
-            message.message = None;
+            message.place = None;
             removed += 1;
         });
         self.dead += removed;
         // Each place that is given back was taken once, so this takes no longer than that did.
         if self.dead > DEAD_MIN.max(self.messages.len() / 2) {
-            self.messages.retain(|message| message.message.is_some());
+            self.messages.retain(|message| message.place.is_some());
             self.dead = 0;
         }
     }
@@ -75,11 +82,14 @@ impl Loose {
         self.messages.len() - self.dead
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &LooseMessage> {
-        self.messages.iter().filter(|it| it.message.is_some())
+    /// The message with this number, if it is alive.
+    pub(super) fn get(&self, number: NonZeroU64) -> Option<&LooseMessage> {
+        let at = self.messages.partition_point(|it| it.number < number);
+        let found = self.messages.get(at);
+        found.filter(|it| it.number == number && it.place.is_some())
     }
 
-    pub(super) fn into_messages(self) -> impl Iterator<Item = LooseMessage> {
-        self.messages.into_iter().filter(|it| it.message.is_some())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LooseMessage> {
+        self.messages.iter().filter(|it| it.place.is_some())
     }
 }

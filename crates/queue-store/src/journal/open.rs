@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::block::{BLOCK_HEAD_LEN, Position};
 use super::error::OpenError;
+use super::fetch::fetch;
 use super::handles::read_place;
 use super::journal::Journal;
 use super::load::{Loaded, OnDamage, io_error, load};
@@ -40,7 +41,7 @@ impl Journal {
         make_safe(storage.as_ref(), loaded.end, loaded.unsafe_from)?;
         let mut state = State::new(&options);
         let (names, end, notes) = (loaded.names.clone(), loaded.end, loaded.notes.clone());
-        let queues = take_over(&mut state, loaded);
+        let queues = take_over(storage.as_ref(), &mut state, loaded)?;
         let (log, spares) = begin_log(storage.as_ref(), &mut state, &names, end)?;
         remove_unneeded(storage.as_ref(), &state, &names)?;
         let writer = Writer::new(log, state.last_block(), spares);
@@ -90,7 +91,15 @@ fn make_safe(storage: &dyn Storage, end: Position, from: u64) -> Result<(), Open
 }
 
 /// Makes what was found the state of the journal. What queues have to know goes to them.
-pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue> {
+///
+/// # Errors
+///
+/// When messages cannot be read.
+pub(super) fn take_over(
+    storage: &dyn Storage,
+    state: &mut State,
+    loaded: Loaded,
+) -> Result<Vec<RecoveredQueue>, OpenError> {
     for number in &loaded.log_files {
         state.queues.begin_file(*number);
     }
@@ -110,8 +119,10 @@ pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue
     // By their keys, so that one log always leads to the same state.
     let mut queues: Vec<_> = queues.into_iter().collect();
     queues.sort_unstable_by_key(|(key, _)| *key);
+    let loose: Vec<_> = queues.iter().map(|(_, queue)| &queue.loose).collect();
+    let messages = fetch(storage, &loose)?;
     let mut recovered = Vec::new();
-    for (key, queue) in queues {
+    for ((key, queue), messages) in queues.into_iter().zip(messages) {
         let log = state.queues.open(key);
         let pages = pages_of.remove(&key).unwrap_or_default();
         let largest = pages
@@ -121,7 +132,9 @@ pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue
         let next_number = Replay::next_number(&queue).max(above(largest));
         state.queues.set_next_number(log, next_number.get());
         for message in queue.loose.iter() {
-            state.queues.found(log, message.number, message.file);
+            if let Some(place) = message.place {
+                state.queues.found(log, message.number, place.file);
+            }
         }
         recovered.push(RecoveredQueue {
             key,
@@ -130,11 +143,11 @@ pub(super) fn take_over(state: &mut State, loaded: Loaded) -> Vec<RecoveredQueue
                 .iter()
                 .filter_map(|id| Some(u64::from(state.pages.get(*id)?.live)))
                 .sum(),
-            loose: queue.loose,
+            messages,
             pages,
         });
     }
-    recovered
+    Ok(recovered)
 }
 
 fn above(number: u64) -> std::num::NonZeroU64 {

@@ -4,9 +4,8 @@ use std::num::NonZeroU64;
 
 use super::error::ReadError;
 use super::journal::Journal;
-use super::loose::Loose;
 use super::record::QueueKey;
-use crate::{PageId, PagedMessage, Stored, Time};
+use crate::{PageId, PagedMessage, Time};
 
 /// What a journal held when it was opened.
 #[derive(Debug)]
@@ -22,7 +21,8 @@ pub struct Recovered {
 pub struct RecoveredQueue {
     pub(super) key: QueueKey,
     pub(super) next_number: NonZeroU64,
-    pub(super) loose: Loose,
+    /// Those that are in no page, in ascending order of numbers.
+    pub(super) messages: Vec<PagedMessage>,
     pub(super) pages: Vec<PageId>,
     pub(super) paged: u64,
 }
@@ -80,7 +80,7 @@ impl RecoveredQueue {
     /// How many messages it held.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.loose.len() as u64 + self.paged
+        self.messages.len() as u64 + self.paged
     }
 
     /// Whether it held none.
@@ -93,8 +93,7 @@ impl RecoveredQueue {
     /// numbers, and the pages, which have not been read.
     #[must_use]
     pub fn into_parts(self) -> (Vec<PagedMessage>, Vec<PageId>) {
-        let messages = self.loose.into_messages().filter_map(loose_item);
-        (messages.collect(), self.pages)
+        (self.messages, self.pages)
     }
 
     /// What it held, in ascending order of numbers, if its highest priority is `max_priority`.
@@ -110,7 +109,7 @@ impl RecoveredQueue {
         journal: &Journal,
         max_priority: u8,
     ) -> Result<Vec<RecoveredItem>, ReadError> {
-        let mut messages: Vec<_> = self.loose.into_messages().filter_map(loose_item).collect();
+        let mut messages = self.messages;
         let mut whole = Vec::new();
         for page in self.pages {
             match journal.summarize(page, max_priority)? {
@@ -162,18 +161,6 @@ impl RecoveredQueue {
         found.sort_by_key(RecoveredItem::first_number);
         Ok(found)
     }
-}
-
-fn loose_item(loose: super::loose::LooseMessage) -> Option<PagedMessage> {
-    Some(PagedMessage {
-        message: loose.message?,
-        stored: Some(Stored {
-            number: loose.number,
-            home: None,
-        }),
-        deadline: loose.deadline,
-        delivery_count: loose.delivery_count,
-    })
 }
 
 /// What is alive in a page.

@@ -1,18 +1,19 @@
 //! What the records of a log amount to.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::loose::{Loose, LooseMessage};
+use super::block::{BLOCK_HEAD_LEN, Position};
+use super::loose::{LogPlace, Loose, LooseMessage};
 use super::origin::Origin;
 use super::page::PageKind;
 use super::page_table::{Aftermath, PageTable};
 use super::record::{QueueKey, Range, Record, StoreRecord, Subject};
 use super::wire::{Malformed, Reader};
-use crate::{Message, PageId, PageSlot};
+use crate::{PageId, PageSlot};
 
 /// The state that a log leads to, as far as it was read.
 #[derive(Debug, Default)]
@@ -24,9 +25,8 @@ pub(super) struct Replay {
     /// Something in the log could not be read, so that not everything that is said fits.
     pub(super) is_damaged: bool,
     aftermath: Aftermath,
-    /// The messages of the block that is read, by where they stand in it.
-    in_block: Vec<(usize, Message)>,
-    scratch: Vec<u8>,
+    /// Where the messages of the block that is read stand in it.
+    in_block: Vec<usize>,
 }
 
 /// What a log says of a queue.
@@ -41,21 +41,22 @@ pub(super) struct ReplayedQueue {
 }
 
 impl Replay {
-    /// Reads the records of a block. Stops at the first that makes no sense; those before count.
-    pub(super) fn apply_block(&mut self, records: &[u8], file: u32) -> Result<(), Malformed> {
+    /// Reads the records of the block at this position. Stops at the first that makes no sense; those
+    /// before count.
+    pub(super) fn apply_block(&mut self, records: &[u8], at: Position) -> Result<(), Malformed> {
         self.in_block.clear();
         let mut reader = Reader::new(records);
         while !reader.is_empty() {
             let record = Record::take(&mut reader)?;
-            self.apply(record, file)?;
+            self.apply(record, at)?;
         }
         self.in_block.clear();
         Ok(())
     }
 
-    fn apply(&mut self, record: Record<'_>, file: u32) -> Result<(), Malformed> {
+    fn apply(&mut self, record: Record<'_>, block: Position) -> Result<(), Malformed> {
         match record {
-            Record::Store(store) => return self.store(store, file),
+            Record::Store(store) => return self.store(&store, block),
             Record::Handed(range) => self.handed(range),
             Record::Gone(range) => self.gone(range),
             Record::Returned {
@@ -110,27 +111,24 @@ impl Replay {
         }
     }
 
-    fn store(&mut self, store: StoreRecord<'_>, file: u32) -> Result<(), Malformed> {
-        let message = match store.message {
-            Some(parts) => {
-                let message = Message::new(&parts, &mut self.scratch);
-                self.in_block.push((store.message_at, message.clone()));
-                message
-            }
-            None => {
-                let at = &store.message_at;
-                let found = self.in_block.binary_search_by_key(at, |(at, _)| *at);
-                let found = found.ok().and_then(|index| self.in_block.get(index));
-                found.ok_or(Malformed)?.1.clone()
-            }
+    fn store(&mut self, store: &StoreRecord<'_>, block: Position) -> Result<(), Malformed> {
+        if store.message.is_some() {
+            self.in_block.push(store.message_at);
+        } else if self.in_block.binary_search(&store.message_at).is_err() {
+            return Err(Malformed);
+        }
+        let in_block = u32::try_from(BLOCK_HEAD_LEN + store.message_at).map_err(|_| Malformed)?;
+        let offset = block.offset.checked_add(in_block).and_then(NonZeroU32::new);
+        let place = LogPlace {
+            file: block.file,
+            offset: offset.ok_or(Malformed)?,
         };
         let queue = self.queues.entry(store.queue).or_default();
         let pushed = queue.loose.push(LooseMessage {
             number: store.number,
             deadline: store.deadline,
             delivery_count: 0,
-            file,
-            message: Some(message),
+            place: Some(place),
         });
         if !pushed {
             return self.expect(false);
