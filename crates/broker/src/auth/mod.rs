@@ -1,0 +1,36 @@
+//! Who may log in: a trait, and the table of users that is used unless the embedding program passes its own.
+
+mod identity;
+mod login;
+mod refused;
+mod user_table;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use identity::Identity;
+pub use login::{Login, TlsPeer};
+pub use refused::LoginRefused;
+pub use user_table::UserTable;
+
+/// What [`Authenticator::authenticate`] returns.
+pub type LoginFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send + 'a>>;
+
+/// Decides who may log in. What they may do then is for the [`Accounts`](crate::Accounts) to say, where there are any.
+///
+/// An embedding program passes its own with [`Builder::authenticator`](crate::Builder::authenticator) to let its users
+/// in with the passwords or tokens that it knows already.
+pub trait Authenticator: Send + Sync + 'static {
+    /// Checks one login. Called on the connection's task, for a bounded time (the handshake timeout); when the client
+    /// goes away before the answer, the future is dropped.
+    fn authenticate(&self, login: Login) -> LoginFuture<'_>;
+
+    /// Which user a client is that has shown a certificate. Asked once for each such connection, when its certificate has
+    /// been verified; clients are offered the mechanism `EXTERNAL` where the answer is a name, and it still is for
+    /// [`Authenticator::authenticate`] to say whether that user may log in. Nobody, unless this is implemented.
+    fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {
+        let _ = peer;
+        None
+    }
+}
