@@ -205,11 +205,15 @@ mod upgrade_request;
 mod vhost;
 
 pub use access::{
-    AccountChange, Accounts, PasswordHash, Pattern, PatternError, Permissions, Tag, TopicPattern,
-    TopicPermissions, User, UserLimits, UserPermissions, UserTopicPermissions,
+    AccountChange, Accounts, PasswordHash, Pattern, PatternError, Permissions, ResourceKind, Right,
+    Tag, TopicPattern, TopicPermissions, User, UserLimits, UserPermissions, UserTopicPermissions,
 };
 pub use alarms::Alarm;
-pub use auth::{Authenticator, Identity, Login, LoginFuture, LoginRefused, TlsPeer, UserTable};
+pub use auth::{
+    AuthChain, Authenticator, Authorization, AuthorizationFuture, Authorizer, AuthorizerSource,
+    Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture, TlsPeer, Unavailable,
+    UserTable, VerdictFuture,
+};
 pub use broker::Broker;
 pub use builder::Builder;
 pub use client::{

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::grants::{Grants, Resource, Right};
+use super::grants::Grants;
+use super::right::{Resource, Right};
 use crate::auth::Identity;
 use crate::connection::ConnectionId;
 use crate::error::Refusal;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::pattern::{Pattern, PatternError};
 use super::permissions::{Permissions, TopicPermissions};
+use super::right::{Resource, Right};
 use super::table::Access;
 use super::topic_pattern::{TopicPattern, Variables};
 use crate::error::Refusal;
@@ -19,40 +20,6 @@ type Hasher = foldhash::fast::RandomState;
 /// How many permitted names one connection remembers before it starts anew. RabbitMQ remembers 12 for each channel; this
 /// is for all channels together, and costs a client with many queues some kilobytes at most.
 const REMEMBERED_MAX: usize = 128;
-
-/// What can be permitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Right {
-    Configure,
-    Write,
-    Read,
-}
-
-/// What a right is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resource<'a> {
-    /// An exchange; the empty name means the default one.
-    Exchange(&'a str),
-    Queue(&'a str),
-}
-
-impl Resource<'_> {
-    /// The name that is checked, and shown.
-    fn name(&self) -> &str {
-        match self {
-            // RabbitMQ: rights to the exchange without a name are rights to this one.
-            Self::Exchange("") => "amq.default",
-            Self::Exchange(name) | Self::Queue(name) => name,
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Exchange(_) => "exchange",
-            Self::Queue(_) => "queue",
-        }
-    }
-}
 
 /// The rights of a connection that has opened a virtual host.
 ///
@@ -214,7 +181,8 @@ impl State {
         }
         self.key.clear();
         self.key.push(right as u8);
-        self.key.extend_from_slice(resource.kind().as_bytes());
+        self.key
+            .extend_from_slice(resource.kind().as_str().as_bytes());
         self.key.extend_from_slice(resource.name().as_bytes());
         if self.permitted.contains(self.key.as_slice()) {
             return true;

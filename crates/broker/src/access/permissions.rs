@@ -1,7 +1,7 @@
 //! What a user may do in a virtual host.
 
-use super::grants::Right;
 use super::pattern::{Pattern, PatternError};
+use super::right::Right;
 use super::topic_pattern::TopicPattern;
 
 /// Which names a user may configure, write to and read from in one virtual host.

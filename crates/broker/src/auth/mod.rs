@@ -1,5 +1,8 @@
-//! Who may log in: a trait, and the table of users that is used unless the embedding program passes its own.
+//! Who may log in, and whom to ask what they may do then: traits for the embedding program to implement, and what stands
+//! in their place where it does not.
 
+mod authorizer;
+mod chain;
 mod identity;
 mod login;
 mod refused;
@@ -8,19 +11,22 @@ mod user_table;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use authorizer::{Authorizer, Question, RenewFuture, VerdictFuture};
+pub use chain::{AuthChain, Authorization, AuthorizationFuture, AuthorizerSource};
 pub use identity::Identity;
 pub use login::{Login, TlsPeer};
-pub use refused::LoginRefused;
+pub use refused::{LoginRefused, Unavailable};
 pub use user_table::UserTable;
 
 /// What [`Authenticator::authenticate`] returns.
 pub type LoginFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send + 'a>>;
 
-/// Decides who may log in. What they may do then is for the [`Accounts`](crate::Accounts) to say, where there are any.
+/// Decides who may log in. What they may do then is for the [`Identity`] to say that it gives them: for an
+/// [`Authorizer`] of their own, or else for the [`Accounts`](crate::Accounts), where there are any.
 ///
 /// An embedding program passes its own with [`Builder::authenticator`](crate::Builder::authenticator) to let its users
-/// in with the passwords or tokens that it knows already.
+/// in with the passwords or tokens that it knows already. Several are asked one after the other by an [`AuthChain`].
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks one login. Called on the connection's task, for a bounded time (the handshake timeout); when the client
     /// goes away before the answer, the future is dropped.
@@ -32,5 +38,16 @@ pub trait Authenticator: Send + Sync + 'static {
     fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {
         let _ = peer;
         None
+    }
+}
+
+/// One that several share, or of a kind that is chosen while the program runs.
+impl<A: Authenticator + ?Sized> Authenticator for std::sync::Arc<A> {
+    fn authenticate(&self, login: Login) -> LoginFuture<'_> {
+        (**self).authenticate(login)
+    }
+
+    fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {
+        (**self).certificate_user(peer)
     }
 }
