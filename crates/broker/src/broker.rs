@@ -113,14 +113,15 @@ impl Broker {
 
     /// A client in this process that acts for a user: it may do what the user may do in that virtual host, counts against
     /// the user's limits as one connection, and is refused everything once the user is deleted. Nobody is asked for a
-    /// password: who the user is, the program knows.
+    /// password: who the user is, the program knows. The identity's [`Authorizer`](crate::Authorizer), where it has one, is
+    /// asked about the virtual host before this returns.
     ///
     /// # Errors
     /// When there is no such virtual host, the user has no permissions there or as many connections as it may have, or the
     /// broker is shut down.
-    pub fn client_for(&self, identity: &Identity, vhost: &str) -> Result<Client, Error> {
+    pub async fn client_for(&self, identity: &Identity, vhost: &str) -> Result<Client, Error> {
         let vhost = self.vhost(vhost)?;
-        Client::acting_for(identity, Arc::clone(&self.shared), vhost)
+        Client::acting_for(identity, Arc::clone(&self.shared), vhost).await
     }
 
     pub(crate) fn vhost(&self, name: &str) -> Result<Arc<VirtualHost>, Error> {

@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) memory_limit: usize,
     pub(crate) disk_free_limit: u64,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) authorization_timeout: Duration,
+    pub(crate) verdict_ttl: Duration,
     pub(crate) consumer_timeout: Option<Duration>,
     pub(crate) refusal_delay: Duration,
     pub(crate) shutdown_timeout: Duration,
@@ -139,6 +141,8 @@ impl Default for Config {
             memory_limit: usize::MAX,
             disk_free_limit: 50_000_000,
             handshake_timeout: Duration::from_secs(10),
+            authorization_timeout: Duration::from_secs(15),
+            verdict_ttl: Duration::from_secs(60),
             consumer_timeout: None,
             refusal_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(5),
@@ -184,6 +188,14 @@ impl Config {
 
     pub(crate) fn handshake_timeout_ms(&self) -> u64 {
         to_ms(self.handshake_timeout)
+    }
+
+    pub(crate) fn authorization_timeout_ms(&self) -> u64 {
+        to_ms(self.authorization_timeout)
+    }
+
+    pub(crate) fn verdict_ttl_ms(&self) -> u64 {
+        to_ms(self.verdict_ttl)
     }
 
     /// None when clients may take as long as they like.

@@ -5,7 +5,7 @@ use std::fmt;
 use leveret_amqp_codec::ReplyCode;
 use leveret_queue_store::{Message, ReadError};
 
-use crate::access::AccountError;
+use crate::access::{AccountError, OwnedQuestion};
 #[cfg(feature = "journal")]
 use crate::metadata::OpenError;
 
@@ -18,6 +18,12 @@ pub(crate) struct Refusal {
     pub(crate) explanation: String,
     /// The class and method to blame when it is not the one that was being handled.
     pub(crate) method: Option<(u16, u16)>,
+    /// What has to be asked before it is known whether this is a refusal at all.
+    #[expect(
+        clippy::box_collection,
+        reason = "results with refusals are moved about for each message, and are to be small"
+    )]
+    questions: Option<Box<Vec<OwnedQuestion>>>,
 }
 
 impl Refusal {
@@ -26,7 +32,32 @@ impl Refusal {
             code,
             explanation: explanation.into(),
             method: None,
+            questions: None,
         }
+    }
+
+    /// A refusal unless these are answered with yes. Who cannot ask may take it for a refusal.
+    pub(crate) fn unless(self, questions: Vec<OwnedQuestion>) -> Self {
+        Self {
+            questions: Some(Box::new(questions)),
+            ..self
+        }
+    }
+
+    /// The same for something that is not refused itself: it will turn out what is.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn until_asked(questions: Vec<OwnedQuestion>) -> Self {
+        Self::access_refused("it is not known what is permitted").unless(questions)
+    }
+
+    /// What has to be asked before the operation is tried again; none when it is refused. Nothing of it has been done.
+    pub(crate) fn take_questions(&mut self) -> Option<Vec<OwnedQuestion>> {
+        self.questions.take().map(|questions| *questions)
+    }
+
+    /// Whether it is still to be asked if this is a refusal.
+    pub(crate) fn is_open(&self) -> bool {
+        self.questions.is_some()
     }
 
     /// Blames this class and method instead of the one that was being handled.
@@ -67,6 +98,16 @@ impl Refusal {
 
     pub(crate) fn internal_error(explanation: impl Into<String>) -> Self {
         Self::new(ReplyCode::InternalError, explanation)
+    }
+
+    /// Of a new secret for the login.
+    pub(crate) fn secret_refused() -> Self {
+        Self::not_allowed("New secret was refused by one of the backends")
+    }
+
+    /// The login has ended.
+    pub(crate) fn expired() -> Self {
+        Self::new(ReplyCode::ConnectionForced, "credential expired")
     }
 
     /// For what is on disk and should be readable.
@@ -207,6 +248,19 @@ impl Error {
         self.has_code(ReplyCode::AccessRefused)
     }
 
+    /// The user may not open the virtual host, or a limit of connections or consumers is reached, or a new secret was
+    /// refused.
+    #[must_use]
+    pub fn is_not_allowed(&self) -> bool {
+        self.has_code(ReplyCode::NotAllowed)
+    }
+
+    /// The login of the user that the client acts for has [expired](crate::Identity::valid_until).
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.has_code(ReplyCode::ConnectionForced)
+    }
+
     /// The queue is exclusive to another client.
     #[must_use]
     pub fn is_locked(&self) -> bool {
@@ -286,6 +340,19 @@ impl Error {
             Kind::Unroutable(message) => Some(message),
             _ => None,
         }
+    }
+
+    /// What has to be asked before it is known whether this is an error at all.
+    pub(crate) fn take_questions(&mut self) -> Option<Vec<OwnedQuestion>> {
+        match &mut self.kind {
+            Kind::Refused(refusal) => refusal.take_questions(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is such a thing.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&self.kind, Kind::Refused(refusal) if refusal.is_open())
     }
 
     fn has_code(&self, code: ReplyCode) -> bool {

@@ -127,6 +127,10 @@
 //! [`Builder::keep_accounts`] they are in the data directory. A [`Client`] is your own program and may always do
 //! everything, unless it acts for a user ([`Broker::client_for`]).
 //!
+//! What a user may do can also be somebody else's to say: a token's scopes, a directory, another service. An [`Identity`] with
+//! an [`Authorizer`] has it asked, and its client waits for the answer if that takes time. [`AuthChain`] asks several
+//! authenticators one after the other, and logins may [end](Identity::valid_until).
+//!
 //! # Runtime
 //!
 //! The broker needs a tokio runtime with time and IO enabled: one task for deadlines, one for the disk if it is
@@ -211,8 +215,8 @@ pub use access::{
 pub use alarms::Alarm;
 pub use auth::{
     AuthChain, Authenticator, Authorization, AuthorizationFuture, Authorizer, AuthorizerSource,
-    Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture, TlsPeer, Unavailable,
-    UserTable, VerdictFuture,
+    Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture, TlsPeer,
+    Unavailable, UserTable, VerdictFuture,
 };
 pub use broker::Broker;
 pub use builder::Builder;

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::connection::{ConnectionId, Endpoints, Kind, Registration};
 use crate::metadata::Metadata;
 use crate::outbox::Outbox;
-use crate::session::{Output, Protocol, amqp};
+use crate::session::{Answer, Ask, Output, Protocol, amqp};
 #[cfg(feature = "stomp")]
 use crate::session::{stomp, websocket};
 use crate::shared::Shared;
@@ -233,14 +233,18 @@ impl Peer {
                 self.session
                     .handle_input(now, &mut self.unread, &mut self.output);
             }
-            let login = self.session.take_login();
-            let had_login = login.is_some();
-            if let Some(login) = login {
-                let mut answer = self.shared.authenticator.authenticate(login);
+            let ask = self.session.take_ask();
+            let had_login = ask.is_some();
+            if let Some(ask) = ask {
+                let Ask::Login(login) = ask else {
+                    unreachable!("a table of users leaves rights to the accounts");
+                };
+                let mut answer = self.shared.authenticator.authenticate(*login);
                 let Poll::Ready(result) = answer.as_mut().poll(&mut cx) else {
                     unreachable!("a table of users answers at once");
                 };
-                self.session.handle_login(now, result, &mut self.output);
+                let answer = Answer::Login(result);
+                self.session.handle_answer(now, answer, &mut self.output);
             }
             let has_more = self
                 .session

@@ -8,7 +8,10 @@ use std::sync::atomic::AtomicUsize;
 use leveret_queue_store::{Journal, Recovered, Time};
 use parking_lot::RwLock;
 
-use crate::access::{Access, AccountChange, AccountError, Accounts, Caller, User};
+use crate::access::{
+    Access, AccountChange, AccountError, Accounts, Asked, Caller, OwnedQuestion, Source, User,
+    no_access_to_vhost,
+};
 use crate::alarms::Alarms;
 use crate::auth::{Authenticator, Identity};
 use crate::busy::BusyCount;
@@ -202,7 +205,8 @@ impl Shared {
         names
     }
 
-    /// Who a connection is in a virtual host.
+    /// Who a connection is in a virtual host. `may_enter` is what was answered to the question whether it may open that,
+    /// where that has to be asked and has been.
     ///
     /// # Errors
     /// 530 when its user has no permissions there, or the user or the virtual host has as many connections as it may.
@@ -212,8 +216,14 @@ impl Shared {
         connection: ConnectionId,
         vhost: &VirtualHost,
         outbox: &Arc<Outbox>,
+        may_enter: Option<bool>,
     ) -> Result<Caller, Refusal> {
         let user = identity.username();
+        let authorizer = identity.rights_from();
+        if authorizer.is_some() && may_enter.is_none() {
+            let refusal = no_access_to_vhost(vhost.name(), user);
+            return Err(refusal.unless(vec![self.question_of_entry(connection, vhost.name())]));
+        }
         // Before it is known whether the user may come in at all, as in RabbitMQ.
         let seat = vhost.take_seat().map_err(|Reached(limit)| {
             let vhost = vhost.name();
@@ -221,11 +231,47 @@ impl Shared {
                 "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
             ))
         })?;
-        let caller = match &self.access {
-            None => Caller::unrestricted(connection, Arc::clone(user)),
-            Some(access) => Caller::granted(connection, access.enter(user, vhost.name(), outbox)?),
+        let caller = match (authorizer, &self.access) {
+            (Some(authorizer), access) => {
+                let access = access.as_ref();
+                let counted = access
+                    .map(|access| access.count(user, outbox))
+                    .transpose()?;
+                if may_enter != Some(true) {
+                    return Err(no_access_to_vhost(vhost.name(), user));
+                }
+                let source = Source {
+                    authorizer: Arc::clone(authorizer),
+                    ttl_ms: self.config.verdict_ttl_ms(),
+                };
+                let asked = Asked::new(
+                    source,
+                    user,
+                    vhost.name(),
+                    access.cloned(),
+                    counted.flatten(),
+                );
+                Caller::asked(connection, asked)
+            }
+            (None, None) => Caller::unrestricted(connection, Arc::clone(user)),
+            (None, Some(access)) => {
+                Caller::granted(connection, access.enter(user, vhost.name(), outbox)?)
+            }
         };
-        Ok(caller.seated(seat))
+        Ok(caller.tagged(identity.tags()).seated(seat))
+    }
+
+    /// Whether a connection may open a virtual host.
+    pub(crate) fn question_of_entry(
+        &self,
+        connection: ConnectionId,
+        vhost: &Arc<str>,
+    ) -> OwnedQuestion {
+        let endpoints = self.registry.endpoints(connection);
+        OwnedQuestion::VirtualHost {
+            vhost: Arc::clone(vhost),
+            peer: endpoints.map(|ends| ends.peer.ip().to_canonical()),
+        }
     }
 
     /// Whether a user was configured by the embedding program, so that it cannot be changed.

@@ -76,7 +76,10 @@ async fn a_virtual_host_has_so_many_connections_and_no_more() {
             )
         );
     }
-    let refused_user = broker.client_for(&Identity::new("ann"), "/").unwrap_err();
+    let refused_user = broker
+        .client_for(&Identity::new("ann"), "/")
+        .await
+        .unwrap_err();
     assert!(
         refused_user
             .to_string()
@@ -118,7 +121,7 @@ async fn a_user_has_so_many_connections_and_no_more() {
     );
     limit_vhost(&broker, None, None);
     limit_user(&broker, None, None);
-    let acting = broker.client_for(&Identity::new("ann"), "/").unwrap();
+    let acting = broker.client_for(&Identity::new("ann"), "/").await.unwrap();
     limit_user(&broker, Some(2), None);
     refused(&broker, "ann", "/").await;
     drop(acting);
@@ -199,11 +202,14 @@ async fn a_virtual_host_has_so_many_queues_and_no_more() {
 async fn whoever_acts_for_a_user_has_its_rights_and_loses_them_with_it() {
     let broker = broker().await;
     let ann = Identity::new("ann");
-    let client = broker.client_for(&ann, "/").unwrap();
+    let client = broker.client_for(&ann, "/").await.unwrap();
     client.declare_queue("q", Default::default()).await.unwrap();
     let mut consumer = client.consume("q", Default::default()).await.unwrap();
     for (who, vhost) in [("ann", "shop"), ("zorp", "/")] {
-        let refused = broker.client_for(&Identity::new(who), vhost).unwrap_err();
+        let refused = broker
+            .client_for(&Identity::new(who), vhost)
+            .await
+            .unwrap_err();
         assert_eq!(
             refused.to_string(),
             format!("access to vhost '{vhost}' refused for user '{who}'")
@@ -212,6 +218,7 @@ async fn whoever_acts_for_a_user_has_its_rights_and_loses_them_with_it() {
     assert!(
         broker
             .client_for(&ann, "zorp")
+            .await
             .unwrap_err()
             .is_unknown_vhost()
     );

@@ -170,7 +170,7 @@ async fn consumers_of_a_virtual_host_have_a_limit() {
     // The program itself is not counted, and those who act for a user are.
     let client = broker.client().unwrap();
     client.consume("q", Default::default()).await.unwrap();
-    let acting = broker.client_for(&Identity::new("ann"), "/").unwrap();
+    let acting = broker.client_for(&Identity::new("ann"), "/").await.unwrap();
     let refused = acting.consume("q", Default::default()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),

@@ -326,10 +326,13 @@ async fn a_subscription_to_a_missing_exchange_leaves_no_queue_of_its_own() {
     let broker = broker().await;
     let client = broker.client().unwrap();
     client
-        .declare_queue("old", QueueOptions {
-        durable: true,
-        ..QueueOptions::default()
-    })
+        .declare_queue(
+            "old",
+            QueueOptions {
+                durable: true,
+                ..QueueOptions::default()
+            },
+        )
         .await
         .unwrap();
     for name in ["new", "old"] {

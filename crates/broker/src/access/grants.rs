@@ -11,6 +11,7 @@ use super::permissions::{Permissions, TopicPermissions};
 use super::right::{Resource, Right};
 use super::table::Access;
 use super::topic_pattern::{TopicPattern, Variables};
+use super::words;
 use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::quota::Seat;
@@ -117,13 +118,7 @@ impl Grants {
         if state.may(right, resource) {
             return Ok(());
         }
-        Err(Refusal::access_refused(format!(
-            "access to {} '{}' in vhost '{}' refused for user '{}'",
-            resource.kind(),
-            resource.name(),
-            self.vhost,
-            self.user
-        )))
+        Err(words::no_access(resource, &self.vhost, &self.user))
     }
 
     /// The right to use a routing key with a topic exchange, for whoever has the right to the exchange.
@@ -146,10 +141,12 @@ impl Grants {
         if topic.is_none_or(|topic| topic.may(right, routing_key, variables)) {
             return Ok(());
         }
-        Err(Refusal::access_refused(format!(
-            "access to topic '{routing_key}' in exchange '{exchange}' in vhost '{}' refused for user '{}'",
-            self.vhost, self.user
-        )))
+        Err(words::no_access_to_key(
+            routing_key,
+            exchange,
+            &self.vhost,
+            &self.user,
+        ))
     }
 
     /// Whether the user may publish in the name of others.

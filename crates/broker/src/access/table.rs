@@ -12,6 +12,7 @@ use super::fixed::Fixed;
 use super::grants::{Grants, Held};
 use super::permissions::{Permissions, TopicPermissions};
 use super::user::{Tag, User};
+use super::words;
 use crate::allowances::Allowances;
 use crate::error::Refusal;
 use crate::metadata::{Change, Metadata};
@@ -165,19 +166,10 @@ impl Access {
         vhost: &Arc<str>,
         outbox: &Arc<Outbox>,
     ) -> Result<Grants, Refusal> {
-        let refused = || {
-            Refusal::not_allowed(format!(
-                "access to vhost '{vhost}' refused for user '{user}'"
-            ))
-        };
+        let refused = || words::no_access_to_vhost(vhost, user);
         let mut accounts = self.accounts.write();
         let account = accounts.get_mut(user).ok_or_else(refused)?;
-        let seat = account.usage.connections.enter(self.connections_max);
-        let seat = seat.map_err(|Reached(limit)| {
-            Refusal::not_allowed(format!(
-                "connection refused for user '{user}': user connection limit ({limit}) is reached"
-            ))
-        })?;
+        let seat = self.seat(account)?;
         if !account.permissions.contains_key(vhost) {
             return Err(refused());
         }
@@ -188,6 +180,31 @@ impl Access {
             Arc::clone(vhost),
             seat,
         ))
+    }
+
+    /// Counts a connection of a user of whose rights somebody else knows, if it has an account. It will be asked to close
+    /// when that is deleted.
+    ///
+    /// # Errors
+    /// 530 when the user has as many connections as it may have.
+    pub(crate) fn count(&self, user: &str, outbox: &Arc<Outbox>) -> Result<Option<Seat>, Refusal> {
+        let mut accounts = self.accounts.write();
+        let Some(account) = accounts.get_mut(user) else {
+            return Ok(None);
+        };
+        let seat = self.seat(account)?;
+        account.follow(outbox);
+        Ok(Some(seat))
+    }
+
+    fn seat(&self, account: &Account) -> Result<Seat, Refusal> {
+        let seat = account.usage.connections.enter(self.connections_max);
+        seat.map_err(|Reached(limit)| {
+            Refusal::not_allowed(format!(
+                "connection refused for user '{}': user connection limit ({limit}) is reached",
+                account.user.name
+            ))
+        })
     }
 
     /// Has an outbox told when the user is deleted.

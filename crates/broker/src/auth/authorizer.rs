@@ -52,8 +52,8 @@ pub type RenewFuture<'a> =
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let broker = Broker::builder().start().await?;
 /// let visitor = Identity::new("visitor").with_authorizer(Arc::new(ReadOnly));
-/// let client = broker.client_for(&visitor, "/")?;
-/// let refused = client.publish(Publish::to("amq.topic", "news", b"?")).await;
+/// let client = broker.client_for(&visitor, "/").await?;
+/// let refused = client.publish(Publish { exchange: "amq.topic", ..Publish::default() }).await;
 /// assert!(refused.is_err_and(|error| error.is_access_refused()));
 /// # Ok(())
 /// # }
@@ -71,8 +71,8 @@ pub trait Authorizer: Send + Sync + 'static {
 
     /// A client shows a new secret for the login that it has, by AMQP's `connection.update-secret`, in time before the old
     /// one [expires](Identity::valid_until). What comes back takes the place of the identity; it must be of the same user.
-    /// None changes nothing. Either way the connection then asks anew what it had remembered, whether its virtual host is
-    /// still open to it, and whether its consumers may read.
+    /// The connection then asks it anew what it had remembered, first of all whether its virtual host is still open to it
+    /// and its consumers may read: those that may not are cancelled. None changes nothing.
     ///
     /// Unless this is implemented every secret is fine and changes nothing, as in RabbitMQ for users whose secrets do not
     /// expire.

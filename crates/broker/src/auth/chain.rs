@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Authenticator, Authorizer, Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture,
-    TlsPeer, VerdictFuture,
+    TlsPeer, VerdictFuture, wipe,
 };
 use crate::access::Tag;
 
@@ -151,7 +151,13 @@ impl AuthChain {
         self
     }
 
-    async fn ask(&self, login: Login) -> Result<Identity, LoginRefused> {
+    async fn ask(&self, mut login: Login) -> Result<Identity, LoginRefused> {
+        let outcome = self.ask_each(&login).await;
+        wipe(&mut login.password);
+        outcome
+    }
+
+    async fn ask_each(&self, login: &Login) -> Result<Identity, LoginRefused> {
         let mut refusals = Refusals::default();
         for link in &self.links {
             let (name, refused) = match link.authenticator.authenticate(login.clone()).await {
@@ -159,7 +165,7 @@ impl AuthChain {
                     Rights::OfIdentity => return Ok(identity),
                     Rights::OfAccount => return Ok(identity.with_rights_of_account()),
                     Rights::Of(name, source) => {
-                        match source.authorizer_for(&identity, &login).await {
+                        match source.authorizer_for(&identity, login).await {
                             Ok(authorization) => return Ok(split(identity, authorization)),
                             Err(refused) => (name, refused),
                         }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Authorizer;
+use leveret_queue_store::Time;
+
+use super::{Authorizer, LoginRefused};
 use crate::access::Tag;
 
 /// Who a connection acts as, once it has logged in.
@@ -83,6 +85,45 @@ impl Identity {
     #[must_use]
     pub fn authorizer(&self) -> Option<&Arc<dyn Authorizer>> {
         self.authorizer.as_ref()
+    }
+
+    /// Whom to ask what the user may do; nobody, where the accounts say it.
+    pub(crate) fn rights_from(&self) -> Option<&Arc<dyn Authorizer>> {
+        let authorizer = self.authorizer.as_ref();
+        authorizer.filter(|_| !self.has_rights_of_account)
+    }
+
+    /// What takes this identity's place when a secret has been renewed: of the same user, with rights from where they came
+    /// from before.
+    ///
+    /// # Errors
+    /// When it is of another user, or would have its rights from elsewhere.
+    pub(crate) fn renewed(&self, by: Self) -> Result<Self, LoginRefused> {
+        if by.username != self.username {
+            return Err(LoginRefused::new(format!(
+                "the new secret is that of user '{}'",
+                by.username
+            )));
+        }
+        if self.rights_from().is_none() {
+            return Ok(by.with_rights_of_account());
+        }
+        if by.rights_from().is_none() {
+            return Err(LoginRefused::new(
+                "nobody says what the user may do with the new secret",
+            ));
+        }
+        Ok(by)
+    }
+
+    /// When it ends, for a clock that begins with Unix time.
+    pub(crate) fn expiry(&self) -> Option<Time> {
+        let since_epoch = self
+            .valid_until?
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Some(Time::from_millis(ms))
     }
 
     /// What [`Identity::valid_until`] has said.

@@ -51,3 +51,10 @@ impl<A: Authenticator + ?Sized> Authenticator for std::sync::Arc<A> {
         (**self).certificate_user(peer)
     }
 }
+
+/// Overwrites a secret that has been looked at.
+pub(crate) fn wipe(secret: &mut [u8]) {
+    secret.fill(0);
+    // Nobody reads it again, so the zeros might be left out.
+    std::hint::black_box(secret);
+}

@@ -34,6 +34,21 @@ impl LoginRefused {
     pub fn is_unavailable(&self) -> bool {
         self.unavailable
     }
+
+    /// Tells the operator.
+    pub(crate) fn log(&self, connection: &str, mechanism: &str) {
+        let reason = &self.reason;
+        if self.unavailable {
+            tracing::error!(
+                connection,
+                mechanism,
+                reason,
+                "login refused: nobody can be asked"
+            );
+        } else {
+            tracing::warn!(connection, mechanism, reason, "login refused");
+        }
+    }
 }
 
 impl fmt::Display for LoginRefused {

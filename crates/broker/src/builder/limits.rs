@@ -11,6 +11,22 @@ impl Builder {
         self
     }
 
+    /// How long an [`Authorizer`](crate::Authorizer) has for an answer, before that is taken for a refusal. 15 s unless set,
+    /// as RabbitMQ has it for its HTTP backend. Renewing a secret has as long.
+    pub fn authorization_timeout(mut self, timeout: Duration) -> Self {
+        self.config.authorization_timeout = timeout;
+        self
+    }
+
+    /// How long a connection remembers what an [`Authorizer`](crate::Authorizer) has permitted, before it asks again; with
+    /// zero, it asks for each batch of what its client sends. One minute unless set: a right that is withdrawn is gone after
+    /// that, and a client that always does the same has one question asked in a minute for each thing that it does. (RabbitMQ
+    /// never asks again about the last 12 permissions of a channel.)
+    pub fn verdict_ttl(mut self, ttl: Duration) -> Self {
+        self.config.verdict_ttl = ttl;
+        self
+    }
+
     /// How long AMQP clients may keep a delivery without acknowledging it. A channel that holds one for longer is closed
     /// with `PRECONDITION_FAILED`, and all it holds goes back to the queues. No limit unless set (RabbitMQ: 30 minutes),
     /// because work may take its time; whole milliseconds, at least one. A [`Delivery`](crate::Delivery) in this process

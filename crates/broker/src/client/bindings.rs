@@ -34,9 +34,9 @@ impl Client {
     ) -> Result<(), Error> {
         let arguments = arguments.to_bytes();
         let request = request(queue, exchange, routing_key, &arguments);
-        let ticket = self
-            .vhost()?
-            .bind_queue(self.inner.shared.now(), self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let bind = || Ok(self.vhost()?.bind_queue(now, self.caller(), &request)?);
+        let ticket = self.decided(bind).await?;
         self.recorded(ticket).await
     }
 
@@ -68,7 +68,8 @@ impl Client {
         let arguments = arguments.to_bytes();
         let request = request(queue, exchange, routing_key, &arguments);
         let now = self.inner.shared.now();
-        let ticket = self.vhost()?.unbind_queue(now, self.caller(), &request)?;
+        let unbind = || Ok(self.vhost()?.unbind_queue(now, self.caller(), &request)?);
+        let ticket = self.decided(unbind).await?;
         self.recorded(ticket).await
     }
 
@@ -99,8 +100,9 @@ impl Client {
     ) -> Result<(), Error> {
         let arguments = arguments.to_bytes();
         let request = request(destination, source, routing_key, &arguments);
-        let vhost = self.vhost()?;
-        let ticket = vhost.bind_exchange(self.inner.shared.now(), self.caller(), &request)?;
+        let now = self.inner.shared.now();
+        let bind = || Ok(self.vhost()?.bind_exchange(now, self.caller(), &request)?);
+        let ticket = self.decided(bind).await?;
         self.recorded(ticket).await
     }
 
@@ -115,9 +117,13 @@ impl Client {
         routing_key: &str,
     ) -> Result<(), Error> {
         let request = request(destination, source, routing_key, &[]);
-        let vhost = self.vhost()?;
         let now = self.inner.shared.now();
-        let ticket = vhost.unbind_exchange(now, self.caller(), &request)?;
+        let unbind = || {
+            Ok(self
+                .vhost()?
+                .unbind_exchange(now, self.caller(), &request)?)
+        };
+        let ticket = self.decided(unbind).await?;
         self.recorded(ticket).await
     }
 }

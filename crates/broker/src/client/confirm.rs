@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use leveret_queue_store::Lsn;
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::store::Store;
@@ -13,14 +14,25 @@ use crate::vhost::Services;
 
 /// Resolves when a published message is safe with its queues, or to the reason why it is not.
 ///
-/// The message has been published whether or not this is awaited. Polled again after it has resolved, it panics, as
+/// The message is published whether or not this is awaited. Polled again after it has resolved, it panics, as
 /// futures do.
 pub struct Confirm {
     result: Option<Result<(), Error>>,
+    /// As long as the message could not be published.
+    waits: Option<Box<Waits>>,
     /// Up to where the journal has to be safe, and what knows.
     safe_at: Option<(Lsn, Arc<Store>)>,
     /// While publishers are held up by an alarm.
     released: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// What became of a message: up to where the journal must be safe before it is, if it has to be.
+pub(super) type Outcome = Result<Option<Lsn>, Error>;
+
+/// A message that waits until somebody has said that it may be published.
+struct Waits {
+    outcome: oneshot::Receiver<Outcome>,
+    services: Arc<Services>,
 }
 
 impl std::fmt::Debug for Confirm {
@@ -32,7 +44,7 @@ impl std::fmt::Debug for Confirm {
 }
 
 impl Confirm {
-    pub(super) fn new(result: Result<Option<Lsn>, Error>, services: &Arc<Services>) -> Self {
+    pub(super) fn new(result: Outcome, services: &Arc<Services>) -> Self {
         let released = services.alarms.is_any_raised().then(|| {
             let services = Arc::clone(services);
             Box::pin(async move { services.alarms.released().await })
@@ -44,8 +56,22 @@ impl Confirm {
         };
         Self {
             result: Some(result),
+            waits: None,
             safe_at: safe_at.zip(services.store.clone()),
             released,
+        }
+    }
+
+    /// For a message that will be published when somebody has said that it may.
+    pub(super) fn waiting(outcome: oneshot::Receiver<Outcome>, services: &Arc<Services>) -> Self {
+        Self {
+            result: None,
+            waits: Some(Box::new(Waits {
+                outcome,
+                services: Arc::clone(services),
+            })),
+            safe_at: None,
+            released: None,
         }
     }
 }
@@ -54,6 +80,13 @@ impl Future for Confirm {
     type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(Waits { outcome, services }) = self.waits.as_deref_mut() {
+            let outcome = std::task::ready!(Pin::new(outcome).poll(cx));
+            // Nobody is left to publish it.
+            let result = outcome.unwrap_or_else(|_| Err(Error::closed()));
+            let services = Arc::clone(services);
+            *self = Self::new(result, &services);
+        }
         if let Some(released) = &mut self.released {
             std::task::ready!(released.as_mut().poll(cx));
             self.released = None;

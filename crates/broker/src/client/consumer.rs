@@ -1,16 +1,17 @@
 //! A stream of deliveries.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use leveret_queue_store::ConsumerId;
+use leveret_queue_store::{ConsumerId, Time};
 
 use super::delivery::Source;
 use super::{Client, Delivery};
+use crate::clock::Sleep;
 use crate::connection::Registration;
 use crate::outbox::{AfterGap, Outbox, Outgoing, WINDOW_BYTES};
 
@@ -20,13 +21,14 @@ const TAKEN_BYTES_MAX: usize = WINDOW_BYTES / 8;
 
 /// Receives the messages of a queue, in order; also a [`Stream`] of them.
 ///
-/// It ends when the queue is deleted or the broker shut down. A consumer that is not polled is given 512 KiB of messages
+/// It ends when the queue is deleted or the broker shut down, and when the user that its client acts for is deleted, may not
+/// read from the queue any more with a [new secret](Client::update_secret), or has a login that has expired. A consumer that is not polled is given 512 KiB of messages
 /// and then passed over, unless it [wants something else](crate::ConsumeOptions::when_slow). Dropping it cancels it: what it was given and has not taken goes back to the queue in its old
 /// place, while deliveries that were taken remain to be settled.
 #[derive(Debug)]
 pub struct Consumer {
     /// Stays connected as long as it has consumers.
-    _client: Client,
+    client: Client,
     outbox: Arc<Outbox>,
     source: Arc<Source>,
     id: ConsumerId,
@@ -35,6 +37,8 @@ pub struct Consumer {
     taken: usize,
     over: bool,
     was_too_slow: bool,
+    /// When the client's login ends, and what wakes for it.
+    expiry: Option<(Time, Sleep)>,
     /// Tells the broker's end to the outbox.
     _registration: Registration,
 }
@@ -48,7 +52,8 @@ impl Consumer {
         id: ConsumerId,
     ) -> Self {
         Self {
-            _client: client,
+            client,
+            expiry: None,
             outbox,
             source: Arc::new(source),
             id,
@@ -76,13 +81,16 @@ impl Consumer {
 
     /// Takes the next message if one is there.
     pub fn try_recv(&mut self) -> Option<Delivery> {
-        match self.poll_recv(&Context::from_waker(std::task::Waker::noop())) {
+        match self.poll_recv(&mut Context::from_waker(std::task::Waker::noop())) {
             Poll::Ready(delivery) => delivery,
             Poll::Pending => None,
         }
     }
 
-    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.client.expires_at().is_some() && self.has_expired(cx) {
+            self.over = true;
+        }
         loop {
             if self.over {
                 return Poll::Ready(None);
@@ -109,6 +117,29 @@ impl Consumer {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether the client's login has ended. When it has not, this is to be asked again once it has.
+    #[cold]
+    fn has_expired(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            let Some(at) = self.client.expires_at() else {
+                return false;
+            };
+            let clock = &self.source.clock;
+            if at <= clock.now() {
+                return true;
+            }
+            let (_, sleep) = match &mut self.expiry {
+                Some(expiry) if expiry.0 == at => expiry,
+                expiry => expiry.insert((at, clock.sleep_until(at))),
+            };
+            if Pin::new(sleep).poll(cx).is_pending() {
+                return false;
+            }
+            // It wakes early when there is long to wait.
+            self.expiry = None;
         }
     }
 

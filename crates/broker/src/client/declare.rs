@@ -7,7 +7,7 @@ use leveret_amqp_codec::{RawTable, Table};
 
 use super::{Client, ExchangeOptions, ExchangeType, QueueInfo, QueueOptions};
 use crate::error::Error;
-use crate::vhost::{ExchangeDeclare, QueueDeclare, QueueDelete};
+use crate::vhost::{ExchangeDeclare, QueueDeclare, QueueDeclared, QueueDelete};
 
 /// The properties of a queue or an exchange, with arguments as AMQP clients give them (`x-max-length`,
 /// `alternate-exchange`).
@@ -35,17 +35,20 @@ impl Client {
         options: ExchangeOptions,
     ) -> Result<(), Error> {
         let arguments = options.to_arguments().to_bytes();
-        let ticket = self.vhost()?.declare_exchange(
-            self.caller(),
-            &ExchangeDeclare {
-                name,
-                kind: kind.name(),
-                durable: options.durable,
-                auto_delete: options.auto_delete,
-                internal: options.internal,
-                arguments: RawTable::from_validated_bytes(&arguments),
-            },
-        )?;
+        self.declare_exchange_as(&ExchangeDeclare {
+            name,
+            kind: kind.name(),
+            durable: options.durable,
+            auto_delete: options.auto_delete,
+            internal: options.internal,
+            arguments: RawTable::from_validated_bytes(&arguments),
+        })
+        .await
+    }
+
+    async fn declare_exchange_as(&self, declare: &ExchangeDeclare<'_>) -> Result<(), Error> {
+        let make = || Ok(self.vhost()?.declare_exchange(self.caller(), declare)?);
+        let ticket = self.decided(make).await?;
         self.recorded(ticket).await
     }
 
@@ -54,7 +57,11 @@ impl Client {
     /// # Errors
     /// For the exchanges that every virtual host has.
     pub async fn delete_exchange(&self, name: &str) -> Result<(), Error> {
-        let ticket = self.vhost()?.delete_exchange(self.caller(), name, false)?;
+        let delete = || {
+            let vhost = self.vhost()?;
+            Ok(vhost.delete_exchange(self.caller(), name, false)?)
+        };
+        let ticket = self.decided(delete).await?;
         self.recorded(ticket).await
     }
 
@@ -77,9 +84,7 @@ impl Client {
             auto_delete: options.auto_delete,
             arguments: RawTable::from_validated_bytes(&arguments),
         };
-        let declared =
-            self.vhost()?
-                .declare_queue(self.inner.shared.now(), self.caller(), &declare)?;
+        let declared = self.declare_queue_as(&declare).await?;
         if declared.created && options.exclusive {
             let mut exclusive = self.inner.exclusive.lock();
             exclusive.retain(|queue| queue.strong_count() > 0);
@@ -87,6 +92,12 @@ impl Client {
         }
         self.recorded(declared.ticket).await?;
         Ok(QueueInfo::new(declared.queue.name(), declared.counts))
+    }
+
+    async fn declare_queue_as(&self, declare: &QueueDeclare<'_>) -> Result<QueueDeclared, Error> {
+        let now = self.inner.shared.now();
+        self.decided(|| Ok(self.vhost()?.declare_queue(now, self.caller(), declare)?))
+            .await
     }
 
     /// Deletes a queue with its messages and tells how many were ready. One that does not exist is fine. Its consumers
@@ -100,9 +111,9 @@ impl Client {
             if_unused: false,
             if_empty: false,
         };
-        let deleted =
-            self.vhost()?
-                .delete_queue(self.inner.shared.now(), self.caller(), &delete)?;
+        let now = self.inner.shared.now();
+        let delete = || Ok(self.vhost()?.delete_queue(now, self.caller(), &delete)?);
+        let deleted = self.decided(delete).await?;
         self.recorded(deleted.ticket).await?;
         Ok(deleted.ready)
     }
@@ -112,7 +123,8 @@ impl Client {
     /// # Errors
     /// When the queue does not exist, or is exclusive to another client.
     pub async fn purge_queue(&self, name: &str) -> Result<u64, Error> {
-        Ok(self.queue(name)?.purge(self.inner.shared.now()))
+        let queue = self.decided(|| self.queue(name)).await?;
+        Ok(queue.purge(self.inner.shared.now()))
     }
 
     /// As [`Client::declare_queue`], with raw options; `internal` has no meaning.
@@ -132,8 +144,7 @@ impl Client {
             auto_delete: options.auto_delete,
             arguments: RawTable::from_validated_bytes(&arguments),
         };
-        let now = self.inner.shared.now();
-        let declared = self.vhost()?.declare_queue(now, self.caller(), &declare)?;
+        let declared = self.declare_queue_as(&declare).await?;
         self.recorded(declared.ticket).await?;
         Ok(QueueInfo::new(declared.queue.name(), declared.counts))
     }
@@ -157,7 +168,6 @@ impl Client {
             internal: options.internal,
             arguments: RawTable::from_validated_bytes(&arguments),
         };
-        let ticket = self.vhost()?.declare_exchange(self.caller(), &declare)?;
-        self.recorded(ticket).await
+        self.declare_exchange_as(&declare).await
     }
 }

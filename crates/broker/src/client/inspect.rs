@@ -13,7 +13,7 @@ impl Client {
     /// # Errors
     /// When it does not exist, or is exclusive to another client.
     pub async fn queue_info(&self, name: &str) -> Result<QueueInfo, Error> {
-        let queue = self.queue(name)?;
+        let queue = self.decided(|| self.queue(name)).await?;
         Ok(QueueInfo::new(queue.name(), queue.counts()))
     }
 
@@ -24,7 +24,8 @@ impl Client {
     /// When the queue does not exist, or is exclusive to another client.
     pub async fn browse(&self, queue: &str, limit: usize) -> Result<Vec<Message>, Error> {
         let mut messages = Vec::new();
-        self.queue(queue)?.browse(|message, _| {
+        let queue = self.decided(|| self.queue(queue)).await?;
+        queue.browse(|message, _| {
             if messages.len() < limit {
                 messages.push(message.clone());
             }
@@ -93,7 +94,7 @@ impl Client {
     /// # Errors
     /// When the queue does not exist, or is exclusive to another client.
     pub async fn unacked(&self, queue: &str) -> Result<Vec<Unacked>, Error> {
-        let mut held = self.queue(queue)?.unacked();
+        let mut held = self.decided(|| self.queue(queue)).await?.unacked();
         let registry = &self.inner.shared.registry;
         for held in &mut held {
             held.connection = held

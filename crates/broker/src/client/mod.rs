@@ -3,6 +3,7 @@
 // First, because the page of `Client` lists methods in the order of these modules.
 mod declare;
 
+mod asking;
 mod bindings;
 mod confirm;
 mod consumer;
@@ -13,9 +14,10 @@ mod presence;
 mod publish;
 mod when_slow;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use leveret_queue_store::{ConsumerOptions, TakeMode};
+use leveret_queue_store::{ConsumerOptions, TakeMode, Time};
 use parking_lot::Mutex;
 
 use crate::access::Caller;
@@ -24,11 +26,14 @@ use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
 use crate::exchange::presence::End;
 use crate::metadata::Ticket;
+use crate::net;
 use crate::outbox::{ConsumerKey, Outbox};
+use crate::session::Rights;
 use crate::shared::Shared;
 use crate::slow;
 use crate::vhost::{CannotConsume, ConsumerLink, QueueCell, VirtualHost};
 
+use asking::Asking;
 use delivery::Source;
 use publish::Publisher;
 
@@ -48,7 +53,8 @@ pub use when_slow::{SlowLimit, WhenSlow};
 ///
 /// A client of [`Broker::client`](crate::Broker::client) is the embedding program itself and may do everything; one of
 /// [`Broker::client_for`](crate::Broker::client_for) may do what its user may, and is refused with what else an AMQP client
-/// would be told.
+/// would be told. Where an [`Authorizer`](crate::Authorizer) says what that is, methods wait for its answers, one after the
+/// other; what is remembered of them is asked anew [after a while](crate::Builder::verdict_ttl).
 ///
 /// Clones are the same client. Exclusive queues belong to the client that declared them and go when its last clone and
 /// its last [`Consumer`] are dropped.
@@ -68,8 +74,12 @@ struct Inner {
     /// Leaves the registry when the client is dropped.
     _registration: Registration,
     caller: Caller,
-    /// For whom it acts, if for anybody.
-    identity: Option<Identity>,
+    /// For whom it acts, if for anybody; another after each new secret.
+    identity: Mutex<Option<Identity>>,
+    /// When that ends, in milliseconds since the Unix epoch.
+    expires_at: AtomicU64,
+    /// Where somebody has to be asked what it may do.
+    asking: Option<Box<Asking>>,
     exclusive: Mutex<Vec<Weak<QueueCell>>>,
     publisher: Mutex<Publisher>,
 }
@@ -98,7 +108,7 @@ impl Client {
 
     /// # Errors
     /// When the user is not let into the virtual host, or the broker is shut down.
-    pub(crate) fn acting_for(
+    pub(crate) async fn acting_for(
         identity: &Identity,
         shared: Arc<Shared>,
         vhost: Arc<VirtualHost>,
@@ -106,9 +116,23 @@ impl Client {
         let outbox = Outbox::new(Default::default());
         let registration = shared.registry.register(&outbox, Kind::Client, None);
         let registration = registration.ok_or_else(Error::closed)?;
-        let caller = shared.admit(identity, registration.id(), &vhost, &outbox)?;
-        let identity = Some(identity.clone());
-        Ok(Self::with(shared, vhost, registration, caller, identity))
+        let may_enter = match identity.rights_from() {
+            None => None,
+            Some(authorizer) => {
+                let rights = Rights {
+                    authorizer: Arc::clone(authorizer),
+                    user: Arc::clone(identity.username()),
+                    questions: vec![shared.question_of_entry(registration.id(), vhost.name())],
+                    until_refused: true,
+                };
+                let answered = net::ask_for_rights(&shared, rights).await;
+                Some(answered.answers.first() == Some(&true))
+            }
+        };
+        let caller = shared.admit(identity, registration.id(), &vhost, &outbox, may_enter)?;
+        let client = Self::with(shared, vhost, registration, caller, Some(identity.clone()));
+        client.set_expiry(identity);
+        Ok(client)
     }
 
     fn with(
@@ -118,11 +142,14 @@ impl Client {
         caller: Caller,
         identity: Option<Identity>,
     ) -> Self {
+        let asking = caller.is_asked().then(|| Box::new(Asking::new()));
         let inner = Inner {
             shared,
             vhost,
             caller,
-            identity,
+            identity: Mutex::new(identity),
+            expires_at: AtomicU64::new(u64::MAX),
+            asking,
             _registration: registration,
             exclusive: Mutex::default(),
             publisher: Mutex::default(),
@@ -137,10 +164,13 @@ impl Client {
     /// # Errors
     /// When the queue does not exist, is exclusive to another client, or has an exclusive consumer.
     pub async fn consume(&self, queue: &str, options: ConsumeOptions) -> Result<Consumer, Error> {
-        let cell = self.queue(queue)?;
+        let cell = self.decided(|| self.queue(queue)).await?;
         // What an application has not taken yet is its own business, so it does not count as the broker's work.
         let outbox = Outbox::new(Default::default());
         self.caller().follow(&outbox);
+        if let Some(asking) = &self.inner.asking {
+            asking.follow(&outbox, queue);
+        }
         let registration = self
             .inner
             .shared
@@ -192,7 +222,7 @@ impl Client {
     /// # Errors
     /// When the queue does not exist, or is exclusive to another client.
     pub async fn get(&self, queue: &str) -> Result<Option<Delivery>, Error> {
-        let queue = self.queue(queue)?;
+        let queue = self.decided(|| self.queue(queue)).await?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
         let source = Arc::new(self.source(queue));
         Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery, 0)))
@@ -212,7 +242,25 @@ impl Client {
         if self.inner.shared.registry.is_closing() {
             return Err(Error::closed());
         }
+        if let Some(at) = self.expires_at()
+            && at <= self.inner.shared.now()
+        {
+            return Err(Refusal::expired().into());
+        }
         Ok(&self.inner.vhost)
+    }
+
+    /// When the login ends, if it does.
+    fn expires_at(&self) -> Option<Time> {
+        match self.inner.expires_at.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            ms => Some(Time::from_millis(ms)),
+        }
+    }
+
+    fn set_expiry(&self, identity: &Identity) {
+        let ms = identity.expiry().map_or(u64::MAX, Time::as_millis);
+        self.inner.expires_at.store(ms, Ordering::Relaxed);
     }
 
     fn source(&self, queue: Arc<QueueCell>) -> Source {

@@ -11,7 +11,7 @@ use crate::vhost::{Route, RouteCache, VirtualHost};
 
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
-    cache: RouteCache,
+    pub(super) cache: RouteCache,
     scratch: Vec<u8>,
 }
 
@@ -24,17 +24,32 @@ impl Client {
     /// While messages take more memory than the [limit](crate::Builder::memory_limit) the future waits, which is how a
     /// publisher that awaits its confirms is slowed down.
     ///
+    /// Where an [`Authorizer`](crate::Authorizer) has to be asked whether the user may publish this, the message is with its
+    /// queues as soon as that is known, in its order among what this client does. Meanwhile messages wait: 1,024 at most, of
+    /// 16 MiB together unless a single one has more; what is too much is an error.
+    ///
     /// # Errors
     /// The future resolves to an error when the exchange does not exist or may not be published to, when a queue whose
     /// overflow behaviour says so refused the message, and, for a [mandatory](Publish::mandatory) one, when it reached
     /// no queue: that error gives the message back. With a data directory also when the disk failed before a persistent
     /// message for a durable queue was safe there.
     pub fn publish(&self, publish: Publish<'_>) -> Confirm {
+        if let Some(asking) = &self.inner.asking {
+            return self.publish_asked(asking, &publish);
+        }
         let result = self.publish_now(&publish);
         Confirm::new(result, &self.inner.shared.services)
     }
 
+    /// As [`Client::publish_now`], on the way that few messages take.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn publish_if_permitted(&self, publish: &Publish<'_>) -> Result<Option<Lsn>, Error> {
+        self.publish_now(publish)
+    }
+
     /// Tells up to where the journal must be safe before the message is, if it has to be.
+    #[inline(always)]
     fn publish_now(&self, publish: &Publish<'_>) -> Result<Option<Lsn>, Error> {
         for name in [publish.exchange, publish.routing_key] {
             if name.len() > 255 {
@@ -52,8 +67,7 @@ impl Client {
         let raw = RawProperties::from_validated_bytes(&properties);
         let peek = raw.peek();
         let claimed = peek.user_id.as_deref();
-        let identity = self.inner.identity.as_ref();
-        self.caller().check_user_id(identity, claimed)?;
+        self.caller().check_user_id(claimed)?;
         let parts = MessageParts {
             exchange: publish.exchange,
             routing_key: publish.routing_key,

@@ -24,7 +24,7 @@ use crate::busy::BusyCount;
 use crate::clock::Sleep;
 use crate::connection::{Endpoints, Registration};
 use crate::metadata::Commit;
-use crate::net::login;
+use crate::net::asking::Asking;
 use crate::net::seat::Seat;
 use crate::net::throttle::Throttle;
 use crate::outbox::{Inquiry, Outbox};
@@ -56,7 +56,8 @@ pub(super) struct Connection<S, P: Protocol> {
     unflushed: bool,
     /// What the next bytes wait for, when they wait for the disk.
     commit: Option<Commit>,
-    login: Option<login::Check>,
+    /// What the session waits for, when it waits for the embedding program.
+    asking: Option<Asking>,
     /// Only where rates are limited.
     throttle: Option<Box<Throttle>>,
     /// Up to where the journal has to be safe before this task is woken.
@@ -116,7 +117,7 @@ impl<S, P: Protocol> Connection<S, P> {
             unwritten: Output::default(),
             unflushed: false,
             commit: None,
-            login: None,
+            asking: None,
             throttle: Throttle::new(&shared.config.rate_limits),
             asked: None,
             behind: None,
@@ -193,11 +194,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
         let now = self.shared.now();
-        if let Some(login) = &mut self.login
-            && let Poll::Ready(result) = login.as_mut().poll(cx)
+        if let Some(asking) = &mut self.asking
+            && let Poll::Ready(answer) = asking.poll(cx)
         {
-            self.login = None;
-            self.session.handle_login(now, result, &mut buffers.output);
+            self.asking = None;
+            self.session.handle_answer(now, answer, &mut buffers.output);
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
@@ -241,6 +242,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             && self.poll_caught_up(cx).is_ready()
             && self.may_read(cx, now)
             && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
+        {
+            return Ok(Poll::Ready(step));
+        }
+        if self.asking.as_ref().is_some_and(|it| it.ends_with_client)
+            && self.may_read(cx, now)
+            && let Poll::Ready(step) = self.poll_read_ahead(cx, now, buffers)?
         {
             return Ok(Poll::Ready(step));
         }

@@ -34,6 +34,8 @@ pub(super) fn check(shared: Arc<Shared>, login: Login) -> Check {
         let outcome = shared.authenticator.authenticate(login).await;
         match &outcome {
             Ok(_) => shared.login_guard.succeeded(&attempt),
+            // Nobody has looked at it.
+            Err(refused) if refused.is_unavailable() => {}
             Err(_) => {
                 if shared.login_guard.failed(&attempt, shared.now()) {
                     tracing::warn!(%address, user = name, "too many failed logins: those that follow are slowed down");

@@ -3,6 +3,7 @@
 //! `net` feeds a session with bytes, deliveries and the time, and writes what it puts out.
 
 pub(crate) mod amqp;
+mod asking;
 #[cfg(feature = "stomp")]
 mod newcomer;
 mod output;
@@ -18,11 +19,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
-use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
 
+pub(crate) use asking::{Answer, Answered, Ask, Rights, Secret};
 #[cfg(feature = "stomp")]
 pub(crate) use newcomer::{Credentials, Newcomer};
 pub(crate) use output::Output;
@@ -57,11 +58,11 @@ pub(crate) trait Protocol: fmt::Debug {
     /// limited.
     fn take_published(&mut self) -> u32;
 
-    /// A login to be checked; the answer goes to [`Protocol::handle_login`].
-    fn take_login(&mut self) -> Option<Login>;
+    /// A question for the embedding program; the answer goes to [`Protocol::handle_answer`].
+    fn take_ask(&mut self) -> Option<Ask>;
 
-    /// The login that [`Protocol::take_login`] gave has been checked.
-    fn handle_login(&mut self, now: Time, result: Result<Identity, LoginRefused>, out: &mut Output);
+    /// The question that [`Protocol::take_ask`] gave has been answered. It may have come to nothing meanwhile.
+    fn handle_answer(&mut self, now: Time, answer: Answer, out: &mut Output);
 
     /// Encodes what queues have put into the outbox until `out` holds about `enough` bytes. True when more is waiting.
     fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool;

@@ -195,7 +195,7 @@ impl VirtualHost {
             source.map(|exchange| exchange.kind)
         };
         if kind.is_some_and(ExchangeKind::has_topics) {
-            caller.require_key(Right::Read, request.source, request.routing_key)?;
+            caller.require_keys(Right::Read, request.source, &[request.routing_key])?;
         }
         Ok(kind)
     }

@@ -167,6 +167,14 @@ impl VirtualHost {
         Ok(self.topology_changed(topology))
     }
 
+    /// Whether an exchange exists for whose routing keys there are rights of their own.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn has_topics(&self, name: &str) -> bool {
+        let topology = self.topology.read();
+        let exchange = topology.exchange_by_name(name);
+        exchange.is_some_and(|exchange| exchange.kind.has_topics())
+    }
+
     /// Whether an exchange exists that keeps what passes it for bindings to come.
     #[cfg(feature = "stomp")]
     pub(crate) fn keeps_history(&self, name: &str) -> bool {

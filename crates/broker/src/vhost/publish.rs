@@ -280,9 +280,7 @@ impl VirtualHost {
         }
         if topology.exchange(id).kind.has_topics() {
             // RabbitMQ 4 looks at the further keys too; without that, a header would be a way around.
-            for key in &keys {
-                caller.require_key(Right::Write, exchange, key)?;
-            }
+            caller.require_keys(Right::Write, exchange, &keys)?;
         }
         let route = Arc::new(topology.route(
             id,

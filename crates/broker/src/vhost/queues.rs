@@ -91,14 +91,32 @@ impl VirtualHost {
         // Rights to a queue that the broker names are rights to the name that it gets.
         let name: Arc<str> = if name.is_empty() {
             refuse_if_quorum(declare)?;
-            self.services.names.name("amq.gen-").into()
+            caller.draw_name(&self.services.names, "amq.gen-").into()
         } else {
             Arc::from(&*name)
         };
-        caller.require(Right::Configure, Resource::Queue(&name))?;
+        let declared = self.declare_queue_as(now, caller, &name, declare);
+        if let Err(refusal) = &declared
+            && refusal.is_open()
+            && declare.name.is_empty()
+        {
+            // The next try is about the queue that is asked about now.
+            caller.keep_name(&name);
+        }
+        declared
+    }
+
+    fn declare_queue_as(
+        &self,
+        now: Time,
+        caller: &Caller,
+        name: &Arc<str>,
+        declare: &QueueDeclare<'_>,
+    ) -> Result<QueueDeclared, Refusal> {
+        caller.require(Right::Configure, Resource::Queue(name))?;
         let mut topology = self.topology.write();
         self.check_open(&topology)?;
-        if let Some(queue) = topology.queue(&name).cloned() {
+        if let Some(queue) = topology.queue(name).cloned() {
             drop(topology);
             self.check_equivalent_queue(&queue, caller, declare)?;
             self.check_recordable(declare.outlives_connection())?;
@@ -118,10 +136,10 @@ impl VirtualHost {
             )));
         }
         if let Some(exchange) = arguments::dead_letter_exchange(declare.arguments) {
-            caller.require(Right::Read, Resource::Queue(&name))?;
+            caller.require(Right::Read, Resource::Queue(name))?;
             caller.require(Right::Write, Resource::Exchange(&exchange))?;
         }
-        let defined = self.define(name, caller, declare)?;
+        let defined = self.define(Arc::clone(name), caller, declare)?;
         self.check_recordable(defined.0.durable)?;
         let limit = self.services.allowances.queues_per_connection;
         let seat = caller.make_queue(limit).map_err(|Reached(limit)| {

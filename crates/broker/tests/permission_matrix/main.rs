@@ -1,7 +1,8 @@
 //! Every operation of every protocol, with every combination of rights to the names that it is about.
 //!
 //! What each operation takes stands in one table, which is that of the behaviour reference (section 18.2); what STOMP's
-//! destinations do is put together of it (section 20.3). Each trial has a connection of its own.
+//! destinations do is put together of it (section 20.3). Each trial has a connection of its own. It makes no difference
+//! whether accounts say what the user may do, or somebody outside of the broker who takes his time.
 #![cfg(feature = "stomp")]
 
 mod amqp;
@@ -11,15 +12,13 @@ mod stomp;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod world;
 
-use leveret_broker::{
-    AccountChange, Accounts, Broker, Client, ExchangeOptions, ExchangeType, Identity, Permissions,
-    QueueOptions, User, UserPermissions, UserTable,
-};
+use leveret_broker::{Client, ExchangeOptions, ExchangeType, QueueOptions};
+use operation::Grant;
 use operation::Operation::{self, *};
 use operation::Right::{Configure, Read, Write};
-use operation::{Grant, TEMPORARY};
-use support::start;
+use world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
@@ -54,7 +53,8 @@ impl Protocol {
     }
 
     /// Tries an operation as ann; the text is that of the refusal.
-    async fn attempt(self, broker: &Broker, operation: Operation) -> Result<(), String> {
+    async fn attempt(self, world: &World, operation: Operation) -> Result<(), String> {
+        let broker = &world.broker;
         match self {
             Self::Amqp => amqp::attempt(amqp::connect(broker).await, operation).await,
             Self::AmqpOverWebSocket => {
@@ -65,18 +65,12 @@ impl Protocol {
                 stomp::tell_by_websocket(broker, &stomp::frame(operation)).await
             }
             Self::InProcess => {
-                let client = broker.client_for(&Identity::new("ann"), "/").unwrap();
+                let client = broker.client_for(&world.ann(), "/").await.unwrap();
                 let attempt = in_process::attempt(&client, operation).await;
                 attempt.map_err(|error| error.to_string())
             }
         }
     }
-}
-
-async fn broker() -> Broker {
-    let users = UserTable::new().with_user("ann", "secret");
-    let accounts = Accounts::default().with_user(User::new("ann"), "/", Permissions::nothing());
-    start(Broker::builder().authenticator(users).accounts(accounts)).await
 }
 
 /// Exchanges `x`, `y`, `ae` and `dlx`, queue `q`, bindings between them; but for what is to be made.
@@ -105,30 +99,13 @@ async fn set_the_scene(client: &Client, makes: Option<&str>) {
     }
 }
 
-fn permit(broker: &Broker, grants: &[Grant]) {
-    let pattern = |right| {
-        let names: Vec<String> = grants
-            .iter()
-            .filter(|(of, _)| *of == right)
-            .map(|(_, name)| match *name {
-                TEMPORARY => format!("^{TEMPORARY}"),
-                name => format!("^{}$", name.replace('.', "\\.")),
-            })
-            .collect();
-        names.join("|")
-    };
-    let [configure, write, read] = [Configure, Write, Read].map(pattern);
-    let change = AccountChange::SetPermissions(UserPermissions {
-        user: "ann".into(),
-        vhost: "/".into(),
-        permissions: Permissions::new(&configure, &write, &read).unwrap(),
-    });
-    broker.change_accounts(change).unwrap();
+async fn check_all(protocol: Protocol) {
+    check_in(World::with_accounts().await, protocol).await;
+    check_in(World::with_backend().await, protocol).await;
 }
 
-async fn check_all(protocol: Protocol) {
-    let broker = broker().await;
-    let operator = broker.client().unwrap();
+async fn check_in(world: World, protocol: Protocol) {
+    let operator = world.broker.client().unwrap();
     for &operation in Operation::ALL {
         if !protocol.has(operation) {
             continue;
@@ -146,13 +123,13 @@ async fn check_all(protocol: Protocol) {
                 .map(|(_, grant)| *grant)
                 .collect();
             set_the_scene(&operator, operation.makes()).await;
-            permit(&broker, &grants);
+            world.permit(&grants);
             let missing = operation
                 .needs()
                 .into_iter()
                 .find(|grant| !grants.contains(grant));
-            let outcome = protocol.attempt(&broker, operation).await;
-            let context = format!("{operation:?} over {protocol:?} with {grants:?}");
+            let outcome = protocol.attempt(&world, operation).await;
+            let context = format!("{operation:?} over {protocol:?} with {grants:?} of {world:?}");
             match (missing, outcome) {
                 (None, Ok(())) => {}
                 (Some((_, name)), Err(text)) => {

@@ -8,6 +8,16 @@ pub(crate) enum Right {
 }
 use Right::{Configure, Read, Write};
 
+impl Right {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Configure => "configure",
+            Write => "write",
+            Read => "read",
+        }
+    }
+}
+
 /// A right to a queue or exchange of this name; `TEMPORARY` stands for whatever the broker calls a queue.
 pub(crate) type Grant = (Right, &'static str);
 

@@ -1,42 +1,32 @@
 //! Topic permissions.
 
-use leveret_broker::{
-    AccountChange, Broker, Identity, Permissions, Publish, TopicPermissions, UserPermissions,
-    UserTopicPermissions,
-};
+use leveret_broker::Publish;
 
-use crate::{amqp, broker, set_the_scene, stomp};
+use crate::world::World;
+use crate::{amqp, set_the_scene, stomp};
 
 /// Which keys may be used with `amq.topic`: with every combination of rights, each protocol and a key of each kind.
 #[tokio::test]
 async fn topics() {
-    let broker = broker().await;
-    let operator = broker.client().unwrap();
-    let everything = AccountChange::SetPermissions(UserPermissions {
-        user: "ann".into(),
-        vhost: "/".into(),
-        permissions: Permissions::everything(),
-    });
-    broker.change_accounts(everything).unwrap();
+    check_in(World::with_accounts().await).await;
+    check_in(World::with_backend().await).await;
+}
+
+async fn check_in(world: World) {
+    let operator = world.broker.client().unwrap();
     set_the_scene(&operator, None).await;
     for [may_write, may_read] in [[false, false], [false, true], [true, false], [true, true]] {
-        let pattern = |may| if may { "^{username}\\." } else { "^nothing$" };
-        let change = AccountChange::SetTopicPermissions(UserTopicPermissions {
-            user: "ann".into(),
-            vhost: "/".into(),
-            exchange: "amq.topic".into(),
-            permissions: TopicPermissions::new(pattern(may_write), pattern(may_read)).unwrap(),
-        });
-        broker.change_accounts(change).unwrap();
+        world.permit_topics(may_write, may_read);
         for key in ["ann.a", "bob.a"] {
             let is_own = key.starts_with("ann.");
-            for (what, outcome) in topic_attempts(&broker, key).await {
+            for (what, outcome) in topic_attempts(&world, key).await {
                 let may = if what.contains("publish") {
                     may_write
                 } else {
                     may_read
                 };
-                let context = format!("{what} with {key}, write {may_write}, read {may_read}");
+                let context =
+                    format!("{what} with {key}, write {may_write}, read {may_read}, of {world:?}");
                 match outcome {
                     Ok(()) => assert!(may && is_own, "{context} was permitted"),
                     Err(text) => {
@@ -52,7 +42,8 @@ async fn topics() {
     }
 }
 
-async fn topic_attempts(broker: &Broker, key: &str) -> Vec<(&'static str, Result<(), String>)> {
+async fn topic_attempts(world: &World, key: &str) -> Vec<(&'static str, Result<(), String>)> {
+    let broker = &world.broker;
     let mut attempts = Vec::new();
     for (what, mut wire) in [
         ("amqp: publish", amqp::connect(broker).await),
@@ -87,7 +78,7 @@ async fn topic_attempts(broker: &Broker, key: &str) -> Vec<(&'static str, Result
         "websocket: subscribe",
         stomp::tell_by_websocket(broker, &frame).await,
     ));
-    let client = broker.client_for(&Identity::new("ann"), "/").unwrap();
+    let client = broker.client_for(&world.ann(), "/").await.unwrap();
     let published = client.publish(Publish::to_exchange("amq.topic", key, b"m"));
     let published = published.await.map_err(|error| error.to_string());
     attempts.push(("in process: publish", published));

@@ -10,6 +10,7 @@
 )]
 
 mod asking;
+pub(crate) mod backend;
 #[cfg(feature = "journal")]
 pub(crate) mod data_dir;
 mod greeting;
@@ -86,6 +87,17 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// Runs something beside the test.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may do two things at once, as programs do"
+)]
+pub(crate) fn beside<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(task)
 }
 
 /// A client's socket closes without a word, and the broker knows it.

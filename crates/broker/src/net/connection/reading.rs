@@ -11,13 +11,17 @@ use leveret_queue_store::Time;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::{Buffers, Connection, Step};
-use crate::net::{login, throttle};
+use crate::net::{asking, throttle};
 use crate::outbox::{Outbox, Round};
-use crate::session::Protocol;
+use crate::session::{Output, Protocol};
 
 /// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
 /// the processor's cache until they are routed.
 const READ_SIZE: usize = 64 * 1024;
+
+/// How much is read of what follows a question, and kept until that is answered: enough that the end of a client that goes
+/// away is seen, unless it has said more before.
+const READ_AHEAD: usize = 4 * 1024;
 
 /// A connection that is behind, and the round of its pace that is waited for.
 pub(super) struct Behind {
@@ -66,13 +70,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::PeerClosed));
         }
         self.session.handle_input(now, input, output);
+        self.ask(cx, now, input, output);
         if let Some(throttle) = &mut self.throttle {
             let messages = u64::from(self.session.take_published());
             throttle.charge(now, received as u64, messages);
         }
         self.keep_unread(input);
         self.behind = self.behind();
-        self.start_login();
         self.deliver(cx, now, output)?;
         self.flush(cx, now, output)?;
         Ok(Poll::Ready(Step::Done))
@@ -100,7 +104,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         Poll::Ready(())
     }
 
-    /// Input that had to wait for a login or for the end of an alarm may be taken now. Writes the output.
+    /// Reads a little of what the session does not take before its question is answered.
+    pub(super) fn poll_read_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffers: &mut Buffers,
+    ) -> io::Result<Poll<Step>> {
+        if self.unread.len() >= READ_AHEAD {
+            return Ok(Poll::Pending);
+        }
+        let input = &mut buffers.input;
+        input.clear();
+        let mut little = (&mut self.stream).take(READ_AHEAD as u64);
+        let Poll::Ready(received) = pin!(little.read_buf(input)).poll(cx) else {
+            return Ok(Poll::Pending);
+        };
+        let received = received?;
+        if received == 0 {
+            return Ok(Poll::Ready(Step::PeerClosed));
+        }
+        if let Some(throttle) = &mut self.throttle {
+            throttle.charge(now, received as u64, 0);
+        }
+        self.unread.extend_from_slice(input);
+        Ok(Poll::Ready(Step::Done))
+    }
+
+    /// Input that had to wait for an answer or for the end of an alarm may be taken now. Writes the output.
     pub(super) fn consume_unread(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,11 +139,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         buffers: &mut Buffers,
     ) -> io::Result<()> {
         let output = &mut buffers.output;
-        if !self.unread.is_empty() && self.session.takes_input() {
-            let mut unread = std::mem::take(&mut self.unread);
+        let mut unread = std::mem::take(&mut self.unread);
+        let size = unread.len();
+        let reads = size > 0 && self.session.takes_input();
+        if reads {
             self.session.handle_input(now, &mut unread, output);
+        }
+        self.ask(cx, now, &mut unread, output);
+        if unread.len() == size {
+            self.unread = unread;
+        } else {
             self.keep_unread(&unread);
-            self.start_login();
+        }
+        if reads {
             self.deliver(cx, now, output)?;
         }
         self.flush(cx, now, output)
@@ -122,9 +161,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         self.unread = BytesMut::from(input);
     }
 
-    fn start_login(&mut self) {
-        if let Some(login) = self.session.take_login() {
-            self.login = Some(login::check(Arc::clone(&self.shared), login));
+    /// Has what the session asks answered. An answer that is there at once holds nothing up.
+    fn ask(&mut self, cx: &mut Context<'_>, now: Time, input: &mut BytesMut, output: &mut Output) {
+        while let Some(ask) = self.session.take_ask() {
+            let mut asking = asking::ask(Arc::clone(&self.shared), ask);
+            let Poll::Ready(answer) = asking.poll(cx) else {
+                self.asking = Some(asking);
+                return;
+            };
+            self.session.handle_answer(now, answer, output);
+            if !input.is_empty() && self.session.takes_input() {
+                self.session.handle_input(now, input, output);
+            }
         }
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use leveret_amqp_codec::{
-    ChannelId, ContentHeader, EncodeMethod, FrameKind, RawFrame, RawProperties, method::basic,
+    ChannelId, ContentHeader, EncodeMethod, FrameKind, RawFrame, method::basic,
 };
 use leveret_queue_store::Time;
 
+use super::asking::CompletePublish;
 use super::channel::{Channel, IncomingBody, IncomingContent};
-use super::publish::{Body, Publish, check_immediate, check_size};
+use super::publish::{check_immediate, check_size};
 use super::{Core, Failure, Session};
 use crate::error::Refusal;
 use crate::memory::Held;
@@ -20,7 +21,7 @@ use crate::vhost::Services;
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
 
 /// Bodies are gathered in a buffer that grows with what has arrived; this is where it starts.
-const FIRST_BODY_CAPACITY: usize = 4096;
+pub(super) const FIRST_BODY_CAPACITY: usize = 4096;
 
 impl Session {
     /// The method of a publish whose content is still to come.
@@ -67,50 +68,43 @@ impl Session {
                 }),
             _ => channel.accept_body(frame.payload),
         };
-        let complete = complete.map_err(|refusal| Failure {
-            scope: frame.channel,
-            method: PUBLISH,
-            refusal,
-        })?;
+        let complete = complete.map_err(|refusal| Failure::of_publish(frame.channel, refusal))?;
         if !complete {
             return Ok(());
         }
         let Some(content) = channel.content.take() else {
             return Ok(());
         };
-        self.publish_content(now, frame.channel, content, out)
-            .map_err(|refusal| Failure {
-                scope: frame.channel,
-                refusal,
-                method: PUBLISH,
-            })
-    }
-
-    fn publish_content(
-        &mut self,
-        now: Time,
-        id: ChannelId,
-        content: IncomingContent,
-        out: &mut Output,
-    ) -> Result<(), Refusal> {
-        let Some(mut body) = content.body else {
+        let Some(publish) = content.into_complete() else {
             return Ok(());
         };
-        // It goes into a queue, or a transaction that counts it.
-        body.held.hand_over();
-        let bytes = body.received.freeze();
-        let publish = Publish {
-            exchange: &content.exchange,
-            routing_key: &content.routing_key,
-            mandatory: content.mandatory,
-            properties: RawProperties::from_validated_bytes(&body.properties),
-            body: if bytes.len() < FIRST_BODY_CAPACITY {
-                Body::Borrowed(&bytes)
-            } else {
-                Body::Shared(&bytes)
-            },
-        };
-        self.publish(now, id, &publish, out)
+        self.publish_complete(now, frame.channel, publish, out)
+    }
+}
+
+impl IncomingContent {
+    /// The publish, when all of it is there.
+    fn into_complete(self) -> Option<CompletePublish> {
+        let body = self.body?;
+        Some(CompletePublish {
+            exchange: self.exchange,
+            routing_key: self.routing_key,
+            mandatory: self.mandatory,
+            properties: body.properties,
+            body: body.received.freeze(),
+            held: body.held,
+        })
+    }
+}
+
+impl Failure {
+    /// A publish that was refused.
+    pub(super) fn of_publish(channel: ChannelId, refusal: Refusal) -> Self {
+        Self {
+            scope: channel,
+            method: PUBLISH,
+            refusal,
+        }
     }
 }
 

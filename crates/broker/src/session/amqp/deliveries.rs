@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    fn consumer_cancelled(&mut self, id: ChannelId, key: ConsumerKey, out: &mut Output) {
+    pub(super) fn consumer_cancelled(&mut self, id: ChannelId, key: ConsumerKey, out: &mut Output) {
         let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };

@@ -227,7 +227,7 @@ impl Session {
     }
 
     /// A login to be checked; the answer goes to [`Session::handle_login`].
-    pub(crate) fn take_login(&mut self) -> Option<Login> {
+    pub(super) fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
             Phase::Login { asked, .. } => asked.take().map(|login| *login),
             _ => None,
@@ -235,7 +235,7 @@ impl Session {
     }
 
     /// The login that [`Session::take_login`] gave has been checked.
-    pub(crate) fn handle_login(
+    pub(super) fn handle_login(
         &mut self,
         now: Time,
         result: Result<Identity, LoginRefused>,
@@ -251,7 +251,7 @@ impl Session {
         };
         match result {
             Ok(identity) => {
-                self.core.identity = Some(identity);
+                self.core.is_now(identity);
                 let config = &self.core.shared.config;
                 let tune = connection::Tune {
                     channel_max: config.channel_max(),
@@ -262,7 +262,7 @@ impl Session {
                 self.phase = Phase::TuneOk { deadline };
             }
             Err(refused) => {
-                tracing::warn!(connection = %self.core.name(), mechanism, reason = %refused, "login refused");
+                refused.log(&self.core.name(), mechanism);
                 self.refuse_login(now, mechanism, out);
             }
         }
@@ -363,13 +363,14 @@ impl Core {
     /// Who the connection is in a virtual host.
     ///
     /// # Errors
-    /// 530 when its user has no permissions there.
+    /// 530 when its user has no permissions there, or when that has to be asked.
     fn admit(&self, vhost: &VirtualHost) -> Result<Caller, Refusal> {
         let identity = self.identity.as_ref();
         // Nobody gets as far as this without a login.
         let identity = identity.ok_or_else(|| Refusal::not_allowed("no user has logged in"))?;
+        let id = self.registration.id();
         self.shared
-            .admit(identity, self.registration.id(), vhost, &self.outbox)
+            .admit(identity, id, vhost, &self.outbox, self.may_enter)
     }
 }
 

@@ -33,7 +33,7 @@ impl Core {
         (interval > 0).then(|| {
             let send = self.sent_at.saturating_add(interval / 2);
             let give_up = self.received_at.saturating_add(2 * interval);
-            if self.blocked.is_some() {
+            if self.is_held_up() {
                 send
             } else {
                 send.min(give_up)
@@ -49,6 +49,6 @@ impl Core {
     /// A connection that we do not read from cannot be blamed for silence.
     fn peer_is_silent(&self, now: Time) -> bool {
         let interval = u64::from(self.negotiated.heartbeat_s) * 1000;
-        self.blocked.is_none() && self.received_at.saturating_add(2 * interval) <= now
+        !self.is_held_up() && self.received_at.saturating_add(2 * interval) <= now
     }
 }

@@ -42,13 +42,8 @@ impl Session {
                 self.leave_closing_to_client(now);
                 Ok(())
             }
-            // Users whose credentials do not expire have nothing to refresh; RabbitMQ agrees all the same.
-            Method::ConnectionUpdateSecret(_) => {
-                write_method(
-                    out.buffer(),
-                    ChannelId::CONNECTION,
-                    &connection::UpdateSecretOk {},
-                );
+            Method::ConnectionUpdateSecret(update) => {
+                self.update_secret(update.new_secret, out);
                 Ok(())
             }
             // An answer to nothing.

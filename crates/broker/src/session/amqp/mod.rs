@@ -9,6 +9,7 @@
 //!                                       Dropping ───── after a while ────────► Closing ── close-ok ──► Closed
 //! ```
 
+mod asking;
 mod channel;
 mod closing;
 mod confirms;
@@ -46,6 +47,7 @@ use crate::session::Output;
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
+use asking::Waiting;
 use channel::{Channel, Mode};
 use closing::{Failure, undecodable};
 use handshake::Negotiated;
@@ -55,7 +57,7 @@ type Hasher = foldhash::fast::RandomState;
 
 /// One connection. See the module for its phases.
 ///
-/// Feed it with [`Session::handle_input`], [`Session::handle_outbox`], [`Session::handle_login`] and
+/// Feed it with [`Session::handle_input`], [`Session::handle_outbox`], [`Session::handle_answer`] and
 /// [`Session::handle_timeout`]; each appends what is to be sent to an [`Output`]. Once [`Session::is_finished`], write
 /// what is left and close the socket. [`Session::handle_disconnect`] must be called in the end, whatever happened.
 #[derive(Debug)]
@@ -96,6 +98,14 @@ struct Core {
     own_windows: Option<Box<OwnWindows>>,
     /// Reading has stopped at a publish because of an alarm.
     blocked: Option<Blocked>,
+    /// Reading has stopped because somebody has to be asked.
+    waiting: Option<Box<Waiting>>,
+    /// What has waited is next in the input.
+    is_trying_again: bool,
+    /// Whether the user may open the virtual host, once that has been asked.
+    may_enter: Option<bool>,
+    /// When the login ends, if it does.
+    expires_at: Option<Time>,
     received_at: Time,
     sent_at: Time,
     /// When to look next for deliveries that are not acknowledged; never, without a timeout.
@@ -140,7 +150,7 @@ enum Phase {
     StartOk {
         deadline: Time,
     },
-    /// Waits for [`Session::handle_login`].
+    /// Waits for [`Session::handle_answer`].
     Login {
         deadline: Time,
         asked: Option<Box<Login>>,
@@ -211,6 +221,10 @@ impl Session {
                 unwritten: 0,
                 own_windows: None,
                 blocked: None,
+                waiting: None,
+                is_trying_again: false,
+                may_enter: None,
+                expires_at: None,
                 received_at: now,
                 sent_at: now,
                 consumer_timeout_at,
@@ -230,15 +244,27 @@ impl Session {
     }
 
     /// Consumes what it can of `input`. What it leaves is an incomplete frame, or must wait: for the rest of it, for a
-    /// login, or for the end of an alarm.
+    /// login, for an answer, or for the end of an alarm.
     pub(crate) fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
         self.core.received_at = now;
+        if !self.core.is_trying_again {
+            self.core.forget_stale(now);
+        }
         let mut consumed = 0;
         while self.takes_input() {
             match self.step(now, input, &mut consumed, out) {
                 Ok(Progress::Consumed(n)) => consumed += n,
                 Ok(Progress::Wait) => break,
-                Err(failure) => self.fail(now, failure, out),
+                Err(mut failure) => match failure.refusal.take_questions() {
+                    Some(questions) => {
+                        self.suspend_command(questions);
+                        break;
+                    }
+                    None => self.fail(now, failure, out),
+                },
+            }
+            if self.core.is_trying_again {
+                self.core.has_tried_again(now);
             }
         }
         if self.is_finished() || matches!(self.phase, Phase::Dropping { .. }) {
@@ -250,7 +276,7 @@ impl Session {
 
     /// Whether bytes should be read for it.
     pub(crate) fn takes_input(&self) -> bool {
-        self.core.blocked.is_none()
+        !self.core.is_held_up()
             && !self.core.is_committing()
             && !matches!(self.phase, Phase::Login { .. } | Phase::Closed)
     }
@@ -419,6 +445,7 @@ impl Session {
                 let deadlines = [
                     self.core.heartbeat_deadline(),
                     self.core.consumer_deadline(),
+                    self.core.expires_at,
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -433,6 +460,9 @@ impl Session {
         }
         match &self.phase {
             Phase::Running => {
+                if self.expire(now, out) {
+                    return;
+                }
                 if self.core.consumer_timeout_at <= now {
                     self.handle_consumer_timeout(now, out);
                 }

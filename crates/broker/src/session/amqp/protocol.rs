@@ -8,11 +8,10 @@ use leveret_queue_store::{Lsn, Time};
 #[cfg(feature = "stomp")]
 use super::Phase;
 use super::Session;
-use crate::auth::{Identity, Login, LoginRefused};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
-use crate::session::{Output, Protocol};
+use crate::session::{Answer, Ask, Output, Protocol};
 
 impl Protocol for Session {
     fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
@@ -46,17 +45,12 @@ impl Protocol for Session {
         std::mem::take(&mut self.core.publisher.published)
     }
 
-    fn take_login(&mut self) -> Option<Login> {
-        self.take_login()
+    fn take_ask(&mut self) -> Option<Ask> {
+        self.take_ask()
     }
 
-    fn handle_login(
-        &mut self,
-        now: Time,
-        result: Result<Identity, LoginRefused>,
-        out: &mut Output,
-    ) {
-        self.handle_login(now, result, out);
+    fn handle_answer(&mut self, now: Time, answer: Answer, out: &mut Output) {
+        self.handle_answer(now, answer, out);
     }
 
     fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {

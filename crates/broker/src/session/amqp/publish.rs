@@ -11,10 +11,12 @@ use leveret_amqp_codec::{
 use leveret_queue_store::{Message, MessageParts, Time};
 
 use super::Blocked;
+use super::asking::CompletePublish;
 use super::channel::{Channel, Mode};
 use super::{Core, Failure, Progress, Publisher, Session};
 use crate::error::Refusal;
 use crate::expiration;
+use crate::memory::Held;
 use crate::session::Output;
 use crate::vhost::{REPLY_TO, Route};
 
@@ -99,7 +101,20 @@ impl Session {
             return Ok(None);
         };
         let body = chunk.slice(body_start..body_end);
-        self.publish_decoded(now, &whole, Body::Shared(&body), out)?;
+        if let Err(mut failure) = self.publish_decoded(now, &whole, Body::Shared(&body), out) {
+            let Some(questions) = failure.refusal.take_questions() else {
+                return Err(failure);
+            };
+            let publish = CompletePublish {
+                exchange: (*whole.publish.exchange).into(),
+                routing_key: (*whole.publish.routing_key).into(),
+                mandatory: whole.publish.mandatory,
+                properties: whole.properties.as_bytes().into(),
+                body,
+                held: Held::new(&self.core.shared.services, &self.core.outbox),
+            };
+            self.suspend_publish(whole.channel, publish, questions);
+        }
         Ok(Some(Progress::Consumed(0)))
     }
 
@@ -119,11 +134,7 @@ impl Session {
         };
         check_immediate(&whole.publish)
             .and_then(|()| self.publish(now, whole.channel, &publish, out))
-            .map_err(|refusal| Failure {
-                scope: whole.channel,
-                refusal,
-                method: (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID),
-            })
+            .map_err(|refusal| Failure::of_publish(whole.channel, refusal))
     }
 
     /// Whether an alarm stops this connection, which it tells the client about.
@@ -193,7 +204,7 @@ impl Session {
             return Err(refusal.clone());
         }
         let reply_to = channel.reply_address(&peek)?;
-        self.core.check_user_id(&peek)?;
+        self.core.caller.check_user_id(peek.user_id.as_deref())?;
         let expiration_ms = expiration::of(&peek)?;
         let route = routed?;
         let message = self
@@ -374,11 +385,6 @@ impl Core {
             properties,
         );
         write_body(out, channel, body, self.negotiated.frame_size_max);
-    }
-
-    fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
-        let claimed = peek.user_id.as_deref();
-        self.caller.check_user_id(self.identity.as_ref(), claimed)
     }
 }
 

@@ -99,6 +99,8 @@ impl Session {
 
     /// Gives back everything the session holds: unacknowledged messages, consumers, exclusive queues.
     pub(super) fn release_everything(&mut self, now: Time, out: &mut Output) {
+        // What waits for an answer waits no more.
+        self.core.waiting = None;
         self.flush(now, out);
         // Unless the client has said goodbye.
         self.leave(now, End::Broken);

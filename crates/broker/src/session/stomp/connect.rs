@@ -1,5 +1,7 @@
 //! From CONNECT to CONNECTED (behaviour reference, section 20.2).
 
+use std::sync::Arc;
+
 use leveret_queue_store::Time;
 use leveret_stomp_codec::{Command, Frame, HeartBeat, Limits, Version};
 
@@ -7,13 +9,17 @@ use super::problem::Problem;
 use super::{Core, Phase, Session};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
-use crate::session::{Credentials, Newcomer, Output};
+use crate::error::Refusal;
+use crate::session::{Ask, Credentials, Newcomer, Output, Rights};
 
 /// What a CONNECT asked for, while its login is checked.
 #[derive(Debug)]
 pub(super) struct Connecting {
     pub(super) deadline: Time,
-    pub(super) asked: Option<Login>,
+    /// What has to be answered next, until it has been taken.
+    pub(super) ask: Option<Ask>,
+    /// Who the client is, once that has been checked.
+    identity: Option<Identity>,
     username: Box<str>,
     vhost: Box<str>,
     version: Version,
@@ -50,7 +56,8 @@ impl Session {
         };
         let mut connecting = Connecting {
             deadline,
-            asked: None,
+            ask: None,
+            identity: None,
             username: Box::default(),
             vhost: frame.header("host").unwrap_or(DEFAULT_VHOST).into(),
             version,
@@ -59,7 +66,7 @@ impl Session {
         // What the web server knew is of no use any more after this.
         let (request, credentials) = match self.core.newcomer.take().map(|newcomer| *newcomer) {
             Some(Newcomer::Known(identity)) => {
-                self.finish_connecting(now, &connecting, Ok(identity), out);
+                self.finish_connecting(now, Box::new(connecting), Ok(identity), out);
                 return Ok(());
             }
             Some(Newcomer::Asked {
@@ -76,13 +83,13 @@ impl Session {
         connecting.username = username.as_str().into();
         let account = self.core.shared.account(&username);
         let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
-        connecting.asked = Some(Login {
+        connecting.ask = Some(Ask::Login(Box::new(Login {
             account,
             request,
             tls: self.core.registration.tls().cloned(),
             connect_headers: headers_without_passcode(frame),
             ..Login::new(username, password, mechanism, peer)
-        });
+        })));
         self.phase = Phase::Login(Box::new(connecting));
         Ok(())
     }
@@ -124,33 +131,63 @@ impl Session {
     pub(super) fn finish_connecting(
         &mut self,
         now: Time,
-        connecting: &Connecting,
+        mut connecting: Box<Connecting>,
         result: Result<Identity, LoginRefused>,
         out: &mut Output,
     ) {
-        let identity = match result {
-            Ok(identity) => identity,
+        match result {
+            Ok(identity) => connecting.identity = Some(identity),
             Err(refused) => {
-                let Connecting { username, .. } = connecting;
-                tracing::warn!(connection = %self.core.connection(), reason = %refused, "login refused");
+                let Connecting { username, .. } = &*connecting;
+                refused.log(&self.core.connection(), MECHANISM);
                 self.refuse_connect(now, format!("Access refused for user '{username}'\n"), out);
                 return;
             }
+        }
+        self.enter(now, connecting, None, out);
+    }
+
+    /// Opens the virtual host, once it is known that the user may, if that has to be asked.
+    pub(super) fn enter(
+        &mut self,
+        now: Time,
+        mut connecting: Box<Connecting>,
+        may_enter: Option<bool>,
+        out: &mut Output,
+    ) {
+        let Some(identity) = connecting.identity.take() else {
+            return;
         };
         let name = &*connecting.vhost;
-        let Some(caller) = self.core.enter(name, &identity) else {
-            let user = identity.username();
-            tracing::warn!(connection = %self.core.connection(), %user, vhost = name, "virtual host refused");
-            self.refuse_connect(now, format!("Virtual host '{name}' access denied"), out);
-            return;
+        let user = identity.username();
+        let caller = match self.core.enter(name, &identity, may_enter) {
+            Ok(caller) => caller,
+            Err(mut refusal) => {
+                if let Some(questions) = refusal.take_questions()
+                    && let Some(authorizer) = identity.rights_from()
+                {
+                    connecting.ask = Some(Ask::Rights(Box::new(Rights {
+                        authorizer: Arc::clone(authorizer),
+                        user: Arc::clone(user),
+                        questions,
+                        until_refused: true,
+                    })));
+                    connecting.identity = Some(identity);
+                    self.phase = Phase::Login(connecting);
+                    return;
+                }
+                let reason = refusal.explanation;
+                tracing::warn!(connection = %self.core.connection(), %user, vhost = name, reason, "virtual host refused");
+                self.refuse_connect(now, format!("Virtual host '{name}' access denied"), out);
+                return;
+            }
         };
         self.core.caller = caller;
         tracing::debug!(
-            connection = %self.core.connection(), user = %identity.username(), vhost = name, version = %connecting.version,
-            "session opened",
+            connection = %self.core.connection(), %user, vhost = name, version = %connecting.version, "session opened",
         );
-        self.core.identity = Some(identity);
-        self.open(now, connecting, out);
+        self.core.is_now(identity);
+        self.open(now, &connecting, out);
     }
 
     fn open(&mut self, now: Time, connecting: &Connecting, out: &mut Output) {
@@ -198,18 +235,26 @@ fn headers_without_passcode(frame: &Frame) -> Vec<(String, String)> {
 }
 
 impl Core {
-    /// Opens a virtual host. None when there is none of this name, or the user may not use it.
-    fn enter(&mut self, name: &str, identity: &Identity) -> Option<Caller> {
-        let vhost = self.shared.vhost(name)?;
+    /// Opens a virtual host.
+    ///
+    /// # Errors
+    /// When there is none of this name, the user may not use it, or that has to be asked.
+    fn enter(
+        &mut self,
+        name: &str,
+        identity: &Identity,
+        may_enter: Option<bool>,
+    ) -> Result<Caller, Refusal> {
+        let missing = || Refusal::not_allowed(format!("vhost {name} not found"));
+        let vhost = self.shared.vhost(name).ok_or_else(missing)?;
         let connection = self.registration.id();
-        let admitted = self
+        let caller = self
             .shared
-            .admit(identity, connection, &vhost, &self.outbox);
-        let caller = admitted.ok()?;
+            .admit(identity, connection, &vhost, &self.outbox, may_enter)?;
         if !vhost.enter(&self.outbox) {
-            return None;
+            return Err(missing());
         }
         self.vhost = Some(vhost);
-        Some(caller)
+        Ok(caller)
     }
 }

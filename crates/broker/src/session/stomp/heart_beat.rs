@@ -36,6 +36,6 @@ impl Core {
     /// silence.
     fn give_up_at(&self) -> Option<Time> {
         let interval = u64::from(self.heart_beat.receive_ms);
-        (interval > 0 && !self.blocked).then(|| self.received_at.saturating_add(2 * interval))
+        (interval > 0 && !self.is_held_up()).then(|| self.received_at.saturating_add(2 * interval))
     }
 }

@@ -13,6 +13,7 @@
 //! What stands in place of AMQP's channel is the session itself: deliveries are numbered and acknowledged across all of
 //! its subscriptions.
 
+mod asking;
 mod closing;
 mod connect;
 mod consumer_timeout;
@@ -40,17 +41,18 @@ use leveret_queue_store::{Lsn, Time};
 use leveret_stomp_codec::{Command, DecodeError, Decoder, Escaping, Frame, HeartBeat, Limits};
 
 use crate::access::Caller;
-use crate::auth::{Identity, Login, LoginRefused};
+use crate::auth::Identity;
 use crate::connection::{Endpoints, Kind, Registration};
 use crate::error::Refusal;
 use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::overview::ConnectionOverview;
-use crate::session::{Newcomer, Output, Protocol, amqp};
+use crate::session::{Answer, Ask, Newcomer, Output, Protocol, amqp};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
+use asking::Waiting;
 use connect::Connecting;
 use problem::Problem;
 use publisher::Publisher;
@@ -115,6 +117,10 @@ struct Core {
     own_windows: Option<Box<OwnWindows>>,
     /// Reading has stopped at a SEND because of an alarm.
     blocked: bool,
+    /// Reading has stopped because somebody has to be asked.
+    waiting: Option<Box<Waiting>>,
+    /// When the login ends, if it does.
+    expires_at: Option<Time>,
     received_at: Time,
     sent_at: Time,
     /// When to look next for deliveries that are not acknowledged; never, without a timeout.
@@ -217,6 +223,8 @@ impl Session {
                 unwritten: 0,
                 own_windows: None,
                 blocked: false,
+                waiting: None,
+                expires_at: None,
                 received_at: now,
                 sent_at: now,
                 consumer_timeout_at,
@@ -262,13 +270,7 @@ impl Session {
             }
             match self.decoder.decode(input) {
                 Ok(None) => return,
-                Ok(Some(frame)) => {
-                    let result = self.handle_frame(now, &frame, out);
-                    self.hold_unstored(out);
-                    if let Err(problem) = result {
-                        self.fail(now, &problem, out);
-                    }
-                }
+                Ok(Some(frame)) => self.obey(now, frame, out),
                 Err(error) => {
                     self.input_was_broken |= error.is_fatal();
                     let problem = self.undecodable(error);
@@ -278,6 +280,18 @@ impl Session {
         }
         if self.is_finished() {
             input.clear();
+        }
+    }
+
+    /// Does what a frame asks for, or has it wait.
+    fn obey(&mut self, now: Time, frame: Frame, out: &mut Output) {
+        let result = self.handle_frame(now, &frame, out);
+        self.hold_unstored(out);
+        if let Err(mut problem) = result {
+            match problem.take_questions() {
+                Some(questions) => self.suspend(questions, frame),
+                None => self.fail(now, &problem, out),
+            }
         }
     }
 
@@ -365,6 +379,9 @@ impl Protocol for Session {
             gathered.extend_from_slice(input);
             *input = gathered;
         }
+        if self.core.caller.forget_stale(now) {
+            self.publisher.cache.forget();
+        }
         self.consume(now, input, out);
         if input.len() >= GATHERED_MIN && self.takes_input() {
             self.gathered = std::mem::take(input);
@@ -378,7 +395,7 @@ impl Protocol for Session {
             self.phase,
             Phase::Login { .. } | Phase::Leaving { .. } | Phase::Closed
         );
-        !self.core.blocked && !waits
+        !self.core.is_held_up() && !waits
     }
 
     fn is_finished(&self) -> bool {
@@ -401,24 +418,12 @@ impl Protocol for Session {
         std::mem::take(&mut self.publisher.published)
     }
 
-    fn take_login(&mut self) -> Option<Login> {
-        match &mut self.phase {
-            Phase::Login(connecting) => connecting.asked.take(),
-            _ => None,
-        }
+    fn take_ask(&mut self) -> Option<Ask> {
+        self.take_question()
     }
 
-    fn handle_login(
-        &mut self,
-        now: Time,
-        result: Result<Identity, LoginRefused>,
-        out: &mut Output,
-    ) {
-        if let Phase::Login(_) = self.phase
-            && let Phase::Login(connecting) = std::mem::replace(&mut self.phase, Phase::Closed)
-        {
-            self.finish_connecting(now, &connecting, result, out);
-        }
+    fn handle_answer(&mut self, now: Time, answer: Answer, out: &mut Output) {
+        self.handle_reply(now, answer, out);
     }
 
     fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {
@@ -470,6 +475,7 @@ impl Protocol for Session {
                 let deadlines = [
                     self.core.heart_beat_deadline(),
                     self.core.consumer_deadline(),
+                    self.core.expires_at,
                 ];
                 deadlines.into_iter().flatten().min()
             }
@@ -483,6 +489,13 @@ impl Protocol for Session {
         }
         match &self.phase {
             Phase::Running => {
+                if self.core.expires_at.is_some_and(|at| at <= now) {
+                    let Refusal {
+                        code, explanation, ..
+                    } = Refusal::expired();
+                    self.forced_close(now, code, &explanation, out);
+                    return;
+                }
                 if self.core.heart_beat_deadline().is_some_and(|at| at <= now) {
                     self.handle_heart_beat(now, out);
                 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use leveret_stomp_codec::DecodeError;
 
+use crate::access::OwnedQuestion;
 use crate::error::Refusal;
 
 /// Why a frame was not obeyed.
@@ -15,6 +16,8 @@ pub(super) struct Problem {
     title: Cow<'static, str>,
     detail: String,
     ends_session: bool,
+    /// What has to be asked before it is known whether there is a problem at all.
+    questions: Option<Vec<OwnedQuestion>>,
 }
 
 impl Problem {
@@ -24,6 +27,7 @@ impl Problem {
             title: title.into(),
             detail: detail.into(),
             ends_session: false,
+            questions: None,
         }
     }
 
@@ -41,12 +45,23 @@ impl Problem {
             title: title.into(),
             detail,
             ends_session: true,
+            questions: None,
         }
     }
 
     /// What RabbitMQ says of headers that it cannot read: numbers that are none, names that are too long.
     pub(super) fn processing() -> Self {
         Self::new("Processing error", "Processing error")
+    }
+
+    /// What has to be asked before the frame is obeyed again; none when it is a problem.
+    pub(super) fn take_questions(&mut self) -> Option<Vec<OwnedQuestion>> {
+        self.questions.take()
+    }
+
+    /// Whether it is still to be asked if this is a problem.
+    pub(super) fn is_open(&self) -> bool {
+        self.questions.is_some()
     }
 
     /// The `message` header.
@@ -66,10 +81,13 @@ impl Problem {
 
 /// What an AMQP client would be told before its channel is closed; the title is the code in lower case.
 impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+    fn from(mut refusal: Refusal) -> Self {
         let text = refusal.reply_text();
         let code = text.split(" - ").next().unwrap_or_default();
-        Self::titled(code.to_ascii_lowercase(), text)
+        Self {
+            questions: refusal.take_questions(),
+            ..Self::titled(code.to_ascii_lowercase(), text)
+        }
     }
 }
 
@@ -79,6 +97,7 @@ impl From<DecodeError> for Problem {
             title: error.title().into(),
             detail: error.detail(),
             ends_session: error.is_fatal(),
+            questions: None,
         }
     }
 }

@@ -123,19 +123,21 @@ impl Session {
         Ok(())
     }
 
+    /// A name for the queue behind a subscription whose frame gives it none.
+    pub(super) fn draw_subscription_queue(&self) -> String {
+        let names = &self.core.shared.services.names;
+        self.core.caller.draw_name(names, SUBSCRIPTION_PREFIX)
+    }
+
     /// Declares the queue behind a subscription to an exchange.
     pub(super) fn declare_subscription_queue(
         &mut self,
         now: Time,
-        source: (&str, &str),
+        name: &str,
         frame: &Frame,
     ) -> Result<QueueDeclared, Problem> {
-        let name = match subscription_queue(source, self.core.username(), frame)? {
-            Some(name) => name,
-            None => self.core.shared.services.names.name(SUBSCRIPTION_PREFIX),
-        };
         let properties = QueueProperties::of_subscription(frame)?;
-        self.declare(now, &name, properties, frame)
+        self.declare(now, name, properties, frame)
     }
 
     fn declare(

@@ -9,7 +9,7 @@ use leveret_stomp_codec::Frame;
 
 use super::destination::Destination;
 use super::problem::Problem;
-use super::{Core, Session, headers};
+use super::{Session, headers};
 use crate::error::Refusal;
 use crate::expiration;
 use crate::session::Output;
@@ -133,7 +133,7 @@ impl Session {
             return Err(refusal.clone().into());
         }
         check_reply_to(&peek)?;
-        self.core.check_user_id(&peek)?;
+        self.core.caller.check_user_id(peek.user_id.as_deref())?;
         let expiration_ms = expiration::of(&peek)?;
         let route = routed?;
         let mut parts = MessageParts {
@@ -195,13 +195,6 @@ impl Session {
         }
         self.core.blocked = alarms.wait_until_released(&self.core.outbox);
         self.core.blocked
-    }
-}
-
-impl Core {
-    fn check_user_id(&self, peek: &Peek<'_>) -> Result<(), Refusal> {
-        let claimed = peek.user_id.as_deref();
-        self.caller.check_user_id(self.identity.as_ref(), claimed)
     }
 }
 

@@ -13,6 +13,7 @@ use super::reply::TEMP_QUEUE_PREFIX;
 use super::send::{destination_of, not_for};
 use super::subscriptions::{AckMode, Consuming, Started};
 use super::{Session, headers};
+use crate::access::{Resource, Right};
 use crate::error::Refusal;
 use crate::exchange::presence;
 use crate::session::Output;
@@ -39,6 +40,25 @@ pub(super) struct Consume {
     pub(super) slow: Option<Box<SlowConsumer>>,
 }
 
+/// The queue of a subscription to be started.
+struct Found {
+    queue: Arc<QueueCell>,
+    /// For this subscription alone.
+    created: bool,
+    /// Its name was made up.
+    drawn: bool,
+}
+
+impl Found {
+    fn there(queue: Arc<QueueCell>) -> Self {
+        Self {
+            queue,
+            created: false,
+            drawn: false,
+        }
+    }
+}
+
 impl Session {
     pub(super) fn subscribe(
         &mut self,
@@ -58,7 +78,12 @@ impl Session {
         // RabbitMQ looks for the queue first, and still complains of the identifier first.
         let found = self.subscribed_queue(now, text, &destination, frame, out);
         if self.subscriptions.find(&tag).is_some() {
-            if let Ok((queue, true)) = &found {
+            if let Ok(Found {
+                queue,
+                created: true,
+                ..
+            }) = &found
+            {
                 self.discard_unused(now, queue);
             }
             return Err(Problem::fatal(
@@ -66,7 +91,11 @@ impl Session {
                 format!("A subscription identified by '{tag}' already exists."),
             ));
         }
-        let (queue, created) = found?;
+        let Found {
+            queue,
+            created,
+            drawn,
+        } = found?;
         let source = destination.source();
         let vhost = self.vhost()?;
         // As in RabbitMQ the limit is the session's from now on, also for later subscriptions that name none.
@@ -92,6 +121,7 @@ impl Session {
             if created {
                 self.discard_unused(now, &queue);
             }
+            self.keep_name(&problem, drawn.then_some(queue.name()));
             return Err(problem);
         }
         // RabbitMQ sends what waits in the queue before the receipt.
@@ -99,7 +129,7 @@ impl Session {
         Ok(())
     }
 
-    /// The queue behind a subscription, and whether it was made for it alone.
+    /// The queue behind a subscription.
     fn subscribed_queue(
         &mut self,
         now: Time,
@@ -107,23 +137,66 @@ impl Session {
         destination: &Destination<'_>,
         frame: &Frame,
         out: &mut Output,
-    ) -> Result<(Arc<QueueCell>, bool), Problem> {
+    ) -> Result<Found, Problem> {
         match destination {
             Destination::Queue(name) => {
                 self.know_queue(now, name, frame, out)?;
                 let queue = self.vhost()?.readable_queue(&self.core.caller, name)?;
-                Ok((queue, false))
+                Ok(Found::there(queue))
             }
             Destination::AmqQueue(name) | Destination::ReplyQueue(name) => {
                 let queue = self.vhost()?.readable_queue(&self.core.caller, name)?;
-                Ok((queue, false))
+                Ok(Found::there(queue))
             }
             Destination::Topic(_) | Destination::Exchange { .. } => {
                 let source = destination.source().unwrap_or_default();
-                let declared = self.declare_subscription_queue(now, source, frame)?;
-                Ok((declared.queue, declared.created))
+                let mut drawn = None;
+                let name = match subscription_queue(source, self.core.username(), frame)? {
+                    Some(name) => name,
+                    None => drawn.insert(self.draw_subscription_queue()).clone(),
+                };
+                let declared = self
+                    .foresee_subscription(&name, source)
+                    .and_then(|()| self.declare_subscription_queue(now, &name, frame))
+                    .inspect_err(|problem| self.keep_name(problem, drawn.as_deref()))?;
+                Ok(Found {
+                    queue: declared.queue,
+                    created: declared.created,
+                    drawn: drawn.is_some(),
+                })
             }
             Destination::TempQueue(_) => Err(not_for(text, "SUBSCRIBE")),
+        }
+    }
+
+    /// Has all that a subscription to an exchange needs asked before its queue is made.
+    fn foresee_subscription(
+        &self,
+        name: &str,
+        (exchange, key): (&str, &str),
+    ) -> Result<(), Problem> {
+        let caller = &self.core.caller;
+        if !caller.is_asked() {
+            return Ok(());
+        }
+        let vhost = self.vhost()?;
+        let queue = Resource::Queue(name);
+        let rights = [
+            (Right::Configure, queue),
+            (Right::Read, queue),
+            (Right::Write, queue),
+            (Right::Read, Resource::Exchange(exchange)),
+        ];
+        let topic = vhost.has_topics(exchange).then_some((exchange, key));
+        Ok(caller.foresee(&rights, topic)?)
+    }
+
+    /// The next try of the same frame is about the same queue.
+    fn keep_name(&self, problem: &Problem, drawn: Option<&str>) {
+        if let Some(name) = drawn
+            && problem.is_open()
+        {
+            self.core.caller.keep_name(name);
         }
     }
 
@@ -257,6 +330,15 @@ impl Session {
         };
         let subscription = self.subscriptions.get(key);
         let destination = subscription.map(|it| it.destination.clone());
+        if self.core.caller.is_asked()
+            && is_durable(frame)?
+            && let Some(destination) = &destination
+            && let Some(name) = self.durable_queue(destination, frame)?
+        {
+            // Before the subscription ends, which it can only once.
+            let rights = [(Right::Configure, Resource::Queue(&name))];
+            self.core.caller.foresee(&rights, None)?;
+        }
         let queue = subscription.map(|it| Arc::clone(&it.queue));
         self.subscriptions.begin_to_end(now, key);
         // What came without acknowledgement is still sent, and nothing after; word that the queue is gone, or that the
@@ -286,6 +368,15 @@ impl Session {
         }
     }
 
+    /// The queue of a durable subscription to a topic, by the headers of UNSUBSCRIBE.
+    fn durable_queue(&self, destination: &str, frame: &Frame) -> Result<Option<String>, Problem> {
+        let Destination::Topic(key) = Destination::parse(destination)? else {
+            return Ok(None);
+        };
+        let source = (super::destination::TOPIC_EXCHANGE, &*key);
+        subscription_queue(source, self.core.username(), frame)
+    }
+
     /// Ends a durable subscription for good. The queue is found by the headers of UNSUBSCRIBE, as in RabbitMQ.
     fn delete_durable(
         &mut self,
@@ -293,11 +384,7 @@ impl Session {
         destination: &str,
         frame: &Frame,
     ) -> Result<(), Problem> {
-        let Destination::Topic(key) = Destination::parse(destination)? else {
-            return Ok(());
-        };
-        let source = (super::destination::TOPIC_EXCHANGE, &*key);
-        if let Some(name) = subscription_queue(source, self.core.username(), frame)? {
+        if let Some(name) = self.durable_queue(destination, frame)? {
             let request = QueueDelete {
                 name: &name,
                 if_unused: false,

@@ -1,7 +1,9 @@
 //! BEGIN, COMMIT and ABORT: frames held until they are wanted (behaviour reference, section 20.7).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use leveret_amqp_codec::RawProperties;
 use leveret_queue_store::Time;
 use leveret_stomp_codec::Frame;
 
@@ -9,6 +11,8 @@ use super::Session;
 use super::problem::Problem;
 use super::send::HeldSend;
 use super::settle::Settle;
+use crate::access::OwnedQuestion;
+use crate::error::Refusal;
 use crate::memory::Held;
 use crate::outbox::Outbox;
 use crate::session::Output;
@@ -104,6 +108,18 @@ impl Transactions {
         Ok(&mut self.open[at])
     }
 
+    /// What a transaction is to publish.
+    fn sends(&self, name: &str) -> impl Iterator<Item = &HeldSend> {
+        let actions = self.position(name).map(|at| &self.open[at].actions);
+        actions
+            .into_iter()
+            .flatten()
+            .filter_map(|action| match action {
+                Action::Send(send) => Some(send),
+                Action::Settle(_) => None,
+            })
+    }
+
     fn position(&self, name: &str) -> Result<usize, Problem> {
         let found = self.open.iter().position(|it| *it.name == *name);
         found.ok_or_else(|| {
@@ -128,7 +144,9 @@ impl Session {
         frame: &Frame,
         out: &mut Output,
     ) -> Result<(), Problem> {
-        let transaction = self.transactions.take(name_of(frame)?)?;
+        let name = name_of(frame)?;
+        self.foresee_commit(name)?;
+        let transaction = self.transactions.take(name)?;
         for action in transaction.actions {
             match action {
                 Action::Send(send) => {
@@ -142,8 +160,58 @@ impl Session {
         Ok(())
     }
 
+    /// Has all that the messages of a transaction need asked before the first of them is published, up to one that is
+    /// refused.
+    fn foresee_commit(&mut self, name: &str) -> Result<(), Problem> {
+        if !self.core.caller.is_asked() {
+            return Ok(());
+        }
+        let mut questions = Questions::default();
+        for send in self.transactions.sends(name) {
+            let vhost = self.core.vhost.as_ref();
+            let properties = RawProperties::from_validated_bytes(&send.properties);
+            let routed = vhost.map(|vhost| {
+                vhost.route(
+                    &self.core.caller,
+                    &mut self.publisher.cache,
+                    &send.exchange,
+                    &send.routing_key,
+                    properties,
+                    properties.headers(),
+                )
+            });
+            if let Some(Err(mut refusal)) = routed {
+                match refusal.take_questions() {
+                    Some(more) => questions.add(more),
+                    None => break,
+                }
+            }
+        }
+        match questions.list {
+            list if list.is_empty() => Ok(()),
+            list => Err(Refusal::until_asked(list).into()),
+        }
+    }
+
     pub(super) fn abort(&mut self, frame: &Frame) -> Result<(), Problem> {
         self.transactions.take(name_of(frame)?).map(drop)
+    }
+}
+
+/// Questions in their order, each once.
+#[derive(Default)]
+struct Questions {
+    list: Vec<OwnedQuestion>,
+    known: HashSet<OwnedQuestion>,
+}
+
+impl Questions {
+    fn add(&mut self, questions: Vec<OwnedQuestion>) {
+        for question in questions {
+            if self.known.insert(question.clone()) {
+                self.list.push(question);
+            }
+        }
     }
 }
 

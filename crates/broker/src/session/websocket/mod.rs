@@ -21,13 +21,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
-use crate::auth::{Identity, Login, LoginRefused};
+use crate::auth::Identity;
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
 use crate::session::stomp::Transport;
-use crate::session::{Newcomer, Output, Protocol, amqp, stomp};
+use crate::session::{Answer, Ask, Newcomer, Output, Protocol, amqp, stomp};
 use crate::shared::Shared;
 use inner::Inner;
 use open::{Heard, Open};
@@ -279,21 +279,16 @@ impl Protocol for WebSocket {
         }
     }
 
-    fn take_login(&mut self) -> Option<Login> {
+    fn take_ask(&mut self) -> Option<Ask> {
         match &mut self.phase {
-            Phase::Open(open) => open.session_mut().take_login(),
+            Phase::Open(open) => open.session_mut().take_ask(),
             _ => None,
         }
     }
 
-    fn handle_login(
-        &mut self,
-        now: Time,
-        result: Result<Identity, LoginRefused>,
-        out: &mut Output,
-    ) {
+    fn handle_answer(&mut self, now: Time, answer: Answer, out: &mut Output) {
         self.with_session(now, out, |session, out| {
-            session.handle_login(now, result, out);
+            session.handle_answer(now, answer, out);
         });
     }
 
