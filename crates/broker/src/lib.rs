@@ -129,7 +129,8 @@
 //!
 //! What a user may do can also be somebody else's to say: a token's scopes, a directory, another service. An [`Identity`] with
 //! an [`Authorizer`] has it asked, and its client waits for the answer if that takes time. [`AuthChain`] asks several
-//! authenticators one after the other, and logins may [end](Identity::valid_until).
+//! authenticators one after the other, [`CachedAuth`] keeps what they say for a while, and logins may
+//! [end](Identity::valid_until).
 //!
 //! # Runtime
 //!
@@ -215,7 +216,7 @@ pub use access::{
 pub use alarms::Alarm;
 pub use auth::{
     AuthChain, Authenticator, Authorization, AuthorizationFuture, Authorizer, AuthorizerSource,
-    Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture, TlsPeer,
+    CachedAuth, Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture, TlsPeer,
     Unavailable, UserTable, VerdictFuture,
 };
 pub use broker::Broker;

@@ -81,3 +81,38 @@ impl OwnedQuestion {
             .collect()
     }
 }
+
+impl From<Question<'_>> for OwnedQuestion {
+    fn from(question: Question<'_>) -> Self {
+        match question {
+            Question::VirtualHost { vhost, peer } => Self::VirtualHost {
+                vhost: vhost.into(),
+                peer,
+            },
+            Question::Resource {
+                vhost,
+                kind,
+                name,
+                right,
+            } => Self::Resource {
+                vhost: vhost.into(),
+                kind,
+                name: name.into(),
+                right,
+            },
+            Question::Topic {
+                vhost,
+                exchange,
+                routing_key,
+                right,
+                client_id,
+            } => Self::Topic {
+                vhost: vhost.into(),
+                exchange: exchange.into(),
+                routing_key: routing_key.into(),
+                right,
+                client_id: client_id.map(Into::into),
+            },
+        }
+    }
+}

@@ -116,6 +116,15 @@ impl Identity {
         Ok(by)
     }
 
+    /// The identity with another authorizer in the place of its own, if it has one.
+    pub(crate) fn map_authorizer(
+        mut self,
+        other: impl FnOnce(Arc<dyn Authorizer>) -> Arc<dyn Authorizer>,
+    ) -> Self {
+        self.authorizer = self.authorizer.map(other);
+        self
+    }
+
     /// When it ends, for a clock that begins with Unix time.
     pub(crate) fn expiry(&self) -> Option<Time> {
         let since_epoch = self

@@ -2,6 +2,7 @@
 //! in their place where it does not.
 
 mod authorizer;
+mod cached;
 mod chain;
 mod identity;
 mod login;
@@ -12,6 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use authorizer::{Authorizer, Question, RenewFuture, VerdictFuture};
+pub use cached::CachedAuth;
 pub use chain::{AuthChain, Authorization, AuthorizationFuture, AuthorizerSource};
 pub use identity::Identity;
 pub use login::{Login, TlsPeer};
