@@ -43,8 +43,8 @@ pub fn proxy_header(data: &[u8]) {
     }
 }
 
-/// Plays a client and its connection. The first byte says whether a good handshake goes before all else, and whether it
-/// agrees upon heartbeats; the second how the client's bytes are cut into pieces; all others are what it sends.
+/// Plays a client and its connection. The first byte says whether a good handshake goes before all else (1), whether it
+/// agrees upon heartbeats (2), and whether its rights have to be asked for (4); the second how the client's bytes are cut into pieces; all others are what it sends.
 ///
 /// # Panics
 ///
@@ -52,6 +52,9 @@ pub fn proxy_header(data: &[u8]) {
 pub fn amqp_session(data: &[u8]) {
     let [how, cuts, said @ ..] = data else { return };
     let mut peer = Peer::new(MEMORY_LIMIT);
+    if how & 4 == 4 {
+        peer = peer.asked();
+    }
     if how & 1 == 1 {
         peer.hear(&handshake(how & 2 == 2));
         listen(&mut peer);
@@ -120,7 +123,7 @@ impl Cuts {
 
 /// The same for a client of STOMP. The first byte says whether a CONNECT goes before all else (1), whether it agrees upon
 /// heart-beats (2), and whether all of it happens within a WebSocket (4), whose frames the pieces are (8) or are wrapped
-/// in; also whether topics have a history (16).
+/// in; also whether topics have a history (16), and whether its rights have to be asked for (32).
 ///
 /// # Panics
 ///
@@ -134,6 +137,9 @@ pub fn stomp_session(data: &[u8]) {
     } else {
         Peer::stomp(MEMORY_LIMIT)
     };
+    if how & 32 == 32 {
+        peer = peer.asked();
+    }
     // STOMP has no word for making one.
     peer.declare("rooms", "x-presence");
     if how & 16 == 16 {
