@@ -68,7 +68,10 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    pub(crate) fn new(
+    /// What a client shows that gives this name and password over this mechanism; the other fields are empty. For whoever
+    /// tries out an [`Authenticator`](crate::Authenticator).
+    #[must_use]
+    pub fn new(
         username: String,
         password: Vec<u8>,
         mechanism: &'static str,
