@@ -1,0 +1,200 @@
+//! The keys of an issuer, fetched from there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use reqwest::Url;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::keys::KeySet;
+use super::settings::OAuth2Settings;
+use crate::error::SetupError;
+use crate::web::{NoAnswer, Question, WebClient};
+
+/// What an issuer's description lies under, as OpenID Connect Discovery 1.0, section 4 has it.
+const DESCRIPTION_PATH: &str = "/.well-known/openid-configuration";
+
+/// Keys that are asked for when they are needed, and kept.
+///
+/// A set that was good stays in use until there is another one. However many tokens come with keys that are not known,
+/// the issuer is asked once for each span of `retry`; those that come meanwhile wait for the same answer.
+#[derive(Debug)]
+pub(super) struct RemoteKeys {
+    client: WebClient,
+    place: KeyPlace,
+    retry: Duration,
+    refresh: Duration,
+    latest: RwLock<Latest>,
+    /// When the issuer was asked last; held while it is asked.
+    asked: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+enum KeyPlace {
+    Known(Url),
+    /// Stands in the description of the issuer.
+    Described {
+        issuer: String,
+        description: Url,
+    },
+}
+
+/// The newest keys, and whether the issuer answered when it was asked last.
+#[derive(Clone, Debug, Default)]
+struct Latest {
+    keys: Arc<KeySet>,
+    fetched: Option<Instant>,
+    problem: Option<NoKeys>,
+}
+
+/// Why there are no newer keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoKeys {
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    #[error("an answer with status {0}")]
+    Status(u16),
+    #[error("no JSON Web Key Set with keys for signatures")]
+    NoKeySet,
+    #[error("no description of the issuer {0} that names its keys")]
+    NoDescription(String),
+}
+
+impl RemoteKeys {
+    /// None when neither an address nor an issuer is set.
+    ///
+    /// # Errors
+    /// When an address is none, or TLS cannot be set up.
+    pub(super) fn new(settings: &OAuth2Settings) -> Result<Option<Self>, SetupError> {
+        let place = match (&settings.jwks_url, &settings.issuer) {
+            (Some(url), _) => KeyPlace::Known(crate::web::address(url)?),
+            (None, Some(issuer)) => {
+                let description = format!("{}{DESCRIPTION_PATH}", issuer.trim_end_matches('/'));
+                KeyPlace::Described {
+                    issuer: issuer.clone(),
+                    description: crate::web::address(&description)?,
+                }
+            }
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Self {
+            client: WebClient::new("oauth2", &settings.tls, settings.requests.clone())?,
+            place,
+            retry: settings.jwks_retry,
+            refresh: settings.jwks_refresh,
+            latest: RwLock::default(),
+            asked: Mutex::new(None),
+        }))
+    }
+
+    /// The keys at `now`, fetched anew when they have become too old, or when a key is `wanted` that is not among them.
+    ///
+    /// # Errors
+    /// When the issuer could not be asked and what is wanted is not among those that are left.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves the keys as they are; whoever waits for the same answer asks again.
+    pub(super) async fn get(
+        &self,
+        now: Instant,
+        wanted: impl Fn(&KeySet) -> bool,
+    ) -> Result<Arc<KeySet>, NoKeys> {
+        let is_enough = |latest: &Latest| self.is_fresh(latest, now) && wanted(&latest.keys);
+        let has_wanted = |latest: &Latest| wanted(&latest.keys);
+        if let Some(keys) = self.keys_if(is_enough) {
+            return Ok(keys);
+        }
+        let mut asked = match self.asked.try_lock() {
+            Ok(asked) => asked,
+            // Somebody is asking; old keys will do meanwhile.
+            Err(_) => match self.keys_if(has_wanted) {
+                Some(keys) => return Ok(keys),
+                None => self.asked.lock().await,
+            },
+        };
+        // Somebody may have fetched them while this one waited.
+        if let Some(keys) = self.keys_if(is_enough) {
+            return Ok(keys);
+        }
+        if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= self.retry) {
+            // Noted first, so that a question that is given up counts as well.
+            *asked = Some(now);
+            self.fetch(now).await;
+        }
+        drop(asked);
+        let latest = self.latest.read().clone();
+        match latest.problem {
+            Some(problem) if !wanted(&latest.keys) => Err(problem),
+            _ => Ok(latest.keys),
+        }
+    }
+
+    fn keys_if(&self, is_enough: impl Fn(&Latest) -> bool) -> Option<Arc<KeySet>> {
+        let latest = self.latest.read();
+        is_enough(&latest).then(|| Arc::clone(&latest.keys))
+    }
+
+    fn is_fresh(&self, latest: &Latest, now: Instant) -> bool {
+        latest
+            .fetched
+            .is_some_and(|fetched| now.saturating_duration_since(fetched) < self.refresh)
+    }
+
+    async fn fetch(&self, now: Instant) {
+        let outcome = self.ask().await;
+        let mut latest = self.latest.write();
+        match outcome {
+            Ok(keys) => {
+                tracing::debug!(keys = keys.len(), "the issuer's keys have been fetched");
+                *latest = Latest {
+                    keys: Arc::new(keys),
+                    fetched: Some(now),
+                    problem: None,
+                };
+            }
+            Err(problem) => {
+                // Where there is no answer at all, the client has said so.
+                if !matches!(problem, NoKeys::NoAnswer(_)) {
+                    tracing::error!(%problem, "the issuer's keys cannot be fetched");
+                }
+                latest.problem = Some(problem);
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<KeySet, NoKeys> {
+        let url = match &self.place {
+            KeyPlace::Known(url) => url.clone(),
+            KeyPlace::Described {
+                issuer,
+                description,
+            } => {
+                let found = self.read(description.clone()).await?;
+                let keys = place_of_keys(&found, issuer, description);
+                keys.ok_or_else(|| NoKeys::NoDescription(issuer.clone()))?
+            }
+        };
+        let keys = KeySet::from_jwks(&self.read(url).await?);
+        keys.filter(|keys| !keys.is_empty()).ok_or(NoKeys::NoKeySet)
+    }
+
+    async fn read(&self, url: Url) -> Result<Vec<u8>, NoKeys> {
+        let answer = self.client.ask(Question::Get(url)).await?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => Err(NoKeys::Status(status)),
+        }
+    }
+}
+
+/// Where a description says that keys are; none if it is somebody else's, or leads from TLS to where there is none.
+fn place_of_keys(json: &[u8], issuer: &str, description: &Url) -> Option<Url> {
+    let described: Value = serde_json::from_slice(json).ok()?;
+    let text = |name: &str| described.get(name)?.as_str();
+    let is_of_issuer = text("issuer")?.trim_end_matches('/') == issuer.trim_end_matches('/');
+    let url = crate::web::address(text("jwks_uri")?).ok()?;
+    let keeps_tls = url.scheme() == "https" || description.scheme() == "http";
+    (is_of_issuer && keeps_tls).then_some(url)
+}
