@@ -13,6 +13,7 @@ use crate::accounts::{
     AccountSettings, PermissionEntry, TopicPermissionEntry, UserEntry, VhostEntry,
 };
 use crate::address::ListenAddress;
+use crate::auth::AuthSettings;
 use crate::disk_size::DiskSize;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -106,6 +107,9 @@ pub(crate) struct ConfigFile {
     held_max: Option<MemorySize>,
     bytes_per_s_max: Option<u64>,
     messages_per_s_max: Option<u64>,
+    /// Who is asked about users, and how.
+    #[serde(default)]
+    pub(crate) auth: AuthSettings,
     /// Users who may only come from this machine.
     loopback_users: Option<Vec<String>>,
     /// Virtual hosts beside `/`.
@@ -156,9 +160,8 @@ impl ConfigFile {
             )
         })?;
         let accounts = file.accounts();
-        accounts
-            .check()
-            .map_err(|problem| invalid(problem.span.start, problem.message))?;
+        let consistent = accounts.check().and_then(|()| file.auth.check());
+        consistent.map_err(|problem| invalid(problem.span.start, problem.message))?;
         Ok(file)
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::address::ListenAddress;
+use crate::auth::AuthError;
 use crate::tls::TlsError;
 
 /// Why the server could not start.
@@ -37,6 +38,9 @@ pub(crate) enum Error {
     /// The files of TLS cannot be used, or its settings contradict one another.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// A backend of authentication cannot be set up.
+    #[error("{0}")]
+    Auth(#[from] AuthError),
     /// Threads or signal handlers could not be had.
     #[error("cannot start: {}", Reason(.0))]
     System(io::Error),
@@ -54,7 +58,8 @@ impl Error {
             Self::UnknownHost { .. } => 68,      // EX_NOHOST
             Self::ControlSocket { .. } => 73,    // EX_CANTCREAT
             Self::Tls(TlsError::Unreadable { .. }) => 66,
-            Self::Tls(_) => 78,
+            Self::Auth(AuthError::Unreadable { .. }) => 66,
+            Self::Tls(_) | Self::Auth(_) => 78,
             Self::System(_) => 71, // EX_OSERR
             Self::Broker(error) if error.is_data_dir_in_use() => 75, // EX_TEMPFAIL
             Self::Broker(error) if error.is_data_dir_unusable() => 73, // EX_CANTCREAT

@@ -7,6 +7,7 @@
 mod accounts;
 mod address;
 mod args;
+mod auth;
 mod config;
 mod ctl;
 mod disk;

@@ -10,6 +10,7 @@ use leveret_broker::{Broker, Builder};
 use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
 
+use crate::auth::{self, AuthError, Judge};
 use crate::ctl::{About, ControlServer, ControlSocket, Node};
 use crate::disk::FileSystem;
 use crate::error::Error;
@@ -17,7 +18,8 @@ use crate::logging::LogControl;
 use crate::passwords::Passwords;
 use crate::settings::{Settings, in_bytes};
 use crate::signals::Signals;
-use crate::tls::{CertificateLogin, Keeper, TlsError};
+use crate::time_span::FiniteTime;
+use crate::tls::{CertificateLogin, CertificateNames, Keeper, TlsError};
 
 /// How long a client with a wrong password waits for its refusal, which makes guessing slow. As in RabbitMQ.
 const REFUSAL_DELAY: Duration = Duration::from_secs(3);
@@ -36,8 +38,8 @@ pub(crate) fn run(settings: &Settings, log: LogControl) -> Result<ExitCode, Erro
         return Err(TlsError::Settings("a listener for TLS needs tls-cert and tls-key").into());
     }
     // Names are looked up here, where a signal still ends the process: a resolver can take long to give up.
-    let passwords = Passwords::new(settings.accounts.loopback_users());
-    let mut builder = builder(settings, &passwords)?;
+    let judge = judge(settings)?;
+    let mut builder = builder(settings, judge.clone())?;
     if let Some(tls) = &tls {
         builder = builder.tls(tls.config());
     }
@@ -47,13 +49,23 @@ pub(crate) fn run(settings: &Settings, log: LogControl) -> Result<ExitCode, Erro
         .thread_name("leveret")
         .build()
         .map_err(Error::System)?;
-    let outcome = runtime.block_on(serve(builder, passwords, tls, log, settings));
+    let outcome = runtime.block_on(serve(builder, judge, tls, log, settings));
     // Whatever still runs was given its time; dropping the runtime would wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error> {
+/// Whoever is to decide about logins.
+fn judge(settings: &Settings) -> Result<Judge, AuthError> {
+    let loopback_users = settings.accounts.loopback_users();
+    let passwords = Passwords::new(loopback_users.clone());
+    let internal = CertificateLogin::before(passwords, loopback_users);
+    let chain = auth::authenticator(&settings.auth, internal)?;
+    let login_from = settings.tls.login_from;
+    Ok(Judge::new(CertificateNames::before(chain, login_from)))
+}
+
+fn builder(settings: &Settings, judge: Judge) -> Result<Builder, Error> {
     let memory_limit = settings.memory_limit();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -64,11 +76,7 @@ fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error>
     let mut builder = Broker::builder()
         .accounts(accounts.accounts()?)
         .keep_accounts(accounts.first_accounts()?)
-        .authenticator(CertificateLogin::before(
-            passwords.clone(),
-            settings.tls.login_from,
-            accounts.loopback_users(),
-        ))
+        .authenticator(judge)
         .stomp_certificate_login(settings.tls.stomp_cert_login)
         .proxy_protocol_from(settings.proxies.iter().copied())
         .memory_limit(memory_limit)
@@ -91,6 +99,9 @@ fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error>
         builder = builder
             .disk_space(FileSystem::of(data_dir.clone()))
             .disk_free_limit(disk_free_limit);
+    }
+    if let Some(FiniteTime(ttl)) = settings.auth.verdict_ttl {
+        builder = builder.verdict_ttl(ttl);
     }
     for vhost in accounts.vhosts() {
         builder = builder.vhost(vhost);
@@ -119,7 +130,7 @@ fn builder(settings: &Settings, passwords: &Passwords) -> Result<Builder, Error>
 
 async fn serve(
     builder: Builder,
-    passwords: Passwords,
+    judge: Judge,
     tls: Option<Keeper>,
     log: LogControl,
     settings: &Settings,
@@ -131,7 +142,7 @@ async fn serve(
     let certificates = Keeper::certificates(tls.as_ref());
     let node = Node::new(
         Arc::clone(&broker),
-        passwords,
+        judge,
         about,
         certificates,
         log,
@@ -227,6 +238,7 @@ fn environment(settings: &Settings) -> Vec<(String, Json)> {
         ("config", path(&settings.config)),
         ("durable-memory", json!(settings.durable_memory())),
         ("log-level", json!(settings.log_level.to_string())),
+        ("auth.backends", json!(settings.auth.names())),
         ("loopback-users", json!(settings.accounts.loopback_users())),
     ];
     let entries = entries.into_iter();
@@ -261,7 +273,12 @@ fn announce(broker: &Broker, settings: &Settings) -> io::Result<()> {
         )?;
     }
     let accounts = broker.accounts().unwrap_or_default();
-    writeln!(stdout, "leveret: {}", settings.accounts.hint(&accounts))?;
+    let hint = if settings.auth.is_internal() {
+        settings.accounts.hint(&accounts)
+    } else {
+        settings.auth.hint()
+    };
+    writeln!(stdout, "leveret: {hint}")?;
     match &settings.data_dir {
         Some(dir) => writeln!(
             stdout,

@@ -9,6 +9,7 @@ use leveret_broker::Network;
 use crate::accounts::AccountSettings;
 use crate::address::ListenAddress;
 use crate::args::Args;
+use crate::auth::AuthSettings;
 use crate::config::ConfigFile;
 use crate::ctl;
 use crate::disk_size::DiskSize;
@@ -79,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Virtual hosts, users and permissions; they stand in the configuration file alone.
     pub(crate) accounts: AccountSettings,
+    /// Who is asked about users; it stands there too.
+    pub(crate) auth: AuthSettings,
 }
 
 impl Settings {
@@ -146,6 +149,7 @@ impl Settings {
             durable_memory: args.durable_memory.or(file.durable_memory),
             log_level: args.log_level.or(file.log_level).unwrap_or_default(),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
+            auth: file.auth,
         }
     }
 

@@ -4,10 +4,9 @@
 mod support;
 
 use std::fs;
-use std::net::SocketAddr;
 
 use support::amqp::{CHANNEL_CLOSE, CLOSE, Client, DECLARE_OK, OPEN_OK, TUNE};
-use support::{Server, fresh_path};
+use support::{Server, configured, fresh_path};
 
 const CONFIG: &str = "
 [[vhost]]
@@ -39,13 +38,6 @@ configure = '^till'
 write = ''
 read = ''
 ";
-
-/// A server with this configuration.
-fn configured(name: &str, config: &str) -> (Server, SocketAddr) {
-    let path = fresh_path(name);
-    fs::write(&path, config).unwrap();
-    Server::ready(&["--config", path.to_str().unwrap()])
-}
 
 #[test]
 fn users_of_the_configuration_log_in_with_their_passwords() {

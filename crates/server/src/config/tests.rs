@@ -202,7 +202,9 @@ fn the_example_shows_every_key() {
         held_max,
         bytes_per_s_max,
         messages_per_s_max,
+        auth,
     } = config;
+    assert!(auth.has_every_section());
     assert!(bytes_per_s_max.is_some() && messages_per_s_max.is_some());
     assert_eq!((connections_max, channel_max), (Some(100_000), Some(2047)));
     assert_eq!(connections_per_user_max, Some(90_000));

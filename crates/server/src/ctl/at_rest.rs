@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use super::failure::{Exit, Failure};
 use super::message::{Reply, Request};
 use super::node::{About, Node};
+use crate::auth::Judge;
 use crate::logging::LogControl;
 use crate::passwords::Passwords;
 use crate::tls::Keeper;
@@ -57,7 +58,7 @@ impl AtRest {
         Ok(Self {
             node: Node::new(
                 Arc::new(broker),
-                Passwords::new([]),
+                Judge::new(Passwords::new([])),
                 about,
                 Keeper::certificates(None),
                 LogControl::default(),

@@ -13,15 +13,15 @@ use super::message::{Reply, Request};
 use super::{
     certificates, connections, definitions, limits, objects, permissions, status, users, vhosts,
 };
+use crate::auth::Judge;
 use crate::logging::LogControl;
-use crate::passwords::Passwords;
 use crate::tls::Certificates;
 
 /// What is asked: a broker, and what its program knows of it.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(super) broker: Arc<Broker>,
-    pub(super) passwords: Passwords,
+    pub(super) judge: Judge,
     pub(super) about: About,
     pub(super) certificates: Certificates,
     pub(super) log: LogControl,
@@ -44,7 +44,7 @@ pub(crate) struct About {
 impl Node {
     pub(crate) fn new(
         broker: Arc<Broker>,
-        passwords: Passwords,
+        judge: Judge,
         about: About,
         certificates: Certificates,
         log: LogControl,
@@ -52,7 +52,7 @@ impl Node {
     ) -> Self {
         Self {
             broker,
-            passwords,
+            judge,
             about,
             certificates,
             log,

@@ -1,6 +1,6 @@
 //! Users, their passwords and tags.
 
-use leveret_broker::{AccountChange, PasswordHash, Tag, User};
+use leveret_broker::{AccountChange, Authenticator, Login, PasswordHash, Tag, User};
 use serde::{Deserialize, Serialize};
 
 use super::Peer;
@@ -225,18 +225,19 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
             let accounts = node.broker.accounts().unwrap_or_default();
             let mut users = accounts.users.into_iter();
             let user = users.find(|user| *user.name == *name);
-            if node
-                .passwords
-                .are_right(&name, password.as_bytes(), user)
-                .await
-            {
+            let mut login = Login::new(name.clone(), password.as_bytes().into(), "PLAIN", None);
+            login.account = user;
+            let Err(refused) = node.judge.authenticate(login).await else {
                 return Ok(Reply::Done);
-            }
+            };
+            let (exit, reason) = if refused.is_unavailable() {
+                (Exit::Unavailable, refused.to_string())
+            } else {
+                (Exit::Data, format!("user '{name}' - invalid credentials"))
+            };
             Err(Failure::new(
-                Exit::Data,
-                format!(
-                    "Error: failed to authenticate user \"{name}\"\nuser '{name}' - invalid credentials"
-                ),
+                exit,
+                format!("Error: failed to authenticate user \"{name}\"\n{reason}"),
             ))
         }
         Ask::List => {

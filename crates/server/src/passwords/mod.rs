@@ -69,7 +69,7 @@ impl Passwords {
     }
 
     /// Whether somebody who gives this name and password is the user, wherever he comes from.
-    pub(crate) async fn are_right(&self, name: &str, password: &[u8], user: Option<User>) -> bool {
+    async fn are_right(&self, name: &str, password: &[u8], user: Option<User>) -> bool {
         let stored = user.and_then(|user| user.password_hash);
         let stored = stored.and_then(|hash| StoredHash::parse(hash.as_str()).ok());
         let password = Zeroizing::new(password.to_vec());

@@ -15,20 +15,14 @@ const EXTERNAL: &str = "EXTERNAL";
 #[derive(Debug)]
 pub(crate) struct CertificateLogin<A> {
     others: A,
-    login_from: LoginFrom,
     /// Users who may not come from another machine.
     loopback_users: HashSet<String>,
 }
 
 impl<A> CertificateLogin<A> {
-    pub(crate) fn before(
-        others: A,
-        login_from: LoginFrom,
-        loopback_users: impl IntoIterator<Item = String>,
-    ) -> Self {
+    pub(crate) fn before(others: A, loopback_users: impl IntoIterator<Item = String>) -> Self {
         Self {
             others,
-            login_from,
             loopback_users: loopback_users.into_iter().collect(),
         }
     }
@@ -57,6 +51,25 @@ impl<A: Authenticator> Authenticator for CertificateLogin<A> {
             return Box::pin(future::ready(self.check(&login)));
         }
         self.others.authenticate(login)
+    }
+}
+
+/// Tells who certificates say that clients are; whether they may log in is for somebody else to judge.
+#[derive(Debug)]
+pub(crate) struct CertificateNames<A> {
+    judge: A,
+    login_from: LoginFrom,
+}
+
+impl<A> CertificateNames<A> {
+    pub(crate) fn before(judge: A, login_from: LoginFrom) -> Self {
+        Self { judge, login_from }
+    }
+}
+
+impl<A: Authenticator> Authenticator for CertificateNames<A> {
+    fn authenticate(&self, login: Login) -> LoginFuture<'_> {
+        self.judge.authenticate(login)
     }
 
     fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {

@@ -15,5 +15,5 @@ pub(crate) use choices::{ClientCertificates, LoginFrom, TlsVersion};
 pub(crate) use error::TlsError;
 pub(crate) use expiry::{Expiry, now};
 pub(crate) use keeper::{Certificates, Keeper};
-pub(crate) use login::CertificateLogin;
+pub(crate) use login::{CertificateLogin, CertificateNames};
 pub(crate) use settings::{CertificateEntry, TlsArgs, TlsSettings};

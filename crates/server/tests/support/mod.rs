@@ -71,6 +71,13 @@ pub(crate) fn fresh_path(name: &str) -> PathBuf {
     path
 }
 
+/// A server with this configuration, which is written to a file of this name.
+pub(crate) fn configured(name: &str, config: &str) -> (Server, SocketAddr) {
+    let path = fresh_path(name);
+    std::fs::write(&path, config).unwrap();
+    Server::ready(&["--config", path.to_str().unwrap()])
+}
+
 impl Server {
     /// Starts a process whose output is read from the beginning.
     pub(crate) fn start(mut command: Command) -> Self {

@@ -8,6 +8,7 @@ use leveret_broker::{Accounts, Broker};
 use serde_json::json;
 
 use super::*;
+use crate::auth::Judge;
 use crate::ctl::node::About;
 use crate::logging::LogControl;
 use crate::passwords::Passwords;
@@ -30,7 +31,7 @@ async fn node() -> Node {
     };
     Node::new(
         Arc::new(broker.start().await.unwrap()),
-        Passwords::new([]),
+        Judge::new(Passwords::new([])),
         about,
         Keeper::certificates(None),
         LogControl::default(),
