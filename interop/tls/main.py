@@ -19,6 +19,7 @@ import stomp
 
 from certificates import Authority
 from harness import Report, all_checks, check, fails_with, fresh_name, holds, same
+from listener import Listener
 from server import SOON, Server
 
 CONFIG = """
@@ -191,16 +192,6 @@ def a_client_of_tls_on_the_other_port_is_told_of_too():
     world.server.wait_for("a client of TLS, on a port without it")
 
 
-class Listener(stomp.ConnectionListener):
-    def __init__(self):
-        self.heard = threading.Event()
-        self.body = None
-
-    def on_message(self, frame):
-        self.body = frame.body
-        self.heard.set()
-
-
 def stomp_session(identity, **login):
     connection = stomp.Connection12(
         [("127.0.0.1", world.server.ports["STOMP over TLS"])], reconnect_attempts_max=1, vhost="/"
@@ -219,12 +210,7 @@ def stomp_session(identity, **login):
 
 
 def stomp_message(connection, listener):
-    destination = f"/queue/{fresh_name('queue')}"
-    connection.subscribe(destination, "1", headers={"auto-delete": "true"})
-    connection.send(destination, "hello")
-    holds(listener.heard.wait(SOON), "the message comes")
-    same(listener.body, "hello")
-    connection.disconnect()
+    listener.is_heard(connection, fresh_name("queue"))
 
 
 @check
