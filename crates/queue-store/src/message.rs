@@ -1,9 +1,14 @@
 //! One message: what it says, in one allocation.
 
+mod small;
+
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub(crate) use small::MessageLayout;
+use small::SmallLayout;
 
 /// A message, cheap to clone: a copy is one reference count, however many queues hold one.
 ///
@@ -44,18 +49,6 @@ pub struct MessageParts<'a> {
     pub expiration_ms: Option<u64>,
 }
 
-/// A message as it is written down.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MessageLayout<'a> {
-    pub(crate) persistent: bool,
-    pub(crate) priority: u8,
-    pub(crate) expiration_ms: Option<u64>,
-    /// The lengths of exchange, routing key, properties and body.
-    pub(crate) lens: [usize; 4],
-    /// These four, one after the other, in two pieces.
-    pub(crate) contents: [&'a [u8]; 2],
-}
-
 /// A message whose parts do not fit the small layout, or whose body is shared.
 struct LargeMessage {
     persistent: bool,
@@ -67,14 +60,6 @@ struct LargeMessage {
     head: Box<[u8]>,
     body: Bytes,
 }
-
-// The small layout, in this order: flags (1 byte), priority (1), length of the exchange (1), length
-// of the routing key (1), length of the properties (4), the expiration if flagged (8), exchange,
-// routing key, properties, body.
-const PREFIX_LEN: usize = 8;
-const EXPIRATION_LEN: usize = 8;
-const PERSISTENT: u8 = 1;
-const EXPIRES: u8 = 2;
 
 /// What an `Arc` puts before its contents: two counters.
 const ARC_HEADER_LEN: usize = 2 * size_of::<usize>();
@@ -90,44 +75,37 @@ impl Message {
         // Inlined, so that its two words can stay in registers until they are put where the message
         // waits. One that comes back through memory is read as one piece right after it was written
         // as two, for which a processor waits until the whole body is in its cache.
-        match small_layout(parts, scratch) {
-            Some(bytes) => Self(Repr::Small(bytes)),
+        let layout = MessageLayout {
+            persistent: parts.persistent,
+            priority: parts.priority,
+            expiration_ms: parts.expiration_ms,
+            lens: [
+                parts.exchange.len(),
+                parts.routing_key.len(),
+                parts.properties.len(),
+                parts.body.len(),
+            ],
+            contents: [
+                parts.exchange.as_bytes(),
+                parts.routing_key.as_bytes(),
+                parts.properties,
+                parts.body,
+            ],
+        };
+        match Self::of_layout(&layout, scratch) {
+            Some(message) => message,
             None => Self::with_shared_body(parts, Bytes::copy_from_slice(parts.body)),
         }
     }
 
-    /// Makes a message of what is written down of it, as [`new`](Self::new) does of its parts; `None` if that would not put it
-    /// into the small layout. The names in the layout must be text.
+    /// Makes a message of what is written down of it, as [`new`](Self::new) does of its parts; `None` if that does not fit the
+    /// small layout. The names in it must be text.
     #[inline]
-    pub(crate) fn of_layout(layout: &MessageLayout<'_>, scratch: &mut Vec<u8>) -> Option<Self> {
-        let [exchange_len, routing_key_len, properties_len, _] = layout.lens;
-        let exchange_len = u8::try_from(exchange_len).ok()?;
-        let routing_key_len = u8::try_from(routing_key_len).ok()?;
-        let [p0, p1, p2, p3] = u32::try_from(properties_len).ok()?.to_ne_bytes();
-        let persistent = if layout.persistent { PERSISTENT } else { 0 };
-        let expires = if layout.expiration_ms.is_some() {
-            EXPIRES
-        } else {
-            0
-        };
-        scratch.clear();
-        scratch.extend_from_slice(&[
-            persistent | expires,
-            layout.priority,
-            exchange_len,
-            routing_key_len,
-            p0,
-            p1,
-            p2,
-            p3,
-        ]);
-        if let Some(expiration_ms) = layout.expiration_ms {
-            scratch.extend_from_slice(&expiration_ms.to_ne_bytes());
-        }
-        for contents in layout.contents {
-            scratch.extend_from_slice(contents);
-        }
-        Some(Self(Repr::Small(Arc::from(scratch.as_slice()))))
+    pub(crate) fn of_layout<const N: usize>(
+        layout: &MessageLayout<'_, N>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Self> {
+        small::put_together(layout, scratch).map(|bytes| Self(Repr::Small(bytes)))
     }
 
     /// Makes a message whose body stays where it is: a slice of the buffer it was read into, say.
@@ -215,7 +193,7 @@ impl Message {
     #[must_use]
     pub fn is_persistent(&self) -> bool {
         match &self.0 {
-            Repr::Small(bytes) => bytes[0] & PERSISTENT != 0,
+            Repr::Small(bytes) => small::is_persistent(bytes),
             Repr::Large(large) => large.persistent,
         }
     }
@@ -224,7 +202,7 @@ impl Message {
     #[must_use]
     pub fn priority(&self) -> u8 {
         match &self.0 {
-            Repr::Small(bytes) => bytes[1],
+            Repr::Small(bytes) => small::priority(bytes),
             Repr::Large(large) => large.priority,
         }
     }
@@ -233,10 +211,7 @@ impl Message {
     #[must_use]
     pub fn expiration_ms(&self) -> Option<u64> {
         match &self.0 {
-            Repr::Small(bytes) if bytes[0] & EXPIRES == 0 => None,
-            Repr::Small(bytes) => bytes[PREFIX_LEN..]
-                .first_chunk()
-                .map(|ms| u64::from_ne_bytes(*ms)),
+            Repr::Small(bytes) => small::expiration_ms(bytes),
             Repr::Large(large) => large.expiration_ms,
         }
     }
@@ -327,83 +302,6 @@ impl Message {
     }
 }
 
-/// Puts a message together in the small layout, if its names and properties fit that.
-fn small_layout(parts: &MessageParts<'_>, scratch: &mut Vec<u8>) -> Option<Arc<[u8]>> {
-    let exchange_len = u8::try_from(parts.exchange.len()).ok()?;
-    let routing_key_len = u8::try_from(parts.routing_key.len()).ok()?;
-    let properties_len = u32::try_from(parts.properties.len()).ok()?;
-    let persistent = if parts.persistent { PERSISTENT } else { 0 };
-    let expires = if parts.expiration_ms.is_some() {
-        EXPIRES
-    } else {
-        0
-    };
-    scratch.clear();
-    scratch.extend_from_slice(&[
-        persistent | expires,
-        parts.priority,
-        exchange_len,
-        routing_key_len,
-    ]);
-    scratch.extend_from_slice(&properties_len.to_ne_bytes());
-    if let Some(expiration_ms) = parts.expiration_ms {
-        scratch.extend_from_slice(&expiration_ms.to_ne_bytes());
-    }
-    scratch.extend_from_slice(parts.exchange.as_bytes());
-    scratch.extend_from_slice(parts.routing_key.as_bytes());
-    scratch.extend_from_slice(parts.properties);
-    scratch.extend_from_slice(parts.body);
-    Some(Arc::from(scratch.as_slice()))
-}
-
-/// Where things are in the small layout.
-struct SmallLayout {
-    names_start: usize,
-    exchange_len: usize,
-    routing_key_len: usize,
-    properties_len: usize,
-}
-
-impl SmallLayout {
-    fn of(bytes: &[u8]) -> Self {
-        let Some(&[flags, _, exchange_len, routing_key_len, p0, p1, p2, p3]) =
-            bytes.first_chunk::<PREFIX_LEN>()
-        else {
-            unreachable!("a small message starts with its prefix");
-        };
-        let expiration_len = if flags & EXPIRES == 0 {
-            0
-        } else {
-            EXPIRATION_LEN
-        };
-        Self {
-            names_start: PREFIX_LEN + expiration_len,
-            exchange_len: usize::from(exchange_len),
-            routing_key_len: usize::from(routing_key_len),
-            // Lossless: it was the length of a slice in memory.
-            properties_len: u32::from_ne_bytes([p0, p1, p2, p3]) as usize,
-        }
-    }
-
-    fn exchange(&self) -> std::ops::Range<usize> {
-        self.names_start..self.names_start + self.exchange_len
-    }
-
-    fn routing_key(&self) -> std::ops::Range<usize> {
-        let start = self.exchange().end;
-        start..start + self.routing_key_len
-    }
-
-    fn properties(&self) -> std::ops::Range<usize> {
-        let start = self.routing_key().end;
-        start..start + self.properties_len
-    }
-
-    fn body_start(&self) -> usize {
-        self.properties().end
-    }
-}
-
 fn as_text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).expect("names come in as text and are never changed")
 }
@@ -440,6 +338,7 @@ impl fmt::Debug for Message {
 
 #[cfg(test)]
 mod tests {
+    use super::small::{EXPIRATION_LEN, PREFIX_LEN};
     use super::*;
 
     fn parts() -> MessageParts<'static> {
