@@ -1,17 +1,12 @@
 """One connection to a broker, driven by hand: nothing is read or answered unless somebody asks for it."""
 
-import socket
 import struct
-import time
 
 import wire
+from stream import Stream
 
 CAPABILITIES = ["publisher_confirms", "exchange_exchange_bindings", "basic.nack", "connection.blocked",
                 "authentication_failure_close"]
-
-
-class Hang(Exception):
-    """The broker did not answer within the time that was allowed."""
 
 
 class Event:
@@ -22,15 +17,12 @@ class Event:
         self.properties, self.body, self.missing = None, b"", 0
 
 
-class Connection:
-    """`alive` says whether anything may still be sent and read."""
+class Connection(Stream):
+    """What is taken from the stream are methods, with their content."""
 
     def __init__(self, address, cancel_notify=True, timeout=10.0):
-        self.timeout = timeout
-        self.socket = socket.create_connection(address, timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer, self.partial = bytearray(), {}
-        self.alive = True
+        super().__init__(address, timeout)
+        self.partial = {}
         self._open(CAPABILITIES + ["consumer_cancel_notify"] * cancel_notify)
 
     def _open(self, capabilities):
@@ -44,13 +36,6 @@ class Connection:
         self.send(0, "connection.open", virtual_host="/")
         self.wait("connection.open-ok")
 
-    def write(self, data):
-        """Sends bytes as they are. A connection that is gone swallows them; reading notices its end."""
-        try:
-            self.socket.sendall(data)
-        except OSError:
-            pass
-
     def send(self, channel, name, **fields):
         self.write(wire.method(channel, name, **fields))
 
@@ -61,28 +46,11 @@ class Connection:
             raise ConnectionError(f"expected {name}, got {event and (event.name, event.fields)}")
         return event
 
-    def next(self):
-        """The next method, with its content; `None` once the socket has ended. Raises `Hang` when nothing comes."""
-        deadline = time.monotonic() + self.timeout
-        while True:
-            frame = self._take_frame()
-            if frame:
-                event = self._assemble(*frame)
-                if event:
-                    return event
-                continue
-            self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            try:
-                data = self.socket.recv(1 << 18)
-            except TimeoutError:
-                raise Hang(f"nothing came for {self.timeout:g} s") from None
-            except OSError:
-                data = b""
-            if not data:
-                self.alive = False
-                self.socket.close()
-                return None
-            self.buffer += data
+    def _take(self):
+        while frame := self._take_frame():
+            if event := self._assemble(*frame):
+                return event
+        return None
 
     def _take_frame(self):
         if len(self.buffer) < 7:
@@ -127,5 +95,4 @@ class Connection:
                 break
             if event.name == "connection.close":
                 self.send(0, "connection.close-ok")
-        self.alive = False
-        self.socket.close()
+        self.end()

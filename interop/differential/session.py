@@ -14,7 +14,9 @@ import time
 import zlib
 
 import wire
-from client import Connection, Hang
+from client import Connection
+from names import Names
+from stream import Hang
 
 # The channel of each connection on which its exclusive queues are looked at; operations use lower numbers.
 PROBE_CHANNEL = 100
@@ -51,7 +53,7 @@ class Session:
         self.connections, self.channels = {}, {}
         self.owner = {}                  # exclusive queue: number of the connection
         self.queues, self.exchanges = [], []
-        self.generated = {}              # generated name: the name for it in the transcript
+        self._shown = Names(name, "", _GENERATED).shown
         self.generated_queues = []
         self.inbox = []                  # (connection number, event) of the step that is running
         self.ended = {}                  # connection number: how it ended, in the step that is running
@@ -459,23 +461,6 @@ class Session:
             shown["properties"] = self._shown(event.properties)
             shown["body"] = [len(event.body), event.body[:8].decode(errors="replace").strip(), zlib.crc32(event.body)]
         return shown
-
-    def _shown(self, value):
-        """The value without what differs from run to run: our prefix, generated names and the current time."""
-        if isinstance(value, str):
-            return _GENERATED.sub(self._name_generated, value.replace(self.name, ""))
-        if isinstance(value, dict):
-            return {key: self._shown(item) for key, item in sorted(value.items())}
-        if isinstance(value, list):
-            if len(value) == 2 and value[0] == "T" and abs(value[1] - time.time()) < 3600:
-                return ["T", "now"]
-            return [self._shown(item) for item in value]
-        return value
-
-    def _name_generated(self, match):
-        kind = match.group(1)
-        count = sum(shown.startswith(f"*{kind}") for shown in self.generated.values())
-        return self.generated.setdefault(match.group(), f"*{kind}{count}")
 
     def _resolve(self, value):
         """The opposite of `_shown`: a list's names become those of this run."""

@@ -1,10 +1,8 @@
 """One STOMP connection to a broker, driven by hand, and the bytes of frames."""
 
 import re
-import socket
-import time
 
-from client import Hang
+from stream import Stream
 
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"}
 _UNESCAPED = {escape: plain for plain, escape in _ESCAPES.items()}
@@ -32,42 +30,12 @@ def _unescape(text):
     return _ESCAPE.sub(lambda match: _UNESCAPED[match.group()], text)
 
 
-class Connection:
-    """`alive` says whether anything may still be sent and read."""
+class Connection(Stream):
+    """What is taken from the stream are frames."""
 
     def __init__(self, address, timeout=10.0):
-        self.timeout = timeout
-        self.socket = socket.create_connection(address, timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = bytearray()
-        self.alive = True
+        super().__init__(address, timeout)
         self.version = "1.0"
-
-    def write(self, data):
-        """Sends bytes as they are. A connection that is gone swallows them; reading notices its end."""
-        try:
-            self.socket.sendall(data)
-        except OSError:
-            pass
-
-    def next(self):
-        """The next frame; `None` once the socket has ended. Raises `Hang` when nothing comes."""
-        deadline = time.monotonic() + self.timeout
-        while True:
-            frame = self._take()
-            if frame:
-                return frame
-            self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            try:
-                data = self.socket.recv(1 << 18)
-            except TimeoutError:
-                raise Hang(f"nothing came for {self.timeout:g} s") from None
-            except OSError:
-                data = b""
-            if not data:
-                self.end()
-                return None
-            self.buffer += data
 
     def _take(self):
         while self.buffer[:1] in (b"\n", b"\r"):
@@ -95,7 +63,3 @@ class Connection:
         body = bytes(self.buffer[start:end])
         del self.buffer[:end + 1]
         return Frame(command, headers, body)
-
-    def end(self):
-        self.alive = False
-        self.socket.close()

@@ -12,9 +12,9 @@ import re
 import time
 import zlib
 
-import wire
-from client import Hang
+from names import Names
 from stomp_client import Connection, encode
+from stream import Hang
 
 ROUNDS_MAX = 60
 # How long the receipt of a SEND may take, which waits for the publisher confirm.
@@ -44,7 +44,7 @@ class Session:
         self.stomp_address, self.name, self.observer = stomp_address, name, observer
         self.connections, self.states = {}, {}
         self.queues, self.exchanges = [], []
-        self.generated = {}
+        self._shown = Names(name, "@", _GENERATED).shown
         self.inbox, self.ended = [], {}
         self.transcript, self.complaints = [], []
         self.probes = 0
@@ -301,23 +301,6 @@ class Session:
                                      if name != "content-length"}
         return {"name": event.name, **self._shown(fields), "properties": self._shown(properties),
                 "body": self._shown(event.body[:20].decode(errors="replace"))}
-
-    def _shown(self, value):
-        """The value without what differs from run to run."""
-        if isinstance(value, str):
-            return _GENERATED.sub(self._name_generated, value.replace(self.name, "@"))
-        if isinstance(value, dict):
-            return {key: self._shown(item) for key, item in sorted(value.items())}
-        if isinstance(value, list):
-            if len(value) == 2 and value[0] == "T" and abs(value[1] - time.time()) < 3600:
-                return ["T", "now"]
-            return [self._shown(item) for item in value]
-        return value
-
-    def _name_generated(self, match):
-        kind = match.group(1)
-        count = sum(shown.startswith(f"*{kind}") for shown in self.generated.values())
-        return self.generated.setdefault(match.group(), f"*{kind}{count}")
 
     def _resolve(self, value):
         if isinstance(value, str):
