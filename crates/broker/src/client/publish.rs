@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_amqp_codec::{Properties, RawProperties};
+use leveret_amqp_codec::{Peek, Properties, RawProperties};
 use leveret_queue_store::{Lsn, Message, MessageParts, Time};
 
 use super::{Client, Confirm, Publish};
@@ -65,7 +65,11 @@ impl Client {
             .map(Properties::to_bytes)
             .unwrap_or_default();
         let raw = RawProperties::from_validated_bytes(&properties);
-        let peek = raw.peek();
+        let peek = if raw.is_empty() {
+            Peek::default()
+        } else {
+            raw.peek()
+        };
         let claimed = peek.user_id.as_deref();
         self.caller().check_user_id(claimed)?;
         let parts = MessageParts {

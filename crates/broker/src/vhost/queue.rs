@@ -211,7 +211,8 @@ impl QueueCell {
         got: bool,
         left_out: u64,
     ) -> Option<Vec<u8>> {
-        let has_count = self.is_quorum() && (got || delivery.delivery_count > 0);
+        // What every delivery has at hand comes first.
+        let has_count = (got || delivery.delivery_count > 0) && self.is_quorum();
         if !has_count && left_out == 0 {
             return None;
         }
@@ -241,7 +242,8 @@ impl QueueCell {
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
     ) -> Accepted {
-        let (accepted, afterwards) = self.publish_locked(now, messages, refused);
+        let mut afterwards = Afterwards::default();
+        let accepted = self.publish_locked(now, messages, refused, &mut afterwards);
         self.follow_up(now, afterwards);
         accepted
     }
@@ -253,8 +255,9 @@ impl QueueCell {
         now: Time,
         messages: impl Iterator<Item = (Message, Ticket)>,
         refused: &mut Vec<Ticket>,
-    ) -> (Accepted, Afterwards) {
-        let (behind, mut afterwards) = self.with_locked(now, |state, now, effects| {
+        afterwards: &mut Afterwards,
+    ) -> Accepted {
+        let behind = self.with_locked(now, afterwards, |state, now, effects| {
             if state.deleted {
                 return None;
             }
@@ -267,7 +270,7 @@ impl QueueCell {
             state.behind(effects)
         });
         let safe_at = afterwards.safe_at.take();
-        (Accepted { safe_at, behind }, afterwards)
+        Accepted { safe_at, behind }
     }
 
     /// Takes the next message, as basic.get does, and tells how many remain.
@@ -343,7 +346,8 @@ impl QueueCell {
         condition: impl FnOnce(Counts) -> bool,
     ) -> Option<Deleted> {
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
-        let (ready, mut afterwards) = self.with_locked(now, |state, now, effects| {
+        let mut afterwards = Afterwards::default();
+        let ready = self.with_locked(now, &mut afterwards, |state, now, effects| {
             if state.deleted || !condition(state.counts()) {
                 return None;
             }

@@ -13,6 +13,7 @@ use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
 use crate::memory::MemoryGauge;
 use crate::metadata::Ticket;
 use crate::quota::Seat;
+use crate::vhost::queue::Afterwards;
 use crate::vhost::topology::{Binding, Topology};
 use crate::vhost::{QueueCell, VirtualHost};
 
@@ -58,10 +59,12 @@ impl VirtualHost {
             state.gaps.insert(queue.id(), number);
         }
         let messages = replay.messages.into_iter();
-        let (_, afterwards) = queue.publish_locked(
+        let mut afterwards = Afterwards::default();
+        queue.publish_locked(
             now,
             messages.map(|message| (message, u32::MAX)),
             &mut Vec::new(),
+            &mut afterwards,
         );
         let loose: Loose = past.settle_up(&mut state);
         drop(state);

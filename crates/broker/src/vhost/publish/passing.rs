@@ -217,7 +217,10 @@ impl PublishBatch {
         let mut safe_at = None;
         for bucket in &mut self.buckets[..self.used] {
             let messages = bucket.messages.drain(..);
-            let (accepted, afterwards) = bucket.queue.publish_locked(now, messages, refused);
+            let mut afterwards = Afterwards::default();
+            let accepted = bucket
+                .queue
+                .publish_locked(now, messages, refused, &mut afterwards);
             safe_at = safe_at.max(accepted.safe_at);
             if accepted.behind.is_some() {
                 self.behind = accepted.behind;

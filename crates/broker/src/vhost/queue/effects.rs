@@ -38,6 +38,17 @@ struct Dead {
     stored: Option<Stored>,
 }
 
+impl Afterwards {
+    /// Whether there is anything but what nearly every change of a queue brings.
+    fn has_rare(&self) -> bool {
+        self.is_to_be_listed
+            || self.timer.is_some()
+            || self.lease_ran_out
+            || self.lost_consumer
+            || !self.dead.is_empty()
+    }
+}
+
 thread_local! {
     /// Lent to whichever queue is at work on this thread, so that idle queues hold no buffer.
     static EFFECTS: Cell<Vec<Effect>> = const { Cell::new(Vec::new()) };
@@ -50,27 +61,30 @@ impl QueueCell {
         now: Time,
         work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R,
     ) -> R {
-        let (result, afterwards) = self.with_locked(now, work);
+        let mut afterwards = Afterwards::default();
+        let result = self.with_locked(now, &mut afterwards, work);
         self.follow_up(now, afterwards);
         result
     }
 
+    /// [`QueueCell::with`] for a caller that holds locks: what is to be done once they are released is added to
+    /// `afterwards`.
     pub(super) fn with_locked<R>(
         &self,
         now: Time,
+        afterwards: &mut Afterwards,
         work: impl FnOnce(&mut State, Time, &mut Vec<Effect>) -> R,
-    ) -> (R, Afterwards) {
+    ) -> R {
         let mut effects = EFFECTS.take();
-        let mut afterwards = Afterwards::default();
         let result = {
             let mut state = self.state.lock();
             if state.has_pages() {
                 // What is overdue must not stand before what is asked for.
                 state.queue.expire(now, &mut effects);
-                self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+                self.carry_out(&mut state, now, &mut effects, afterwards);
             }
             let result = work(&mut state, now, &mut effects);
-            self.carry_out(&mut state, now, &mut effects, &mut afterwards);
+            self.carry_out(&mut state, now, &mut effects, afterwards);
             let held = state.accounted;
             let holds = match &self.disk {
                 Some(disk) => {
@@ -84,11 +98,12 @@ impl QueueCell {
                 }
                 None => MemoryGauge::of(&state.queue),
             };
-            state.settle_up(holds, &mut afterwards);
+            state.settle_up(holds, afterwards);
             result
         };
-        EFFECTS.set(effects);
-        (result, afterwards)
+        // Not set directly: that would look again whether the thread has one, and make it.
+        EFFECTS.with(|lent| lent.set(effects));
+        result
     }
 
     /// Does what has to be done under the lock, in this order: the journal learns of it, consumers are given theirs, and
@@ -153,12 +168,21 @@ impl QueueCell {
     }
 
     /// What must not be done under a lock.
-    pub(in crate::vhost) fn follow_up(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
-        afterwards.wakers.into_iter().for_each(Waker::wake);
+    #[inline]
+    pub(in crate::vhost) fn follow_up(self: &Arc<Self>, now: Time, mut afterwards: Afterwards) {
+        if !afterwards.wakers.is_empty() {
+            afterwards.wakers.drain(..).for_each(Waker::wake);
+        }
         let (before, after) = afterwards.memory;
         if before != after {
             self.services.memory.account(before, after);
         }
+        if afterwards.has_rare() {
+            self.follow_up_rare(now, afterwards);
+        }
+    }
+
+    fn follow_up_rare(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
         if afterwards.is_to_be_listed
             && let Some(disk) = &self.disk
         {
@@ -251,7 +275,9 @@ impl State {
             let (to, run) = deliveries_in_a_row(pending.as_slice());
             if let Some(consumer) = to {
                 let deliveries = pending.by_ref().take(run);
-                afterwards.wakers.extend(self.push(consumer, deliveries));
+                if let Some(waker) = self.push(consumer, deliveries) {
+                    afterwards.wakers.push(waker);
+                }
                 self.was_used = true;
                 continue;
             }
