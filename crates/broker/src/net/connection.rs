@@ -50,6 +50,9 @@ pub(super) struct Connection<S, P: Protocol> {
     shared: Arc<Shared>,
     /// Read but not consumed: part of a frame, or input that must wait.
     unread: BytesMut,
+    /// The session did not take what it was given to the end, because it had to wait. What it left may be whole, and nobody
+    /// may say anything more: it is offered again as soon as the session takes input.
+    is_stopped: bool,
     /// Encoded but not written: the peer is slow.
     unwritten: Output,
     /// The transport has taken everything and not passed all of it on, as TLS does when the socket is full.
@@ -114,6 +117,7 @@ impl<S, P: Protocol> Connection<S, P> {
             outbox,
             shared: Arc::clone(shared),
             unread: BytesMut::new(),
+            is_stopped: false,
             unwritten: Output::default(),
             unflushed: false,
             commit: None,
@@ -194,6 +198,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
         let now = self.shared.now();
+        if self.is_stopped && self.session.takes_input() {
+            self.consume_unread(cx, now, buffers)?;
+            return Ok(Poll::Ready(Step::Done));
+        }
         if let Some(asking) = &mut self.asking
             && let Poll::Ready(answer) = asking.poll(cx)
         {

@@ -76,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             throttle.charge(now, received as u64, messages);
         }
         self.keep_unread(input);
+        self.is_stopped = !self.session.takes_input();
         self.behind = self.behind();
         self.deliver(cx, now, output)?;
         self.flush(cx, now, output)?;
@@ -151,6 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         } else {
             self.keep_unread(&unread);
         }
+        self.is_stopped = !self.session.takes_input();
         if reads {
             self.deliver(cx, now, output)?;
         }

@@ -1,5 +1,7 @@
 //! How publishers wait for those who consume what they publish. Time only passes here while everybody waits for something.
 
+mod stopped;
+
 use leveret_amqp_codec::method::basic;
 use leveret_amqp_codec::{
     ChannelId, RawProperties, RawTable, ShortStr, write_body, write_content_header, write_method,

@@ -1,0 +1,117 @@
+//! Input that a session leaves because it must wait is taken when it need not wait any more, however soon that is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use leveret_queue_store::{Lsn, Time};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::super::Connection;
+use crate::Broker;
+use crate::error::Refusal;
+use crate::net::seat::Seat;
+use crate::outbox::Outbox;
+use crate::overview::ConnectionOverview;
+use crate::session::{Answer, Ask, Awaited, Output, Protocol};
+
+/// Says each byte after its client, and has to wait after each until deliveries are next looked for: as a publisher that
+/// an alarm stops which is over at once.
+#[derive(Debug, Default)]
+struct Stutterer {
+    waits: bool,
+}
+
+impl Protocol for Stutterer {
+    fn handle_input(&mut self, _: Time, input: &mut BytesMut, out: &mut Output) {
+        if !input.is_empty() {
+            out.buffer().extend_from_slice(&input.split_to(1));
+            self.waits = true;
+        }
+    }
+
+    fn takes_input(&self) -> bool {
+        !self.waits
+    }
+
+    fn handle_outbox(&mut self, _: Time, _: usize, _: &mut Output) -> bool {
+        self.waits = false;
+        false
+    }
+
+    fn is_finished(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "stomp")]
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "stomp")]
+    fn had_broken_input(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> Option<ConnectionOverview> {
+        None
+    }
+
+    fn take_published(&mut self) -> u32 {
+        0
+    }
+
+    fn take_ask(&mut self) -> Option<Ask> {
+        None
+    }
+
+    fn handle_answer(&mut self, _: Time, _: Answer, _: &mut Output) {}
+
+    fn has_deliveries(&self) -> bool {
+        false
+    }
+
+    fn awaited(&self) -> Option<Awaited> {
+        None
+    }
+
+    fn handle_safe(&mut self, _: Time, _: Lsn, _: &mut Output) {}
+
+    fn handle_journal_failure(&mut self, _: Time, _: &mut Output) {}
+
+    fn handle_written(&mut self, _: Time) {}
+
+    fn take_behind(&mut self) -> Option<Arc<Outbox>> {
+        None
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: Time, _: &mut Output) {}
+
+    fn handle_not_recorded(&mut self, _: Time, _: &Refusal, _: &mut Output) {}
+
+    fn handle_disconnect(&mut self, _: Time) {}
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "net is the part of the broker that has tasks"
+)]
+async fn what_had_to_wait_is_taken_though_nothing_else_comes() {
+    let broker = Broker::builder().start().await.unwrap();
+    let (mut client, server) = duplex(64);
+    let seat = Seat::take(&broker.shared, None).expect("the broker runs");
+    let start = |_, _, _, _, _| Stutterer::default();
+    tokio::spawn(Connection::new(server, seat, &broker.shared, start).run());
+    client.write_all(b"abc").await.unwrap();
+    let mut said = [0; 3];
+    let heard = client.read_exact(&mut said);
+    // The clock only moves once nothing else does.
+    let heard = tokio::time::timeout(Duration::from_secs(1), heard).await;
+    heard.expect("all was taken").unwrap();
+    assert_eq!(&said, b"abc");
+}
