@@ -297,12 +297,37 @@ fn files_on_disk_hold_what_was_put_there() {
 }
 
 #[test]
+fn small_blocks_are_written_where_room_was_made() {
+    let storage = FaultyStorage::new(3);
+    let options = JournalOptions::default();
+    let (journal, _) = Journal::open(storage.shared(), options).unwrap();
+    let queue = journal.queue(QUEUE);
+    let log = newest_log(&storage).unwrap();
+    let mut lens = BTreeSet::new();
+    for at in 1..=100 {
+        journal
+            .append()
+            .store(queue, number(at), Time::MAX, &message(at));
+        journal.work(NOW);
+        lens.insert(len(&storage, &log));
+    }
+    assert_eq!(lens.len(), 1, "it was made longer again: {lens:?}");
+    assert!(!journal.when_safe(journal.append().finish(), Waker::noop()));
+    journal.work(NOW);
+    storage.crash();
+    let (_, recovered) = Journal::open(storage.shared(), options).unwrap();
+    assert_eq!(recovered.queues[0].len(), 100);
+    assert_eq!(recovered.notes, [""; 0], "nothing was cut off");
+}
+
+#[test]
 fn a_full_disk_confirms_nothing_and_recovers_by_itself() {
     let storage = FaultyStorage::new(3);
     let (journal, _) = Journal::open(storage.shared(), options()).unwrap();
     let queue = journal.queue(QUEUE);
     storage.leave_room(Some(100));
-    for at in 1..=20 {
+    // More than there was room made for.
+    for at in 1..=200 {
         journal
             .append()
             .store(queue, number(at), Time::MAX, &message(at));
@@ -320,7 +345,7 @@ fn a_full_disk_confirms_nothing_and_recovers_by_itself() {
     assert_eq!(journal.state(), JournalState::Ready);
     assert!(journal.safe() >= lsn);
     storage.crash();
-    assert_eq!(open(&storage).unwrap().len(), 20);
+    assert_eq!(open(&storage).unwrap().len(), 200);
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn write_anew(storage: &dyn Storage, loaded: Loaded) -> Result<(), OpenError> {
         oldest: number,
         blocks,
     };
-    let begun = LogEnd::begin(storage, &mut new, Position::default(), None);
+    let begun = LogEnd::begin(storage, &mut new, Position::default(), None, 0);
     begun.map_err(|error| write_error(FileName::Log(number), error))?;
     for name in names.iter().filter(|name| name.log_number().is_some()) {
         let removed = storage.remove(&name.to_string());

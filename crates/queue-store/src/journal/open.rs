@@ -42,7 +42,7 @@ impl Journal {
         let mut state = State::new(&options);
         let (names, end, notes) = (loaded.names.clone(), loaded.end, loaded.notes.clone());
         let queues = take_over(storage.as_ref(), &mut state, loaded)?;
-        let (log, spares) = begin_log(storage.as_ref(), &mut state, &names, end)?;
+        let (log, spares) = begin_log(storage.as_ref(), &options, &mut state, &names, end)?;
         remove_unneeded(storage.as_ref(), &state, &names)?;
         let writer = Writer::new(log, state.last_block(), spares);
         let journal = Self::new(options, storage, Some(lock), state, writer);
@@ -157,6 +157,7 @@ fn above(number: u64) -> std::num::NonZeroU64 {
 /// Begins a file of the log behind all that there are.
 fn begin_log(
     storage: &dyn Storage,
+    options: &JournalOptions,
     state: &mut State,
     names: &[FileName],
     end: Position,
@@ -177,7 +178,8 @@ fn begin_log(
             _ => None,
         })
         .collect();
-    let begun = LogEnd::begin(storage, &mut new, end, spares.pop());
+    let full_len = options.log_file_len();
+    let begun = LogEnd::begin(storage, &mut new, end, spares.pop(), full_len);
     let log = begun.map_err(|error| write_error(FileName::Log(number), error))?;
     Ok((log, spares))
 }

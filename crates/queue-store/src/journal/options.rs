@@ -34,6 +34,13 @@ impl Default for JournalOptions {
     }
 }
 
+impl JournalOptions {
+    /// The length at which a file of the log is not added to any more.
+    pub(super) fn log_file_len(&self) -> u64 {
+        self.log_file_size.clamp(4 << 10, 1 << 30)
+    }
+}
+
 /// When what was appended counts as safe, so that publishers are told so.
 ///
 /// Whatever the policy, everything survives that the *system* was handed when the *process* ends, in

@@ -10,13 +10,20 @@ use super::block::{BLOCK_ALIGN, BLOCK_HEAD_LEN, BlockHead, LOG_HEAD_LEN, LogHead
 use super::error::{JournalState, NotPrepared};
 use super::journal::Journal;
 use super::names::FileName;
-use super::options::SyncPolicy;
+use super::options::{JournalOptions, SyncPolicy};
 use crate::storage::is_full;
 use crate::{OpenMode, Storage, StorageFile, Time};
 
 /// How many files of the log are kept to be written over, which costs less than making new ones.
 /// One is needed while the log neither grows nor shrinks, the other while it breathes.
 const SPARE_FILES: usize = 2;
+
+/// How far ahead of small blocks a file of the log is filled with zeros. A sync of bytes within a file takes less than
+/// half of one that has to make the file longer, too.
+const AHEAD_LEN: u64 = 256 << 10;
+
+/// Blocks from this length on are not worth it: writing them takes longer than making the file longer.
+const LARGE_BLOCK_LEN: usize = 64 << 10;
 
 /// What [`Journal::work`] did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +66,10 @@ pub(super) struct LogEnd {
     pub(super) file: Arc<dyn StorageFile>,
     /// Where the next block comes.
     pub(super) end: u64,
+    /// How long the file is: behind the last block there are zeros, or what it was before.
+    len: u64,
+    /// How long it becomes at least before the next one is begun.
+    full_len: u64,
 }
 
 #[derive(Debug)]
@@ -133,7 +144,11 @@ impl Writer {
     }
 
     /// Writes what there is, as far as there is room.
-    fn write_jobs(&mut self, storage: &dyn Storage) -> Result<(), WriteError> {
+    fn write_jobs(
+        &mut self,
+        storage: &dyn Storage,
+        options: &JournalOptions,
+    ) -> Result<(), WriteError> {
         while let Some(job) = self.unwritten.front_mut() {
             match job {
                 Job::Block(block, number) => {
@@ -141,21 +156,26 @@ impl Writer {
                     self.written = *number;
                     self.spare_buffer = std::mem::take(block);
                 }
-                Job::NewFile(_) => self.begin_file(storage)?,
+                Job::NewFile(_) => self.begin_file(storage, options)?,
             }
             self.unwritten.pop_front();
         }
         Ok(())
     }
 
-    fn begin_file(&mut self, storage: &dyn Storage) -> Result<(), WriteError> {
+    fn begin_file(
+        &mut self,
+        storage: &dyn Storage,
+        options: &JournalOptions,
+    ) -> Result<(), WriteError> {
         // The next file says where this one ends, so from now on everything in here has to be there.
         self.sync()?;
         let Some(Job::NewFile(new)) = self.unwritten.front_mut() else {
             return Ok(());
         };
         let previous_end = self.log.position();
-        self.log = LogEnd::begin(storage, new, previous_end, self.spares.last().copied())?;
+        let spare = self.spares.last().copied();
+        self.log = LogEnd::begin(storage, new, previous_end, spare, options.log_file_len())?;
         self.spares.pop();
         self.safe_position = self.log.position();
         Ok(())
@@ -205,6 +225,7 @@ impl LogEnd {
         new: &mut NewFile,
         previous_end: Position,
         spare: Option<u32>,
+        full_len: u64,
     ) -> Result<Self, WriteError> {
         let name = FileName::Log(new.number).to_string();
         let failed = |error: io::Error| WriteError::new(&name, &error);
@@ -227,10 +248,13 @@ impl LogEnd {
             previous_end,
             oldest: new.oldest,
         };
+        let len = file.len().map_err(failed)?;
         let mut log = Self {
             number: new.number,
             file,
             end: LOG_HEAD_LEN as u64,
+            len,
+            full_len,
         };
         for block in &mut new.blocks {
             log.write(block, previous_end)?;
@@ -258,6 +282,24 @@ impl LogEnd {
         let written = self.file.write_all_at(block, self.end);
         written.map_err(|error| WriteError::new(&name.to_string(), &error))?;
         self.end = (self.end + block.len() as u64).next_multiple_of(BLOCK_ALIGN);
+        if self.end > self.len {
+            self.len = self.end;
+            if block.len() < LARGE_BLOCK_LEN {
+                self.fill_ahead(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the file longer for blocks to come. Not on a full disk: whether they can be written shows when they are.
+    fn fill_ahead(&mut self, name: FileName) -> Result<(), WriteError> {
+        let len = AHEAD_LEN.min(self.full_len.saturating_sub(self.end));
+        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
+        match self.file.write_all_at(&zeros, self.end) {
+            Ok(()) => self.len += len,
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(WriteError::new(&name.to_string(), &error)),
+        }
         Ok(())
     }
 }
@@ -342,7 +384,7 @@ impl Journal {
         let was_written = writer.written;
         let mut outcome = Ok(());
         if !writer.unprepared {
-            outcome = writer.write_jobs(self.storage.as_ref());
+            outcome = writer.write_jobs(self.storage.as_ref(), &self.options);
             if outcome.is_ok() {
                 self.gather(writer);
                 writer.unprepared = !writer.unwritten.is_empty();
@@ -351,7 +393,8 @@ impl Journal {
         if writer.unprepared {
             outcome = prepare().map_err(WriteError::from);
             writer.unprepared = outcome.is_err();
-            outcome = outcome.and_then(|()| writer.write_jobs(self.storage.as_ref()));
+            outcome =
+                outcome.and_then(|()| writer.write_jobs(self.storage.as_ref(), &self.options));
         }
         if matches!(outcome, Err(WriteError::Failed(_))) {
             return outcome;
@@ -388,7 +431,7 @@ impl Journal {
         self.note_pending(&state);
         let end = writer.log.end + block.len() as u64;
         writer.unwritten.push_back(Job::Block(block, number));
-        if end < self.options.log_file_size.clamp(4 << 10, 1 << 30) {
+        if end < self.options.log_file_len() {
             return;
         }
         let log_number = writer.next_log_number;
