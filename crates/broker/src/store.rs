@@ -41,9 +41,10 @@ const REST: Duration = Duration::from_secs(3600);
 /// there is traffic.
 const SYNC_LAG: Duration = Duration::from_millis(100);
 
-/// How long the journal's thread waits for more to share a sync, where publishers send much. Less than a sync takes on
-/// most disks; enough for a client of this machine or network to have heard that it may go on.
-const BUSY_LAG: Duration = Duration::from_micros(200);
+/// How long the journal's thread waits for more to share a sync, where publishers send much. About what a sync takes on a
+/// fast disk; enough for a client of this machine or network to have heard that it may go on, and for the broker to have
+/// taken in a window of a thousand messages.
+const BUSY_LAG: Duration = Duration::from_micros(500);
 
 /// How long what nobody waits for is kept before the system has it. A process that is killed loses that much of what consumers
 /// had acknowledged, which is then delivered again; a consumer that keeps acknowledging wakes the thread two hundred times a
@@ -247,6 +248,11 @@ impl Store {
     /// Whether it is known what becomes of the log up to there.
     pub(crate) fn is_settled(&self, lsn: Lsn) -> bool {
         self.journal.safe() >= lsn || matches!(self.journal.state(), JournalState::Failed(_))
+    }
+
+    /// Says that what is safe up to `lsn` will be asked for, by whoever waits for less of the journal now.
+    pub(crate) fn want(&self, lsn: Lsn) {
+        self.journal.want(lsn);
     }
 
     /// Ready when the journal is safe up to `lsn`, or will never be: then with its failure.

@@ -187,6 +187,41 @@ fn what_nobody_wants_waits_until_somebody_does() {
 }
 
 #[test]
+fn what_somebody_will_want_is_not_waited_for() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    fixture.store(1_000);
+    want_all(&fixture);
+    fixture.store(1_000);
+    // Whoever waits says so before what it waits for is safe: nobody is to be asked first.
+    let last = fixture.journal.append().finish();
+    fixture.journal.want(last);
+    fixture.work(NOW);
+    fixture.store(1_000);
+    let waits = waits_for_more(&fixture);
+    fixture.journal.want(fixture.journal.append().finish());
+    waits.join().unwrap();
+    fixture.work(NOW);
+    assert!(fixture.journal.safe() >= last);
+}
+
+#[test]
+fn what_somebody_will_want_is_synced_with_the_next_turn() {
+    let mut fixture = Fixture::new(JournalOptions::default());
+    fixture.store(1_000);
+    want_all(&fixture);
+    fixture.work(NOW);
+    let safe = fixture.journal.safe();
+    fixture.store(1_000);
+    let last = fixture.journal.append().finish();
+    fixture.work(NOW);
+    assert_eq!(fixture.journal.safe(), safe, "nobody has asked");
+    fixture.store(1_000);
+    fixture.journal.want(last);
+    fixture.work(NOW);
+    assert!(fixture.journal.safe() >= last);
+}
+
+#[test]
 fn what_nobody_wants_waits_until_it_is_much() {
     let mut fixture = Fixture::new(JournalOptions::default());
     fixture.store(100);

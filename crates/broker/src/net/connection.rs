@@ -28,7 +28,7 @@ use crate::net::asking::Asking;
 use crate::net::seat::Seat;
 use crate::net::throttle::Throttle;
 use crate::outbox::{Inquiry, Outbox};
-use crate::session::{Output, Protocol};
+use crate::session::{Awaited, Output, Protocol};
 use crate::shared::Shared;
 use crate::store::JournalFailed;
 
@@ -37,7 +37,7 @@ use patience::Patience;
 use reading::Behind;
 
 /// How many reads or batches of deliveries a connection may handle before others get their turn.
-const STEPS_PER_TURN: usize = 8;
+const STEPS_PER_TURN: usize = 16;
 
 /// A client's socket with its session.
 ///
@@ -210,8 +210,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
-        if let Some(lsn) = self.session.awaited()
-            && let Poll::Ready(safe) = self.poll_safe(cx, lsn)
+        if let Some(awaited) = self.session.awaited()
+            && let Poll::Ready(safe) = self.poll_safe(cx, awaited)
         {
             match safe {
                 Ok(safe) => self.session.handle_safe(now, safe, &mut buffers.output),
@@ -286,18 +286,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     }
 
     /// Ready when what the session waits for is on disk, or never will be.
-    fn poll_safe(&mut self, cx: &Context<'_>, lsn: Lsn) -> Poll<Result<Lsn, JournalFailed>> {
+    fn poll_safe(
+        &mut self,
+        cx: &Context<'_>,
+        awaited: Awaited,
+    ) -> Poll<Result<Lsn, JournalFailed>> {
         let Some(store) = &self.shared.services.store else {
             return Poll::Pending;
         };
-        let is_asked = self.asked.as_ref().is_some_and(|asked| asked.lsn == lsn);
-        if is_asked && !store.is_settled(lsn) {
-            return Poll::Pending;
+        match &mut self.asked {
+            Some(asked)
+                if asked.awaited.first == awaited.first && !store.is_settled(awaited.first) =>
+            {
+                if asked.awaited.last < awaited.last {
+                    asked.awaited = awaited;
+                    store.want(awaited.last);
+                }
+                return Poll::Pending;
+            }
+            _ => {}
         }
-        let safe = store.poll_safe(lsn, cx);
-        self.asked = safe
-            .is_pending()
-            .then(|| Asked::new(lsn, &self.shared.busy));
+        let safe = store.poll_safe(awaited.first, cx);
+        self.asked = safe.is_pending().then(|| {
+            store.want(awaited.last);
+            Asked::new(awaited, &self.shared.busy)
+        });
         safe
     }
 
@@ -330,15 +343,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
 
 /// What has been asked of the journal. Until the client has been told, something is under way.
 struct Asked {
-    lsn: Lsn,
+    awaited: Awaited,
     busy: BusyCount,
 }
 
 impl Asked {
-    fn new(lsn: Lsn, busy: &BusyCount) -> Self {
+    fn new(awaited: Awaited, busy: &BusyCount) -> Self {
         busy.enter();
         Self {
-            lsn,
+            awaited,
             busy: busy.clone(),
         }
     }

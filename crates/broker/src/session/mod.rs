@@ -28,6 +28,15 @@ pub(crate) use asking::{Answer, Answered, Ask, Rights, Secret};
 pub(crate) use newcomer::{Credentials, Newcomer};
 pub(crate) use output::Output;
 
+/// What a session waits for to be on disk, before it tells its client so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// What the next answer needs.
+    pub(crate) first: Lsn,
+    /// What the last that is owed needs.
+    pub(crate) last: Lsn,
+}
+
 /// A client's side of a protocol, as `net` drives it.
 ///
 /// Every call appends what is to be sent to an [`Output`]. Once [`Protocol::is_finished`], what is left is written and
@@ -70,8 +79,8 @@ pub(crate) trait Protocol: fmt::Debug {
     /// Whether something was taken out of the outbox and has not been encoded yet.
     fn has_deliveries(&self) -> bool;
 
-    /// Up to where the journal must be safe for [`Protocol::handle_safe`] to have anything to do.
-    fn awaited(&self) -> Option<Lsn>;
+    /// What of the journal must be safe for [`Protocol::handle_safe`] to have anything to do.
+    fn awaited(&self) -> Option<Awaited>;
 
     /// So much of the journal is safe now.
     fn handle_safe(&mut self, now: Time, safe: Lsn, out: &mut Output);

@@ -389,6 +389,21 @@ impl Journal {
         false
     }
 
+    /// Says that somebody who waits for less already will wait for `lsn` as well. The journal then goes on to
+    /// it at once, instead of letting more come together until it is asked. Nobody is woken for it.
+    pub fn want(&self, lsn: Lsn) {
+        let is_first = {
+            let mut waiters = self.waiters.lock();
+            let (safe, wanted) = (self.safe(), waiters.wanted());
+            waiters.want(lsn);
+            wanted <= safe && safe < lsn
+        };
+        // Whoever was first has woken it, and it looks again before it rests.
+        if is_first {
+            self.wake_worker();
+        }
+    }
+
     /// How the journal is doing.
     #[must_use]
     pub fn state(&self) -> JournalState {
@@ -467,7 +482,7 @@ impl Journal {
         })
     }
 
-    /// The most that anybody waits for.
+    /// The most that anybody waits for, or will.
     pub(super) fn wanted(&self) -> Lsn {
         self.waiters.lock().wanted()
     }

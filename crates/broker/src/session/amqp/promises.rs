@@ -7,7 +7,7 @@ use leveret_queue_store::{Lsn, Time};
 
 use super::channel::Mode;
 use super::{Core, Session};
-use crate::session::Output;
+use crate::session::{Awaited, Output};
 
 /// Confirms and commits that wait until enough of the journal is safe, in the order in which they are due.
 ///
@@ -65,9 +65,13 @@ impl Promises {
         true
     }
 
-    /// Up to where the journal must be safe before the first of them can be kept.
-    pub(super) fn awaited(&self) -> Option<Lsn> {
-        self.due.front().map(|promise| promise.safe_at)
+    /// What of the journal must be safe before they can be kept.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        let (first, last) = (self.due.front()?, self.due.back()?);
+        Some(Awaited {
+            first: first.safe_at,
+            last: last.safe_at,
+        })
     }
 
     /// Whether a commit is among them.
@@ -97,8 +101,8 @@ impl Promises {
 }
 
 impl Session {
-    /// Up to where the journal must be safe for [`Session::handle_safe`] to have anything to do.
-    pub(crate) fn awaited(&self) -> Option<Lsn> {
+    /// What of the journal must be safe for [`Session::handle_safe`] to have anything to do.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
         self.core.promises.awaited()
     }
 

@@ -11,7 +11,7 @@ use super::Session;
 use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
-use crate::session::{Answer, Ask, Output, Protocol};
+use crate::session::{Answer, Ask, Awaited, Output, Protocol};
 
 impl Protocol for Session {
     fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
@@ -61,7 +61,7 @@ impl Protocol for Session {
         self.has_deliveries()
     }
 
-    fn awaited(&self) -> Option<Lsn> {
+    fn awaited(&self) -> Option<Awaited> {
         self.awaited()
     }
 

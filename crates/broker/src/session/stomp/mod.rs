@@ -48,7 +48,7 @@ use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::overview::ConnectionOverview;
-use crate::session::{Answer, Ask, Newcomer, Output, Protocol, amqp};
+use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, amqp};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
@@ -435,7 +435,7 @@ impl Protocol for Session {
         !self.inbox.is_empty()
     }
 
-    fn awaited(&self) -> Option<Lsn> {
+    fn awaited(&self) -> Option<Awaited> {
         self.publisher.awaited()
     }
 

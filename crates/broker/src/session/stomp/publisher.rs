@@ -8,7 +8,7 @@ use leveret_stomp_codec::{Command, Version};
 
 use super::writer::Writer;
 use crate::outbox::Outbox;
-use crate::session::Output;
+use crate::session::{Awaited, Output};
 use crate::vhost::{PublishBatch, RouteCache};
 
 /// See the module.
@@ -99,9 +99,13 @@ impl Publisher {
         self.batch.take_behind()
     }
 
-    /// Up to where the journal must be safe before the next receipt can be given.
-    pub(super) fn awaited(&self) -> Option<Lsn> {
-        self.owed.front().map(|(safe_at, _)| *safe_at)
+    /// What of the journal must be safe before receipts can be given.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        let (first, last) = (self.owed.front()?, self.owed.back()?);
+        Some(Awaited {
+            first: first.0,
+            last: last.0,
+        })
     }
 
     /// Gives the receipts that have waited for so much of the journal.

@@ -27,7 +27,7 @@ use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
 use crate::session::stomp::Transport;
-use crate::session::{Answer, Ask, Newcomer, Output, Protocol, amqp, stomp};
+use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, amqp, stomp};
 use crate::shared::Shared;
 use inner::Inner;
 use open::{Heard, Open};
@@ -313,7 +313,7 @@ impl Protocol for WebSocket {
         matches!(&self.phase, Phase::Open(open) if open.session().has_deliveries())
     }
 
-    fn awaited(&self) -> Option<Lsn> {
+    fn awaited(&self) -> Option<Awaited> {
         match &self.phase {
             Phase::Open(open) => open.session().awaited(),
             _ => None,
