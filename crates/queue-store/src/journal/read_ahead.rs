@@ -18,6 +18,10 @@ const BYTES_MAX: u64 = 4 << 20;
 /// How many pages are: small ones take more memory than their bytes, and the list is searched.
 const PAGES_MAX: usize = 64;
 
+/// How many of those that somebody expects may take the place of others: one is read while a fast consumer goes through
+/// the other. More are read where there is room, so that the reader is woken less often.
+const FIRST_PAGES: usize = 2;
+
 /// Pages that are expected to be needed, the first that was expected first. Beyond the bounds it is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct ReadAhead {
@@ -51,13 +55,18 @@ impl ReadAhead {
         self.pages.iter().position(|it| it.place == place)
     }
 
+    /// Whether a page of this length takes nobody's place.
+    fn has_room(&self, len: u64) -> bool {
+        self.pages.len() < PAGES_MAX && self.bytes + len <= BYTES_MAX
+    }
+
     /// Adds a page, unless it is there.
     fn expect(&mut self, place: Place) {
         let len = place.1.len;
         if len > BYTES_MAX || self.position(place).is_some() {
             return;
         }
-        while self.pages.len() >= PAGES_MAX || self.bytes + len > BYTES_MAX {
+        while !self.has_room(len) {
             self.remove(0);
         }
         self.bytes += len;
@@ -125,7 +134,8 @@ impl Journal {
     /// already, so that who says so with every page wakes the reader with every other.
     ///
     /// What was read is kept until the page is read or gone. Four mebibytes and 64 pages are kept at
-    /// most, of all queues; what was expected longest is forgotten for what comes.
+    /// most, of all queues; what was expected longest is forgotten for the first two of these, and
+    /// the others are passed over when there is no room.
     pub fn expect_pages(&self, pages: &[PageId]) {
         let mut state = self.state.lock();
         let first = pages.first().and_then(|first| state.pages.get(*first));
@@ -133,13 +143,14 @@ impl Journal {
         if first.is_some_and(is_expected) {
             return;
         }
-        for page in pages {
+        for (nth, page) in pages.iter().enumerate() {
             let Some(found) = state.pages.get(*page) else {
                 continue;
             };
+            let place = (found.kind, found.place);
             // One that is to be written is in memory.
-            if found.making().is_none() {
-                let place = (found.kind, found.place);
+            let is_on_disk = found.making().is_none();
+            if is_on_disk && (nth < FIRST_PAGES || state.ahead.has_room(place.1.len)) {
                 state.ahead.expect(place);
             }
         }
@@ -229,6 +240,7 @@ mod tests {
         let mut ahead = ReadAhead::default();
         let large = BYTES_MAX / 4;
         for at in 0..10 {
+            assert_eq!(ahead.has_room(large), at < 4);
             ahead.expect(place(at * large, large));
             while read(&mut ahead).is_some() {}
         }
