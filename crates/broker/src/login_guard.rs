@@ -4,10 +4,21 @@
 //! there are let through one at a time, with a pause that doubles with each further failure. A right password that waits
 //! its turn is taken. Attempts whose turn would come too late to be of use are refused unseen. Other addresses notice
 //! nothing of it.
+//!
+//! ```text
+//! attempt ──► waits ──► is looked at ──► failed, succeeded
+//!               │            ├─► nobody could be asked             the turn is given back
+//!               │            └─► no outcome before the time is over  the turn is spent
+//!               └─► abandoned                                      the turn is given back
+//! ```
+//!
+//! A turn that is given back is for whoever comes next; those who wait already keep theirs. That a client hangs up while its
+//! password is looked at is not noticed before the outcome: the work has been done, and a wrong password is a failure.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use leveret_queue_store::Time;
 use parking_lot::Mutex;
@@ -52,13 +63,23 @@ struct Key {
     name: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Count {
     failures: u32,
     /// When it was counted last.
     failed_at: Time,
-    /// When the next attempt has its turn.
-    next_at: Time,
+    /// No turn begins before, whoever is waiting.
+    rests_until: Time,
+    /// Turns of attempts that are not over, in their order; they do not overlap. Each is that of a connection which has not
+    /// logged in, whose number has a bound.
+    turns: Vec<Turn>,
+}
+
+/// One attempt and the pause after it.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    at: Time,
+    until: Time,
 }
 
 impl Count {
@@ -74,15 +95,50 @@ impl Count {
         let beyond = self.failures(now).checked_sub(free)?;
         Some(FIRST_PAUSE_MS << beyond.min(DOUBLINGS_MAX))
     }
+
+    /// The first time from `at` on when there is room for an attempt and its pause.
+    fn room_from(&self, at: Time, pause_ms: u64) -> Time {
+        let mut at = at.max(self.rests_until);
+        let behind = self.turns.partition_point(|turn| turn.until <= at);
+        for turn in &self.turns[behind..] {
+            if at.saturating_add(pause_ms) <= turn.at {
+                break;
+            }
+            at = at.max(turn.until);
+        }
+        at
+    }
+
+    /// Takes a turn for which there is room.
+    fn take(&mut self, at: Time, pause_ms: u64) {
+        let until = at.saturating_add(pause_ms);
+        let place = self.turns.partition_point(|turn| turn.at < at);
+        self.turns.insert(place, Turn { at, until });
+    }
+
+    /// Ends the turn that began at `at`, if it is there still: a count may have been forgotten meanwhile.
+    fn end(&mut self, at: Time, is_spent: bool) {
+        let place = self.turns.iter().position(|turn| turn.at == at);
+        if let Some(turn) = place.map(|place| self.turns.remove(place))
+            && is_spent
+        {
+            self.rests_until = self.rests_until.max(turn.until);
+        }
+    }
 }
 
-/// An attempt that is to be told how it ended.
-#[derive(Clone, Copy, Debug)]
+/// An attempt that is to be told how it ended. One that is dropped without that gives its turns back if its password has not
+/// been looked at.
+#[derive(Debug)]
 pub(crate) struct Attempt {
+    guard: Arc<LoginGuard>,
     of_user: Key,
     of_address: Key,
+    /// Whose turns it has taken; none where failures are free.
+    taken: [Option<Key>; 2],
     /// Not to be looked at before.
     pub(crate) at: Time,
+    is_spent: bool,
 }
 
 impl LoginGuard {
@@ -97,7 +153,7 @@ impl LoginGuard {
     /// When an attempt may be looked at, which takes that turn. None when it would be after `latest`: nothing is taken
     /// then, and the attempt is to be refused.
     pub(crate) fn attempt(
-        &self,
+        self: &Arc<Self>,
         address: IpAddr,
         name: &str,
         now: Time,
@@ -114,43 +170,80 @@ impl LoginGuard {
             (of_address, self.free.of_address),
         ];
         let mut counts = self.counts.lock();
+        let pauses = limits.map(|(key, free)| counts.get(&key)?.pause_ms(now, free));
         let mut at = now;
-        for (key, free) in limits {
-            if let Some(count) = counts.get(&key)
-                && count.pause_ms(now, free).is_some()
-            {
-                at = at.max(count.next_at);
+        loop {
+            let before = at;
+            for ((key, _), pause_ms) in limits.iter().zip(pauses) {
+                if let (Some(count), Some(pause_ms)) = (counts.get(key), pause_ms) {
+                    at = count.room_from(at, pause_ms);
+                }
+            }
+            if at > latest {
+                return None;
+            }
+            if at == before {
+                break;
             }
         }
-        if at > latest {
-            return None;
-        }
-        for (key, free) in limits {
-            if let Some(count) = counts.get_mut(&key)
-                && let Some(pause_ms) = count.pause_ms(now, free)
-            {
-                count.next_at = at.saturating_add(pause_ms);
+        let mut taken = [None; 2];
+        for (n, ((key, _), pause_ms)) in limits.into_iter().zip(pauses).enumerate() {
+            if let (Some(count), Some(pause_ms)) = (counts.get_mut(&key), pause_ms) {
+                count.take(at, pause_ms);
+                taken[n] = Some(key);
             }
         }
         Some(Attempt {
+            guard: Arc::clone(self),
             of_user,
             of_address,
+            taken,
             at,
+            is_spent: false,
         })
+    }
+}
+
+impl Attempt {
+    /// The password is looked at now: whatever comes of it, the turn is spent.
+    pub(crate) fn begin(&mut self) {
+        self.is_spent = true;
+    }
+
+    /// Nobody could be asked, so nobody has looked at the password.
+    pub(crate) fn not_looked_at(mut self) {
+        self.is_spent = false;
     }
 
     /// The login was refused. True when this is where attempts begin to be slowed down.
-    pub(crate) fn failed(&self, attempt: &Attempt, now: Time) -> bool {
-        let mut counts = self.counts.lock();
-        let of_user = count_one(&mut counts, attempt.of_user, self.free.of_user, now);
-        let of_address = count_one(&mut counts, attempt.of_address, self.free.of_address, now);
+    pub(crate) fn failed(self, now: Time) -> bool {
+        let free = self.guard.free;
+        let mut counts = self.guard.counts.lock();
+        let of_user = count_one(&mut counts, self.of_user, free.of_user, now);
+        let of_address = count_one(&mut counts, self.of_address, free.of_address, now);
+        // The lock is needed to end the turns.
+        drop(counts);
         of_user || of_address
     }
 
     /// The login was right: what this user failed from this address is forgotten. Of the address it is not, or whoever has
     /// one password could try others for ever.
-    pub(crate) fn succeeded(&self, attempt: &Attempt) {
-        self.counts.lock().remove(&attempt.of_user);
+    pub(crate) fn succeeded(self) {
+        self.guard.counts.lock().remove(&self.of_user);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.taken == [None; 2] {
+            return;
+        }
+        let mut counts = self.guard.counts.lock();
+        for key in self.taken.iter().flatten() {
+            if let Some(count) = counts.get_mut(key) {
+                count.end(self.at, self.is_spent);
+            }
+        }
     }
 }
 
@@ -162,12 +255,13 @@ fn count_one(counts: &mut HashMap<Key, Count>, key: Key, free: u32, now: Time) -
     let count = counts.entry(key).or_insert(Count {
         failures: 0,
         failed_at: now,
-        next_at: now,
+        rests_until: now,
+        turns: Vec::new(),
     });
     count.failures = count.failures(now).saturating_add(1);
     count.failed_at = now;
     if let Some(pause_ms) = count.pause_ms(now, free) {
-        count.next_at = count.next_at.max(now.saturating_add(pause_ms));
+        count.rests_until = count.rests_until.max(now.saturating_add(pause_ms));
     }
     count.failures == free
 }
@@ -190,28 +284,134 @@ mod tests {
     const HERE: [u8; 4] = [192, 0, 2, 1];
     const ELSEWHERE: [u8; 4] = [192, 0, 2, 2];
 
-    fn guard() -> LoginGuard {
-        LoginGuard::new(FreeFailures {
+    fn guard() -> Arc<LoginGuard> {
+        Arc::new(LoginGuard::new(FreeFailures {
             of_user: 3,
             of_address: 10,
-        })
+        }))
     }
 
     fn at(ms: u64) -> Time {
         Time::from_millis(ms)
     }
 
-    fn attempt(guard: &LoginGuard, address: [u8; 4], name: &str, now: u64) -> Option<u64> {
-        let found = guard.attempt(address.into(), name, at(now), at(now + 10_000));
-        found.map(|attempt| attempt.at.as_millis() - now)
+    /// How long an attempt waits whose password is then looked at, without an outcome.
+    fn attempt(guard: &Arc<LoginGuard>, address: [u8; 4], name: &str, now: u64) -> Option<u64> {
+        let mut found = guard.attempt(address.into(), name, at(now), at(now + 10_000))?;
+        found.begin();
+        Some(found.at.as_millis() - now)
     }
 
-    fn fail(guard: &LoginGuard, address: [u8; 4], name: &str, now: u64, times: u32) {
+    fn fail(guard: &Arc<LoginGuard>, address: [u8; 4], name: &str, now: u64, times: u32) {
         for _ in 0..times {
             let attempt = guard
                 .attempt(address.into(), name, at(now), Time::MAX)
                 .unwrap();
-            guard.failed(&attempt, at(now));
+            attempt.failed(at(now));
+        }
+    }
+
+    /// An attempt that waits for its turn.
+    fn wait(guard: &Arc<LoginGuard>, name: &str) -> Attempt {
+        guard
+            .attempt(HERE.into(), name, at(0), at(10_000))
+            .expect("there is a turn in time")
+    }
+
+    fn waits<const N: usize>(attempts: &[Attempt; N]) -> [u64; N] {
+        std::array::from_fn(|n| attempts[n].at.as_millis())
+    }
+
+    #[test]
+    fn turns_of_those_who_hang_up_are_given_back() {
+        let guard = guard();
+        fail(&guard, HERE, "ann", 0, 3);
+        let waiting = [(); 3].map(|()| wait(&guard, "ann"));
+        assert_eq!(waits(&waiting), [250, 500, 750]);
+        drop(waiting);
+        assert_eq!(wait(&guard, "ann").at, at(250));
+    }
+
+    #[test]
+    fn who_waits_behind_a_turn_that_is_given_back_keeps_its_own() {
+        let guard = guard();
+        fail(&guard, HERE, "ann", 0, 3);
+        let [first, second, third] = [(); 3].map(|()| wait(&guard, "ann"));
+        drop(second);
+        let next = [(); 2].map(|()| wait(&guard, "ann"));
+        assert_eq!(waits(&next), [500, 1000]);
+        assert_eq!(waits(&[first, third]), [250, 750]);
+    }
+
+    #[test]
+    fn a_turn_that_is_given_back_is_too_short_for_a_longer_pause() {
+        let guard = guard();
+        fail(&guard, HERE, "ann", 0, 3);
+        let [first, second] = [(); 2].map(|()| wait(&guard, "ann"));
+        drop(first);
+        fail(&guard, HERE, "ann", 0, 1);
+        // From 500 on there is room, but for the pause of 500 only behind the second, which ends at 750.
+        assert_eq!(second.at, at(500));
+        assert_eq!(wait(&guard, "ann").at, at(750));
+    }
+
+    #[test]
+    fn turns_of_the_address_are_given_back_too() {
+        let guard = guard();
+        for n in 0..10 {
+            fail(&guard, HERE, &format!("user{n}"), 0, 1);
+        }
+        drop([(); 3].map(|()| wait(&guard, "ann")));
+        assert_eq!(wait(&guard, "bob").at, at(250));
+    }
+
+    #[test]
+    fn without_an_outcome_the_turn_is_spent() {
+        let guard = guard();
+        fail(&guard, HERE, "ann", 0, 3);
+        let mut attempt = wait(&guard, "ann");
+        attempt.begin();
+        drop(attempt);
+        assert_eq!(wait(&guard, "ann").at, at(500));
+    }
+
+    #[test]
+    fn what_nobody_could_be_asked_about_was_no_turn() {
+        let guard = guard();
+        fail(&guard, HERE, "ann", 0, 3);
+        let mut attempt = wait(&guard, "ann");
+        attempt.begin();
+        attempt.not_looked_at();
+        assert_eq!(wait(&guard, "ann").at, at(250));
+    }
+
+    /// Whatever is taken and given back, turns that are held or spent are as far apart as the pause is long.
+    #[test]
+    fn turns_are_never_closer_than_the_pause() {
+        let guard = guard();
+        fail(&guard, HERE, "ann", 0, 3);
+        let (mut held, mut spent) = (Vec::new(), Vec::new());
+        let mut random = 7_u32;
+        for _ in 0..2_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let choice = (random >> 16) as usize;
+            let waiting = guard.attempt(HERE.into(), "ann", at(0), at(1_000_000));
+            held.push(waiting.unwrap());
+            if choice.is_multiple_of(3) {
+                continue;
+            }
+            let mut gone = held.swap_remove(choice % held.len());
+            if choice.is_multiple_of(50) {
+                gone.begin();
+                spent.push(gone.at);
+            }
+        }
+        let mut turns: Vec<_> = held.iter().map(|attempt| attempt.at).collect();
+        turns.extend(spent);
+        turns.sort_unstable();
+        assert!(turns.len() > 500);
+        for pair in turns.windows(2) {
+            assert!(pair[0].saturating_add(250) <= pair[1], "{pair:?}");
         }
     }
 
@@ -267,7 +467,7 @@ mod tests {
         let guard = guard();
         fail(&guard, HERE, "ann", 0, 10);
         let ann = guard.attempt(HERE.into(), "ann", at(0), Time::MAX).unwrap();
-        guard.succeeded(&ann);
+        ann.succeeded();
         let next = guard.attempt(HERE.into(), "ann", at(0), Time::MAX).unwrap();
         assert!(next.at > at(0), "the address is still under suspicion");
         assert_eq!(attempt(&guard, HERE, "ann", 60_000), Some(0));
@@ -280,7 +480,7 @@ mod tests {
         for n in 0..(2 * REMEMBERED_MAX as u32) {
             let address = IpAddr::from((0x0a00_0000 + n).to_be_bytes());
             let one = guard.attempt(address, "ann", at(2), Time::MAX).unwrap();
-            guard.failed(&one, at(2));
+            one.failed(at(2));
         }
         assert!(guard.counts.lock().len() <= REMEMBERED_MAX);
     }

@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) services: Arc<Services>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
-    pub(crate) login_guard: LoginGuard,
+    pub(crate) login_guard: Arc<LoginGuard>,
     /// None: whoever has logged in may do everything.
     access: Option<Arc<Access>>,
     pub(crate) busy: BusyCount,
@@ -104,7 +104,7 @@ impl Shared {
             Arc::new(access.record_to(&services.metadata))
         });
         Arc::new(Self {
-            login_guard: LoginGuard::new(config.free_login_failures),
+            login_guard: Arc::new(LoginGuard::new(config.free_login_failures)),
             config,
             clock,
             registry: Arc::default(),

@@ -3,15 +3,23 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use leveret_broker::{Broker, UserTable, VirtualClock};
+use leveret_broker::{
+    Authenticator, Broker, Identity, Login, LoginFuture, LoginRefused, UserTable, VirtualClock,
+};
 use support::{Greeting, Wire, pass, start, until};
+use tokio::sync::Semaphore;
 
 /// Clients of this broker say by the PROXY protocol where they are.
 async fn broker(clock: &VirtualClock) -> Broker {
     let users = UserTable::new()
         .with_user("ann", "secret")
         .with_user("bob", "secret");
+    broker_with(clock, users).await
+}
+
+async fn broker_with(clock: &VirtualClock, users: impl Authenticator) -> Broker {
     start(
         Broker::builder()
             .virtual_clock(clock.clone())
@@ -100,4 +108,68 @@ async fn who_tries_many_names_waits_whatever_the_name() {
     is_let_in(&broker, 2, "bob").await;
     pass(&broker, &clock, 250).await;
     wire.expect_on(0, "connection.tune").await;
+}
+
+#[tokio::test]
+async fn turns_of_clients_that_hang_up_are_for_those_who_stay() {
+    let clock = VirtualClock::new();
+    let broker = broker(&clock).await;
+    guess(&broker, 1, "ann", 3).await;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(log_in(&broker, 1, "ann", "wrong").await);
+    }
+    until("they wait", || broker.connection_count() == 40).await;
+    broker.wait_idle().await;
+    drop(waiting);
+    until("they are gone", || broker.connection_count() == 0).await;
+    let mut wire = log_in(&broker, 1, "ann", "secret").await;
+    pass(&broker, &clock, 250).await;
+    wire.expect_on(0, "connection.tune").await;
+}
+
+/// Looks at passwords as often as a test lets it, and cannot look at one that is `unavailable`.
+#[derive(Clone)]
+struct Slow(Arc<Semaphore>);
+
+impl Authenticator for Slow {
+    fn authenticate(&self, login: Login) -> LoginFuture<'_> {
+        Box::pin(async move {
+            self.0.acquire().await.expect("never closed").forget();
+            match &login.password[..] {
+                b"secret" => Ok(Identity::new(login.username)),
+                b"unavailable" => Err(LoginRefused::unavailable("no answer")),
+                _ => Err(LoginRefused::new("wrong")),
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn hanging_up_while_a_wrong_password_is_looked_at_hides_it_from_nobody() {
+    let (clock, slow) = (VirtualClock::new(), Slow(Arc::new(Semaphore::new(0))));
+    let broker = broker_with(&clock, slow.clone()).await;
+    for _ in 0..3 {
+        let wire = log_in(&broker, 1, "ann", "wrong").await;
+        broker.wait_idle().await;
+        drop(wire);
+    }
+    slow.0.add_permits(4);
+    until("they are gone", || broker.connection_count() == 0).await;
+    let mut wire = log_in(&broker, 1, "ann", "secret").await;
+    pass(&broker, &clock, 249).await;
+    assert_eq!(slow.0.available_permits(), 1, "three have been looked at");
+    pass(&broker, &clock, 1).await;
+    wire.expect_on(0, "connection.tune").await;
+}
+
+#[tokio::test]
+async fn a_login_that_nobody_could_look_at_leaves_its_turn_to_the_next() {
+    let (clock, slow) = (VirtualClock::new(), Slow(Arc::new(Semaphore::new(10))));
+    let broker = broker_with(&clock, slow).await;
+    guess(&broker, 1, "ann", 3).await;
+    let mut unseen = log_in(&broker, 1, "ann", "unavailable").await;
+    pass(&broker, &clock, 250).await;
+    assert_eq!(unseen.expect_connection_closed().await.code, 403);
+    is_let_in(&broker, 1, "ann").await;
 }

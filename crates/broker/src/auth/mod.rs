@@ -30,8 +30,10 @@ pub type LoginFuture<'a> =
 /// An embedding program passes its own with [`Builder::authenticator`](crate::Builder::authenticator) to let its users
 /// in with the passwords or tokens that it knows already. Several are asked one after the other by an [`AuthChain`].
 pub trait Authenticator: Send + Sync + 'static {
-    /// Checks one login. Called on the connection's task, for a bounded time (the handshake timeout); when the client
-    /// goes away before the answer, the future is dropped.
+    /// Checks one login. Called on the connection's task; when the handshake timeout ends before the answer, the future is
+    /// dropped. That a client goes away meanwhile is noticed only then or with the answer, so that a wrong password
+    /// [counts](crate::Builder::free_login_failures) whether or not somebody waits for the answer. Clients that go away while
+    /// they wait for their turn are not asked about at all.
     fn authenticate(&self, login: Login) -> LoginFuture<'_>;
 
     /// Which user a client is that has shown a certificate. Asked once for each such connection, when its certificate has

@@ -3,33 +3,47 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::login;
 use crate::auth::{Identity, LoginRefused, Unavailable};
+use crate::clock::Sleep;
 use crate::session::{Answer, Answered, Ask, Rights, Secret};
 use crate::shared::Shared;
 
 /// A question under way. Dropped, it is not asked any further.
 pub(super) struct Asking {
+    /// When it is asked, if that is not at once.
+    turn: Option<Sleep>,
     answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
-    /// A login keeps its turn among those who have guessed wrong, also when its client is gone.
-    pub(super) ends_with_client: bool,
+    is_login: bool,
 }
 
 impl Asking {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Some(turn) = &mut self.turn {
+            ready!(Pin::new(turn).poll(cx));
+            self.turn = None;
+        }
         self.answer.as_mut().poll(cx)
+    }
+
+    /// Whether nobody needs the answer when the client is gone. Once a password is looked at it is to be known whether it
+    /// was wrong, or whoever hangs up early could have any number looked at.
+    pub(super) fn ends_with_client(&self) -> bool {
+        self.turn.is_some() || !self.is_login
     }
 }
 
 /// Puts a question to whomever it is for.
 pub(super) fn ask(shared: Arc<Shared>, ask: Ask) -> Asking {
-    let ends_with_client = !matches!(ask, Ask::Login(_));
+    let is_login = matches!(ask, Ask::Login(_));
+    let mut turn = None;
     let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = match ask {
         Ask::Login(login) => {
-            let check = login::check(shared, *login);
-            Box::pin(async move { Answer::Login(check.await) })
+            let checking = login::check(shared, *login);
+            turn = checking.turn;
+            Box::pin(async move { Answer::Login(checking.check.await) })
         }
         Ask::Rights(rights) => {
             Box::pin(async move { Answer::Rights(ask_for_rights(&shared, *rights).await) })
@@ -39,8 +53,9 @@ pub(super) fn ask(shared: Arc<Shared>, ask: Ask) -> Asking {
         }
     };
     Asking {
+        turn,
         answer,
-        ends_with_client,
+        is_login,
     }
 }
 

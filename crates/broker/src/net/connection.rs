@@ -253,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         {
             return Ok(Poll::Ready(step));
         }
-        if self.asking.as_ref().is_some_and(|it| it.ends_with_client)
+        if self.asking.as_ref().is_some_and(Asking::ends_with_client)
             && self.may_read(cx, now)
             && let Poll::Ready(step) = self.poll_read_ahead(cx, now, buffers)?
         {
