@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) rate_limits: RateLimits,
     pub(crate) channel_max: u16,
     pub(crate) frame_size_max: u32,
+    /// Of AMQP, before tune-ok.
+    pub(crate) initial_frame_size_max: u32,
     pub(crate) heartbeat: Duration,
     pub(crate) message_size_max: usize,
     pub(crate) cluster_name: String,
@@ -156,6 +158,7 @@ impl Default for Config {
             rate_limits: RateLimits::default(),
             channel_max: 2047,
             frame_size_max: 131_072,
+            initial_frame_size_max: 8192,
             heartbeat: Duration::from_secs(60),
             message_size_max: 134_217_728,
             cluster_name: "leveret".to_owned(),

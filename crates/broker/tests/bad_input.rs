@@ -5,7 +5,7 @@ mod support;
 use leveret_amqp_codec::method::{basic, queue};
 use leveret_amqp_codec::{ChannelId, write_method};
 use leveret_broker::{Broker, Client, Properties, Publish, QueueOptions};
-use support::{Greeting, Wire, broker, short, until};
+use support::{Greeting, Wire, broker, short, start, until};
 
 /// A frame of any kind, well formed or not.
 fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
@@ -219,11 +219,40 @@ async fn a_frame_that_is_too_large_is_refused_when_it_is_announced() {
 
 #[tokio::test]
 async fn before_the_limits_are_agreed_upon_frames_are_small() {
-    let broker = broker().await;
-    let mut wire = Wire::dial(&broker).await;
+    refuses_first_frame(&broker().await, 8193).await;
+}
+
+#[tokio::test]
+async fn how_large_frames_before_the_login_may_be_can_be_set_within_bounds() {
+    for (set, largest) in [(100, 8192), (16_384, 16_384), (1 << 20, 65_536)] {
+        let broker = start(Broker::builder().initial_frame_size_max(set)).await;
+        // The name is what the other fields of start-ok leave room for.
+        let login_of = |name_size: usize| Greeting {
+            response: [b"\0", "a".repeat(name_size).as_bytes(), b"\0guest"].concat(),
+            ..Greeting::default()
+        };
+        let login = login_of(largest - first_frame_size(&login_of(0)));
+        assert_eq!(first_frame_size(&login), largest);
+        let mut wire = login.authenticate(&broker).await;
+        assert_eq!(wire.expect_connection_closed().await.code, 403, "{set}");
+        refuses_first_frame(&broker, largest + 1).await;
+    }
+}
+
+/// The size that the first frame of this client announces, behind the protocol header, type and channel.
+fn first_frame_size(greeting: &Greeting) -> usize {
+    let bytes = greeting.bytes();
+    let size = bytes[8 + 3..].first_chunk().unwrap();
+    u32::from_be_bytes(*size) as usize
+}
+
+/// Announces a frame of this size before the login.
+async fn refuses_first_frame(broker: &Broker, size: usize) {
+    let mut wire = Wire::dial(broker).await;
     wire.send_bytes(&Greeting::default().header).await;
     wire.expect_on(0, "connection.start").await;
-    wire.send_bytes(&[1, 0, 0, 0, 0, 0x20, 0x01]).await;
+    let size = u32::try_from(size).unwrap().to_be_bytes();
+    wire.send_bytes(&[&[1, 0, 0][..], &size].concat()).await;
     wire.expect_end().await;
 }
 

@@ -239,6 +239,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 48);
+        assert_eq!(options, 49);
     }
 }

@@ -16,6 +16,7 @@ use crate::address::ListenAddress;
 use crate::auth::AuthSettings;
 use crate::disk_size::DiskSize;
 use crate::error::Error;
+use crate::frame_size::InitialFrameSize;
 use crate::limits::Limits;
 use crate::logging::{LogFilter, LogFormat};
 use crate::size::MemorySize;
@@ -89,6 +90,7 @@ pub(crate) struct ConfigFile {
     connections_per_address_max: Option<usize>,
     strangers_per_address_max: Option<usize>,
     handshake_timeout: Option<FiniteTime>,
+    initial_frame_size_max: Option<InitialFrameSize>,
     free_login_failures: Option<u32>,
     free_login_failures_per_address: Option<u32>,
     channel_max: Option<u16>,
@@ -174,6 +176,7 @@ impl ConfigFile {
             connections_per_address_max: self.connections_per_address_max,
             strangers_per_address_max: self.strangers_per_address_max,
             handshake_timeout: self.handshake_timeout,
+            initial_frame_size_max: self.initial_frame_size_max,
             free_login_failures: self.free_login_failures,
             free_login_failures_per_address: self.free_login_failures_per_address,
             channel_max: self.channel_max,

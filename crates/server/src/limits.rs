@@ -3,6 +3,7 @@
 use clap::Args;
 use leveret_broker::Builder;
 
+use crate::frame_size::InitialFrameSize;
 use crate::size::MemorySize;
 use crate::time_span::FiniteTime;
 
@@ -72,6 +73,9 @@ limits! {
     /// Time to log in: milliseconds, 30s
     handshake_timeout: FiniteTime, "TIME", "LEVERET_HANDSHAKE_TIMEOUT",
         |builder, limit, _| builder.handshake_timeout(limit.0);
+    /// The largest frame before the login, which large tokens need: 8192 to 65536
+    initial_frame_size_max: InitialFrameSize, "SIZE", "LEVERET_INITIAL_FRAME_SIZE_MAX",
+        |builder, size, _| builder.initial_frame_size_max(size.0);
     /// Logins of a user that may fail before others wait
     free_login_failures: u32, "N", "LEVERET_FREE_LOGIN_FAILURES",
         |builder, limit, _| builder.free_login_failures(limit);

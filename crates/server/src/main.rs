@@ -13,6 +13,7 @@ mod ctl;
 mod disk;
 mod disk_size;
 mod error;
+mod frame_size;
 mod limits;
 mod listeners;
 mod logging;

@@ -242,6 +242,35 @@ fn tokens_are_taken_by_the_keys_of_their_issuer() {
 }
 
 #[test]
+fn a_large_token_takes_a_large_first_frame() {
+    let issuer = Issuer::new("key-1");
+    let pem = fresh_path("auth-large-key.pem");
+    fs::write(&pem, issuer.public_pem()).unwrap();
+    let scopes: Vec<_> = (0..520).map(|n| format!("mq.read:shop/{n:04}")).collect();
+    let scopes = format!("mq.configure:*/clerk-* {}", scopes.join(" "));
+    let token = issuer.sign(&claims("ann", &scopes));
+    assert!(token.len() > 12 * 1024, "{}", token.len());
+    let with = |limit: &str| {
+        format!(
+            "{limit}[auth]\nbackends = ['oauth2']\n[auth.oauth2]\nresource-server-id = 'mq'\n\
+             [[auth.oauth2.key]]\nid = 'key-1'\nfile = '{}'\n",
+            pem.display()
+        )
+    };
+    let limit = "initial-frame-size-max = '16KiB'\n";
+    let (_server, address) = configured("auth-large.toml", &with(limit));
+    let mut ann = enter(address, "", &token);
+    ann.declare_queue("clerk-1");
+    ann.expect_on(1, DECLARE_OK);
+    let (_server, address) = configured("auth-small.toml", &with(""));
+    Client::log_in(address, "", &token).expect_end();
+    let outcome = refused("initial-frame-size-max = '1MiB'\n");
+    assert_eq!(outcome.code, Some(78), "{:?}", outcome.stderr);
+    let line = outcome.stderr.last().unwrap();
+    assert!(line.contains("from 8192 to 65536 bytes"), "{line}");
+}
+
+#[test]
 fn keys_and_secrets_may_be_in_files() {
     let issuer = Issuer::new("key-1");
     let pem = fresh_path("auth-key.pem");

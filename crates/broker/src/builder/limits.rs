@@ -213,6 +213,15 @@ impl Builder {
         self
     }
 
+    /// The largest frame in bytes that an AMQP client may send before it has logged in and agreed to
+    /// [another size](Self::frame_size_max). 8192 unless set, as in RabbitMQ 4; from 8192 to 65,536. The login is in such a
+    /// frame, so a password or token has to fit into it, with the client's properties: those who use large tokens want more.
+    /// Each stranger that sends slowly may keep as much memory busy.
+    pub fn initial_frame_size_max(mut self, bytes: u32) -> Self {
+        self.config.initial_frame_size_max = bytes.clamp(8192, 65_536);
+        self
+    }
+
     /// The heartbeat interval proposed to clients, in whole seconds; clients choose their own. 60 s unless set, zero for
     /// none.
     pub fn heartbeat(mut self, interval: Duration) -> Self {

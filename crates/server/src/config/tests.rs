@@ -184,6 +184,7 @@ fn the_example_shows_every_key() {
         connections_per_address_max,
         strangers_per_address_max,
         handshake_timeout,
+        initial_frame_size_max,
         free_login_failures,
         free_login_failures_per_address,
         channel_max,
@@ -212,6 +213,7 @@ fn the_example_shows_every_key() {
     assert_eq!(connections_per_address_max, Some(100_000));
     assert_eq!(strangers_per_address_max, Some(10_000));
     assert_eq!(handshake_timeout, Some(FiniteTime(Duration::from_secs(10))));
+    assert_eq!(initial_frame_size_max, Some(InitialFrameSize(8192)));
     assert_eq!(
         (free_login_failures, free_login_failures_per_address),
         (Some(10), Some(100))

@@ -1,6 +1,6 @@
 //! As much of an AMQP client as it takes to be connected, in literal bytes.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -127,6 +127,16 @@ impl Client {
     /// The client's end of the socket.
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
+    }
+
+    /// Hears nothing more but that the server has closed the connection.
+    #[track_caller]
+    pub(crate) fn expect_end(&mut self) {
+        match self.stream.read(&mut [0]) {
+            Ok(read) => assert_eq!(read, 0, "the server says something"),
+            // What it had not read was lost.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
     }
 
     /// Reads a frame, which must hold a method of the connection, and gives that.

@@ -15,9 +15,8 @@ use crate::session::Newcomer;
 use crate::session::Output;
 use crate::vhost::VirtualHost;
 
-/// The largest frame before tune-ok. RabbitMQ 4 takes 8192 bytes, older ones half of it; tokens as passwords need more
-/// than the smaller.
-pub(super) const INITIAL_FRAME_SIZE_MAX: u32 = 8192;
+/// The largest frame that is sent before tune-ok: what RabbitMQ 4 takes, and more than the handshake needs.
+const SENT_FRAME_SIZE_MAX: u32 = 8192;
 
 /// What a client may ask for at the least (RabbitMQ 3; AMQP 4.2.3 `frame-min-size`).
 const FRAME_SIZE_MIN: u32 = 4096;
@@ -35,7 +34,7 @@ impl Default for Negotiated {
     fn default() -> Self {
         Self {
             channel_max: 0,
-            frame_size_max: INITIAL_FRAME_SIZE_MAX,
+            frame_size_max: SENT_FRAME_SIZE_MAX,
             heartbeat_s: 0,
         }
     }

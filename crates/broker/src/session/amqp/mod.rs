@@ -197,7 +197,7 @@ impl Session {
             None => Time::MAX,
         };
         let limits = Limits {
-            frame_size_max: handshake::INITIAL_FRAME_SIZE_MAX,
+            frame_size_max: shared.config.initial_frame_size_max,
             ..Limits::default()
         };
         let caller = Caller::nobody(registration.id());
