@@ -10,18 +10,15 @@ const EXTERNAL: &str = "EXTERNAL";
 /// # Errors
 /// For an empty password. RabbitMQ refuses it, and directories take it for one who does not want to log in at all, to
 /// whom they say yes.
-pub(crate) fn password<'a>(
-    login: &Login,
-    password: &'a [u8],
-) -> Result<Option<&'a [u8]>, LoginRefused> {
+pub(crate) fn password(login: &Login) -> Result<Option<&[u8]>, LoginRefused> {
     if login.mechanism == EXTERNAL {
         return Ok(None);
     }
-    if password.is_empty() {
+    if login.password.is_empty() {
         return Err(LoginRefused::new(format!(
             "user '{}' gave no password",
             login.username
         )));
     }
-    Ok(Some(password))
+    Ok(Some(&login.password))
 }

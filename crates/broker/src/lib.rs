@@ -216,8 +216,8 @@ pub use access::{
 pub use alarms::Alarm;
 pub use auth::{
     AuthChain, Authenticator, Authorization, AuthorizationFuture, Authorizer, AuthorizerSource,
-    CachedAuth, Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture, TlsPeer,
-    Unavailable, UserTable, VerdictFuture,
+    CachedAuth, Identity, Login, LoginFuture, LoginRefused, Password, Question, RenewFuture,
+    TlsPeer, Unavailable, UserTable, VerdictFuture,
 };
 pub use broker::Broker;
 pub use builder::Builder;

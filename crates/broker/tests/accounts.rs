@@ -305,7 +305,7 @@ struct FromAccounts;
 impl Authenticator for FromAccounts {
     fn authenticate(&self, login: Login) -> LoginFuture<'_> {
         let hash = login.account.and_then(|user| user.password_hash);
-        let is_right = hash.is_some_and(|hash| hash.as_str().as_bytes() == login.password);
+        let is_right = hash.is_some_and(|hash| login.password.is(hash.as_str()));
         Box::pin(std::future::ready(if is_right {
             Ok(Identity::new(login.username))
         } else {

@@ -94,9 +94,7 @@ impl Http {
     }
 
     async fn log_in(&self, login: Login) -> Result<Identity, LoginRefused> {
-        let mut login = login;
-        let password = Zeroizing::new(std::mem::take(&mut login.password));
-        let password = mechanism::password(&login, &password)?;
+        let password = mechanism::password(&login)?;
         let tags = self.user(&login.username, &login, password).await?;
         let user = self.authorizer(&login.username, &tags);
         Ok(Identity::new(login.username)

@@ -13,7 +13,6 @@ use leveret_broker::{
     Authenticator, Authorization, AuthorizationFuture, Authorizer, AuthorizerSource, Identity,
     Login, LoginFuture, LoginRefused, Tag,
 };
-use zeroize::Zeroizing;
 
 use authorizer::User;
 use pool::{NoDirectory, Pool, Servers};
@@ -93,10 +92,9 @@ impl Ldap {
         })))
     }
 
-    async fn log_in(&self, mut login: Login) -> Result<Identity, LoginRefused> {
-        let password = Zeroizing::new(std::mem::take(&mut login.password));
+    async fn log_in(&self, login: Login) -> Result<Identity, LoginRefused> {
         let name = &*login.username;
-        let user_dn = match mechanism::password(&login, &password)? {
+        let user_dn = match mechanism::password(&login)? {
             Some(password) => {
                 let user_dn = self.0.user_dn(name).await?;
                 self.0.check_password(name, &user_dn, password).await?;

@@ -16,7 +16,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header, crypto};
 use leveret_broker::{Authenticator, Identity, Login, LoginFuture, LoginRefused, Tag};
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use authorizer::Bearer;
 use claims::{ClaimProblem, Claims};
@@ -133,10 +132,7 @@ impl OAuth2 {
 
 impl Authenticator for OAuth2 {
     fn authenticate(&self, login: Login) -> LoginFuture<'_> {
-        Box::pin(async move {
-            let token = Zeroizing::new(login.password);
-            self.check(&token).await
-        })
+        Box::pin(async move { self.check(&login.password).await })
     }
 }
 

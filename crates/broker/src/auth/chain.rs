@@ -5,9 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::outage::Outage;
 use super::{
     Authenticator, Authorizer, Identity, Login, LoginFuture, LoginRefused, Question, RenewFuture,
-    TlsPeer, VerdictFuture, wipe,
+    TlsPeer, VerdictFuture,
 };
 use crate::access::Tag;
 
@@ -68,7 +69,8 @@ impl fmt::Debug for Authorization {
 /// Several [`Authenticator`]s, asked one after the other until one lets the client in, as RabbitMQ's `auth_backends` are.
 ///
 /// One that refuses a login, and one that cannot be asked, leave it to the next. When nobody lets the client in, the log
-/// says what each of them had to say, under the names that they have here. An empty chain lets nobody in.
+/// says what each of them had to say, under the names that they have here. That one cannot be asked is an error in the log
+/// when it begins, and how many logins it has concerned is told when it is over. An empty chain lets nobody in.
 ///
 /// ```
 /// use leveret_broker::{AuthChain, Broker, UserTable};
@@ -89,9 +91,30 @@ pub struct AuthChain {
 }
 
 struct Link {
-    name: Arc<str>,
+    backend: Backend,
     authenticator: Arc<dyn Authenticator>,
     rights: Rights,
+}
+
+/// Somebody who is asked, as the log has it.
+struct Backend {
+    name: Arc<str>,
+    outage: Outage,
+}
+
+impl Backend {
+    fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            outage: Outage::default(),
+        }
+    }
+
+    /// Notes what became of a question. Gives the answer back.
+    fn note<T>(&self, answer: Result<T, LoginRefused>) -> Result<T, LoginRefused> {
+        self.outage.note(&self.name, answer.as_ref().err());
+        answer
+    }
 }
 
 /// Who says what a user may do.
@@ -99,7 +122,7 @@ enum Rights {
     /// Whatever the identity says.
     OfIdentity,
     OfAccount,
-    Of(Arc<str>, Arc<dyn AuthorizerSource>),
+    Of(Backend, Arc<dyn AuthorizerSource>),
 }
 
 impl AuthChain {
@@ -138,42 +161,38 @@ impl AuthChain {
         source_name: impl Into<Arc<str>>,
         source: impl AuthorizerSource,
     ) -> Self {
-        let rights = Rights::Of(source_name.into(), Arc::new(source));
+        let rights = Rights::Of(Backend::new(source_name.into()), Arc::new(source));
         self.and(name.into(), authenticator, rights)
     }
 
     fn and(mut self, name: Arc<str>, authenticator: impl Authenticator, rights: Rights) -> Self {
         self.links.push(Link {
-            name,
+            backend: Backend::new(name),
             authenticator: Arc::new(authenticator),
             rights,
         });
         self
     }
 
-    async fn ask(&self, mut login: Login) -> Result<Identity, LoginRefused> {
-        let outcome = self.ask_each(&login).await;
-        wipe(&mut login.password);
-        outcome
-    }
-
-    async fn ask_each(&self, login: &Login) -> Result<Identity, LoginRefused> {
+    async fn ask(&self, login: Login) -> Result<Identity, LoginRefused> {
         let mut refusals = Refusals::default();
         for link in &self.links {
-            let (name, refused) = match link.authenticator.authenticate(login.clone()).await {
+            let answer = link.authenticator.authenticate(login.clone()).await;
+            let (backend, refused) = match link.backend.note(answer) {
                 Ok(identity) => match &link.rights {
                     Rights::OfIdentity => return Ok(identity),
                     Rights::OfAccount => return Ok(identity.with_rights_of_account()),
-                    Rights::Of(name, source) => {
-                        match source.authorizer_for(&identity, login).await {
+                    Rights::Of(backend, source) => {
+                        let answer = source.authorizer_for(&identity, &login).await;
+                        match backend.note(answer) {
                             Ok(authorization) => return Ok(split(identity, authorization)),
-                            Err(refused) => (name, refused),
+                            Err(refused) => (backend, refused),
                         }
                     }
                 },
-                Err(refused) => (&link.name, refused),
+                Err(refused) => (&link.backend, refused),
             };
-            refusals.add(name, &refused);
+            refusals.add(&backend.name, &refused);
         }
         Err(refusals.into())
     }
@@ -181,7 +200,7 @@ impl AuthChain {
 
 impl fmt::Debug for AuthChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.links.iter().map(|link| &link.name);
+        let names = self.links.iter().map(|link| &link.backend.name);
         f.debug_list().entries(names).finish()
     }
 }
@@ -208,9 +227,6 @@ struct Refusals {
 
 impl Refusals {
     fn add(&mut self, name: &str, refused: &LoginRefused) {
-        if refused.is_unavailable() {
-            tracing::error!(backend = name, reason = %refused, "a backend of authentication cannot be asked");
-        }
         self.said_no |= !refused.is_unavailable();
         if !self.text.is_empty() {
             self.text.push_str("; ");

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Password;
 use crate::access::User;
 #[cfg(feature = "stomp")]
 use crate::upgrade_request::UpgradeRequest;
@@ -16,8 +17,8 @@ use crate::upgrade_request::UpgradeRequest;
 pub struct Login {
     /// The name the client gave.
     pub username: String,
-    /// The password or token the client gave, exactly as it came.
-    pub password: Vec<u8>,
+    /// The password or token the client gave.
+    pub password: Password,
     /// The SASL mechanism, for example `PLAIN`.
     pub mechanism: &'static str,
     /// The client's address; none for clients without a socket.
@@ -79,7 +80,7 @@ impl Login {
     ) -> Self {
         Self {
             username,
-            password,
+            password: password.into(),
             mechanism,
             peer,
             account: None,

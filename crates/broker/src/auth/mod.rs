@@ -6,6 +6,8 @@ mod cached;
 mod chain;
 mod identity;
 mod login;
+mod outage;
+mod password;
 mod refused;
 mod user_table;
 
@@ -17,6 +19,7 @@ pub use cached::CachedAuth;
 pub use chain::{AuthChain, Authorization, AuthorizationFuture, AuthorizerSource};
 pub use identity::Identity;
 pub use login::{Login, TlsPeer};
+pub use password::Password;
 pub use refused::{LoginRefused, Unavailable};
 pub use user_table::UserTable;
 
@@ -54,11 +57,4 @@ impl<A: Authenticator + ?Sized> Authenticator for std::sync::Arc<A> {
     fn certificate_user(&self, peer: &TlsPeer) -> Option<String> {
         (**self).certificate_user(peer)
     }
-}
-
-/// Overwrites a secret that has been looked at.
-pub(crate) fn wipe(secret: &mut [u8]) {
-    secret.fill(0);
-    // Nobody reads it again, so the zeros might be left out.
-    std::hint::black_box(secret);
 }

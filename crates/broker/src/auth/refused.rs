@@ -20,7 +20,7 @@ impl LoginRefused {
     }
 
     /// A refusal because nobody could be asked who this is: a server did not answer, or not in a way that can be
-    /// understood. It is logged as an error, and does not count as a failed attempt to guess a password.
+    /// understood. It is logged as other refusals are, and does not count as a failed attempt to guess a password.
     #[must_use]
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl LoginRefused {
     pub(crate) fn log(&self, connection: &str, mechanism: &str) {
         let reason = &self.reason;
         if self.unavailable {
-            tracing::error!(
+            tracing::warn!(
                 connection,
                 mechanism,
                 reason,

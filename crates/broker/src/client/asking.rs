@@ -246,7 +246,7 @@ impl Client {
         let secret = Secret {
             authorizer: Arc::clone(authorizer),
             user: Arc::clone(old.username()),
-            secret: secret.to_vec(),
+            secret: secret.to_vec().into(),
         };
         let renewed = net::renew(shared, &secret).await;
         let renewed = renewed.and_then(|new| new.map(|new| old.renewed(new)).transpose());

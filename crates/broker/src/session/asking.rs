@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::access::OwnedQuestion;
-use crate::auth::{Authorizer, Identity, Login, LoginRefused, wipe};
+use crate::auth::{Authorizer, Identity, Login, LoginRefused, Password};
 
 /// A question of a session, for `net` to put to the embedding program. There is one at a time, and nothing is read until
 /// [`Protocol::handle_answer`](super::Protocol::handle_answer) has the answer, or the session has come to its end.
@@ -30,13 +30,7 @@ pub(crate) struct Rights {
 pub(crate) struct Secret {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) user: Arc<str>,
-    pub(crate) secret: Vec<u8>,
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        wipe(&mut self.secret);
-    }
+    pub(crate) secret: Password,
 }
 
 /// What came of an [`Ask`].

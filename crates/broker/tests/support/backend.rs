@@ -232,7 +232,7 @@ impl Authorizer for Backend {
 impl Authenticator for Backend {
     fn authenticate(&self, login: Login) -> LoginFuture<'_> {
         Box::pin(async move {
-            if login.password == b"wrong" {
+            if login.password.is(b"wrong") {
                 return Err(LoginRefused::new("a wrong password"));
             }
             Ok(self.identity(&login.username))

@@ -49,7 +49,7 @@ impl Passwords {
 
     async fn check(&self, login: Login) -> Result<Identity, LoginRefused> {
         let name = login.username;
-        let password = Zeroizing::new(login.password);
+        let password = login.password;
         let is_remote = login.peer.is_some_and(|peer| !is_loopback(peer.ip()));
         if is_remote && self.loopback_users.contains(&name) {
             return Err(LoginRefused::new(format!(

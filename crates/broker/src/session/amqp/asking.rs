@@ -175,7 +175,7 @@ impl Session {
         let ask = Ask::Secret(Box::new(Secret {
             authorizer,
             user: Arc::clone(user),
-            secret: secret.to_vec(),
+            secret: secret.to_vec().into(),
         }));
         self.core.wait(ask, Suspended::Secret);
     }
