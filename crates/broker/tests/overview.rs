@@ -2,11 +2,16 @@
 
 mod support;
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use leveret_amqp_codec::method::{basic, queue};
 use leveret_broker::{
-    Broker, ConnectionState, ExchangeOptions, ExchangeType, Publish, QueueOptions, QueueType, Value,
+    Broker, ConnectionState, ExchangeOptions, ExchangeType, Publish, QueueOptions, QueueType,
+    Value, VirtualClock,
 };
-use support::{Greeting, Wire, short, soon, until};
+use support::{Greeting, Wire, short, soon, start, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 async fn connect(broker: &Broker) -> Wire {
     Greeting::default().open_channel(broker).await
@@ -91,9 +96,52 @@ async fn connections_say_who_they_are_and_what_they_hold() {
 }
 
 #[tokio::test]
+async fn connections_say_how_they_came_and_what_went_through_them() {
+    let clock = VirtualClock::new();
+    let broker = start(Broker::builder().virtual_clock(clock.clone())).await;
+    clock.advance(Duration::from_millis(1_234));
+    let accepted_at = clock.now().as_millis();
+    let mut socket = TcpStream::connect(broker.amqp_addresses()[0])
+        .await
+        .unwrap();
+    until("the connection", || broker.connection_count() == 1).await;
+    clock.advance(Duration::from_secs(2));
+    let bytes = Greeting::default().bytes();
+    socket.write_all(&bytes).await.unwrap();
+    soon("the greeting to be read", async {
+        while broker.connections().await[0].received_bytes < bytes.len() as u64 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    broker.wait_idle().await;
+    let connections = broker.connections().await;
+    let [connection] = &connections[..] else {
+        panic!("{connections:?}");
+    };
+    let since_epoch = connection.connected_at.duration_since(UNIX_EPOCH).unwrap();
+    assert_eq!(since_epoch.as_millis(), u128::from(accepted_at));
+    assert_eq!(connection.mechanism, Some("PLAIN"));
+    let properties = &connection.client_properties;
+    assert_eq!(properties.get("product"), Some(&Value::from("a test")));
+    assert!(
+        matches!(properties.get("capabilities"), Some(Value::Table(claims)) if !claims.is_empty())
+    );
+    assert!(connection.reads >= 1 && connection.reads <= connection.received_bytes);
+    assert_eq!(connection.unwritten_bytes, 0);
+
+    // Everything that has been sent is here, and nothing else.
+    let mut heard = vec![0; usize::try_from(connection.sent_bytes).unwrap()];
+    socket.read_exact(&mut heard).await.unwrap();
+    assert!((1..=4).contains(&connection.writes), "{connection:?}");
+    let open_ok = [0, 20, 0, 11, 0, 0, 0, 0, 0xCE];
+    assert!(heard.ends_with(&open_ok), "{heard:?}");
+}
+
+#[tokio::test]
 async fn who_has_not_logged_in_is_seen_as_well() {
     let broker = support::broker().await;
-    let _silent = tokio::net::TcpStream::connect(broker.amqp_addresses()[0])
+    let _silent = TcpStream::connect(broker.amqp_addresses()[0])
         .await
         .unwrap();
     until("the connection", || broker.connection_count() == 1).await;
@@ -102,6 +150,12 @@ async fn who_has_not_logged_in_is_seen_as_well() {
     assert_eq!(
         (&connections[0].user, &connections[0].vhost),
         (&None, &None)
+    );
+    assert_eq!(connections[0].mechanism, None);
+    assert!(connections[0].client_properties.is_empty());
+    assert_eq!(
+        (connections[0].received_bytes, connections[0].reads),
+        (0, 0)
     );
 }
 

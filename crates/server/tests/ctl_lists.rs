@@ -80,8 +80,12 @@ fn queues_and_connections_are_listed_and_ended() {
             "arguments",
             "state,type",
             "exclusive",
+            "messages_ready_ram",
+            "messages_unacknowledged_ram",
+            "leader",
+            "slave_pids",
         ],
-        "kept\ttrue\t[]\trunning\tclassic\tfalse",
+        "kept\ttrue\t[]\trunning\tclassic\tfalse\t0\t0\t\t",
     );
     check(
         &dir,
@@ -122,6 +126,48 @@ fn queues_and_connections_are_listed_and_ended() {
         ],
         &format!("127.0.0.1:{port} -> {address}\tguest\t/\t{{0,9,1}}\tfalse\t2"),
     );
+    check(
+        &dir,
+        &[
+            "list_connections",
+            "-s",
+            "auth_mechanism",
+            "client_properties",
+            "send_pend",
+        ],
+        "PLAIN\t[{\"capabilities\",[{\"authentication_failure_close\",true}]}]\t0",
+    );
+    check(
+        &dir,
+        &[
+            "list_connections",
+            "--formatter",
+            "json",
+            "client_properties",
+        ],
+        "[\n{\"client_properties\":[[\"capabilities\",\"table\",[[\"authentication_failure_close\",\"bool\",true]]]]}\n]",
+    );
+    let counters = [
+        "list_connections",
+        "-s",
+        "connected_at",
+        "recv_oct",
+        "recv_cnt",
+        "send_oct",
+        "send_cnt",
+    ];
+    let numbers = ctl(&dir, &counters).stdout.remove(0);
+    let numbers: Vec<u64> = numbers
+        .split('\t')
+        .map(|word| word.parse().unwrap())
+        .collect();
+    let [connected_at, received, reads, sent, writes] = numbers[..] else {
+        panic!("{numbers:?}");
+    };
+    // Of this century, in milliseconds.
+    assert!((1_700_000_000_000..4_000_000_000_000).contains(&connected_at));
+    assert!(received > 100 && (1..=received).contains(&reads));
+    assert!(sent > 100 && (1..=sent).contains(&writes));
     let channels = ctl(&dir, &["list_channels", "-s", "number", "user", "confirm"]);
     assert_eq!(channels.stdout, ["1\tguest\tfalse", "2\tguest\tfalse"]);
 

@@ -7,6 +7,7 @@ mod patience;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod writing;
 
 use std::cell::Cell;
@@ -15,6 +16,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
@@ -35,6 +37,7 @@ use crate::store::JournalFailed;
 use ending::{Hosted, linger, say_goodbye};
 use patience::Patience;
 use reading::Behind;
+use traffic::Traffic;
 
 /// How many reads or batches of deliveries a connection may handle before others get their turn.
 const STEPS_PER_TURN: usize = 16;
@@ -69,6 +72,9 @@ pub(super) struct Connection<S, P: Protocol> {
     behind: Option<Behind>,
     /// For how long others let this one catch up while its peer does not read.
     patience: Patience,
+    traffic: Traffic,
+    /// When it was accepted.
+    since: Time,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -126,6 +132,8 @@ impl<S, P: Protocol> Connection<S, P> {
             asked: None,
             behind: None,
             patience: Patience::default(),
+            traffic: Traffic::default(),
+            since,
             sleep: None,
             alarm: None,
         }
@@ -280,6 +288,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         for survey in &inquiry.surveys {
             if let Some(mut overview) = self.session.describe() {
                 overview.is_unread = !self.unwritten.is_empty();
+                overview.unwritten_bytes = self.unwritten.len();
+                overview.connected_at = UNIX_EPOCH + Duration::from_millis(self.since.as_millis());
+                self.traffic.describe(&mut overview);
                 survey.answer(overview);
             }
         }

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use leveret_amqp_codec::ReplyCode;
+use leveret_amqp_codec::{ReplyCode, Table};
 use tokio::sync::mpsc;
 
 use crate::auth::TlsPeer;
@@ -17,7 +17,7 @@ use crate::outbox::Outgoing;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client with a socket, as it was when it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionOverview {
     /// What [`Broker::close_connection`] calls it. Never used twice by one broker.
@@ -32,6 +32,11 @@ pub struct ConnectionOverview {
     pub protocol: String,
     /// Who it is, once it has logged in.
     pub user: Option<Arc<str>>,
+    /// The SASL mechanism that it has logged in by, for example `PLAIN`; none for STOMP, which has no mechanisms.
+    pub mechanism: Option<&'static str>,
+    /// What an AMQP client has said of itself: product, version, `connection_name` and whatever else. Of properties that take
+    /// more than 1 KiB on the wire those are here that fit.
+    pub client_properties: Table,
     /// The virtual host that it has opened.
     pub vhost: Option<Arc<str>>,
     /// Whether it comes by TLS.
@@ -42,6 +47,19 @@ pub struct ConnectionOverview {
     pub state: ConnectionState,
     /// Bytes wait for the peer to read them, and nothing more is delivered until it has.
     pub is_unread: bool,
+    /// How many bytes these are.
+    pub unwritten_bytes: usize,
+    /// When it was accepted, to the millisecond.
+    pub connected_at: SystemTime,
+    /// How many bytes have been read from its socket, within TLS and without what comes before the protocol (the PROXY
+    /// protocol, handshakes of TLS).
+    pub received_bytes: u64,
+    /// In how many pieces.
+    pub reads: u64,
+    /// How many bytes have been written to its socket; likewise.
+    pub sent_bytes: u64,
+    /// In how many pieces.
+    pub writes: u64,
     /// Its channels, by number.
     pub channels: Vec<ChannelOverview>,
     /// How many channels it may have; 0 for no limit, and for protocols without channels.
@@ -128,11 +146,19 @@ impl ConnectionOverview {
             local: endpoints.map(|ends| ends.local),
             protocol: protocol.to_owned(),
             user: None,
+            mechanism: None,
+            client_properties: Table::default(),
             vhost: None,
             is_encrypted: registration.tls().is_some(),
             tls: registration.tls().cloned(),
             state: ConnectionState::Starting,
             is_unread: false,
+            unwritten_bytes: 0,
+            connected_at: SystemTime::UNIX_EPOCH,
+            received_bytes: 0,
+            reads: 0,
+            sent_bytes: 0,
+            writes: 0,
             channels: Vec::new(),
             channel_max: 0,
             frame_size_max: 0,

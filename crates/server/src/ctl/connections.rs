@@ -1,5 +1,7 @@
 //! Connections and channels.
 
+use std::time::UNIX_EPOCH;
+
 use leveret_broker::{ChannelOverview, ConnectionOverview};
 use serde::{Deserialize, Serialize};
 
@@ -40,11 +42,19 @@ const CONNECTION_COLUMNS: &[&str] = &[
     "state",
     "channels",
     "protocol",
+    "auth_mechanism",
     "user",
     "vhost",
     "timeout",
     "frame_max",
     "channel_max",
+    "client_properties",
+    "connected_at",
+    "recv_oct",
+    "recv_cnt",
+    "send_oct",
+    "send_cnt",
+    "send_pend",
     "ssl_protocol",
     "ssl_key_exchange",
     "ssl_cipher",
@@ -262,11 +272,22 @@ fn connection_cell(connection: &ConnectionOverview, column: &str) -> Cell {
         // As RabbitMQ writes it.
         "protocol" if connection.protocol == "AMQP 0-9-1" => Cell::text("{0,9,1}"),
         "protocol" => Cell::text(&*connection.protocol),
+        "auth_mechanism" => text(connection.mechanism),
         "user" => text(connection.user.as_deref()),
         "vhost" => text(connection.vhost.as_deref()),
         "timeout" => Cell::number(connection.heartbeat_s),
         "frame_max" => Cell::number(connection.frame_size_max),
         "channel_max" => Cell::number(connection.channel_max),
+        "client_properties" => Cell::arguments(&connection.client_properties),
+        "connected_at" => {
+            let since_epoch = connection.connected_at.duration_since(UNIX_EPOCH);
+            Cell::number(since_epoch.unwrap_or_default().as_millis())
+        }
+        "recv_oct" => Cell::number(connection.received_bytes),
+        "recv_cnt" => Cell::number(connection.reads),
+        "send_oct" => Cell::number(connection.sent_bytes),
+        "send_cnt" => Cell::number(connection.writes),
+        "send_pend" => Cell::number(connection.unwritten_bytes),
         _ => certificates::connection_cell(connection.tls.as_deref(), column),
     }
 }

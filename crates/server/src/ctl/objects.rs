@@ -1,6 +1,7 @@
 //! Queues, exchanges, bindings and consumers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use leveret_broker::{
     BindingOverview, Broker, ConsumerOverview, ExchangeOverview, QueueOverview, QueueType, Table,
@@ -47,8 +48,9 @@ pub(super) enum Kind {
     Consumers,
 }
 
-/// How `rabbitmqctl` calls what it can tell of a queue. It knows more columns, which are about what leveret does not have
-/// (policies, mirrors, garbage collection).
+/// How `rabbitmqctl` calls what it can tell of a queue. Those of a cluster say what they say of a queue that is on one node.
+/// Not here is what leveret does not count: how much of consumers' time is used, reads and writes of the disk, persistent
+/// messages, and the age of the oldest message.
 const QUEUE_COLUMNS: &[&str] = &[
     "name",
     "durable",
@@ -64,6 +66,8 @@ const QUEUE_COLUMNS: &[&str] = &[
     "messages_unacknowledged",
     "messages",
     "messages_ram",
+    "messages_ready_ram",
+    "messages_unacknowledged_ram",
     "message_bytes_ready",
     "message_bytes_unacknowledged",
     "message_bytes",
@@ -71,6 +75,11 @@ const QUEUE_COLUMNS: &[&str] = &[
     "consumers",
     "state",
     "type",
+    "leader",
+    "members",
+    "online",
+    "slave_pids",
+    "synchronised_slave_pids",
     "vhost",
 ];
 
@@ -101,6 +110,8 @@ const CONSUMER_COLUMNS: &[&str] = &[
     "prefetch_count",
     "active",
     "arguments",
+    // Only shown to those who ask for it.
+    "activity_status",
 ];
 
 pub(super) const VERBS: &[Verb] = &[
@@ -168,7 +179,10 @@ pub(super) const VERBS: &[Verb] = &[
             let vhost = line.options.vhost();
             Some(format!("Listing consumers in vhost {vhost} ..."))
         },
-        run: |line, peer| list(line, peer, Kind::Consumers, CONSUMER_COLUMNS),
+        run: |line, peer| {
+            let shown = CONSUMER_COLUMNS.len() - 1;
+            list(line, peer, Kind::Consumers, &CONSUMER_COLUMNS[..shown])
+        },
         ..Verb::PLAIN
     },
     Verb {
@@ -344,7 +358,10 @@ fn rows(broker: &Broker, what: Kind, vhost: &str, columns: &[String]) -> Vec<Vec
         }
         Kind::Consumers => {
             let consumers = broker.consumers(vhost).unwrap_or_default();
-            table(&consumers, columns, consumer_cell)
+            let single = single_active(broker, vhost);
+            table(&consumers, columns, |consumer, column| {
+                consumer_cell(consumer, single.contains(&*consumer.queue), column)
+            })
         }
     }
 }
@@ -361,6 +378,16 @@ fn exclusive_consumers(broker: &Broker, vhost: &str) -> BTreeMap<String, Consume
     exclusive
         .map(|consumer| (consumer.queue.to_string(), consumer))
         .collect()
+}
+
+/// The names of the queues that give their messages to one consumer at a time.
+fn single_active(broker: &Broker, vhost: &str) -> HashSet<Arc<str>> {
+    let queues = broker.queues(vhost).unwrap_or_default();
+    let single = queues.into_iter().filter(|queue| {
+        let argument = queue.arguments.get("x-single-active-consumer");
+        argument == Some(&Value::Bool(true))
+    });
+    single.map(|queue| queue.name).collect()
 }
 
 fn queue_cell(
@@ -384,6 +411,8 @@ fn queue_cell(
         "messages_unacknowledged" => Cell::number(queue.unacked),
         "messages" => Cell::number(queue.ready + queue.unacked),
         "messages_ram" => Cell::number(queue.resident + queue.unacked),
+        "messages_ready_ram" => Cell::number(queue.resident),
+        "messages_unacknowledged_ram" => Cell::number(queue.unacked),
         "message_bytes_ready" => Cell::number(queue.ready_bytes),
         "message_bytes_unacknowledged" => Cell::number(queue.unacked_bytes),
         "message_bytes" => Cell::number(queue.ready_bytes + queue.unacked_bytes),
@@ -395,7 +424,7 @@ fn queue_cell(
             _ => "classic",
         }),
         "vhost" => Cell::text(vhost),
-        // A queue is no process here, and there are no policies.
+        // A queue is no process here, there are no policies, and no other nodes.
         _ => Cell::Empty,
     }
 }
@@ -438,7 +467,7 @@ fn binding_cell(binding: &BindingOverview, column: &str) -> Cell {
     }
 }
 
-fn consumer_cell(consumer: &ConsumerOverview, column: &str) -> Cell {
+fn consumer_cell(consumer: &ConsumerOverview, is_single: bool, column: &str) -> Cell {
     match column {
         "queue_name" => Cell::text(&*consumer.queue),
         "channel_pid" => channel_pid(consumer),
@@ -446,6 +475,9 @@ fn consumer_cell(consumer: &ConsumerOverview, column: &str) -> Cell {
         "ack_required" => Cell::Bool(consumer.acknowledges),
         "prefetch_count" => Cell::number(consumer.prefetch),
         "active" => Cell::Bool(consumer.is_active),
+        "activity_status" if !consumer.is_active => Cell::text("waiting"),
+        "activity_status" if is_single => Cell::text("single_active"),
+        "activity_status" => Cell::text("up"),
         // What else a consumer was started with is not kept.
         _ => {
             let mut arguments = Table::default();
@@ -467,4 +499,42 @@ fn channel_pid(consumer: &ConsumerOverview) -> Cell {
 fn tag(consumer: &ConsumerOverview) -> Cell {
     let tag = consumer.tag.as_deref();
     tag.map_or(Cell::Empty, Cell::text)
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_broker::{ConsumeOptions, QueueOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_single_active_consumer_has_others_wait() {
+        let broker = Broker::builder().start().await.unwrap();
+        let client = broker.client().unwrap();
+        let mut consumers = Vec::new();
+        for (queue, single_active_consumer) in [("all", false), ("one", true)] {
+            let options = QueueOptions {
+                single_active_consumer,
+                ..QueueOptions::default()
+            };
+            client.declare_queue(queue, options).await.unwrap();
+            for _ in 0..2 {
+                let consumer = client.consume(queue, ConsumeOptions::default()).await;
+                consumers.push(consumer.unwrap());
+            }
+        }
+        let columns = ["queue_name", "active", "activity_status"].map(str::to_owned);
+        let rows = rows(&broker, Kind::Consumers, "/", &columns);
+        let texts: Vec<Vec<_>> = rows
+            .iter()
+            .map(|row| row.iter().map(Cell::to_text).collect())
+            .collect();
+        let want = [
+            ["all", "true", "up"],
+            ["all", "true", "up"],
+            ["one", "true", "single_active"],
+            ["one", "false", "waiting"],
+        ];
+        assert_eq!(texts, want);
+    }
 }

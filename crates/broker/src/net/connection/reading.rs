@@ -69,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if received == 0 {
             return Ok(Poll::Ready(Step::PeerClosed));
         }
+        self.traffic.received(received);
         self.session.handle_input(now, input, output);
         self.ask(cx, now, input, output);
         if let Some(throttle) = &mut self.throttle {
@@ -125,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if received == 0 {
             return Ok(Poll::Ready(Step::PeerClosed));
         }
+        self.traffic.received(received);
         if let Some(throttle) = &mut self.throttle {
             throttle.charge(now, received as u64, 0);
         }

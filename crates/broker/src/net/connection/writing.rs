@@ -8,6 +8,7 @@ use leveret_queue_store::Time;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
+use super::traffic::Traffic;
 use crate::metadata;
 use crate::session::{Output, Protocol};
 
@@ -82,7 +83,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
         if self.unwritten.is_empty() {
             let before = output.len();
-            let written = poll_write_all(Pin::new(&mut self.stream), cx, output)?;
+            let stream = Pin::new(&mut self.stream);
+            let written = poll_write_all(stream, cx, output, &mut self.traffic)?;
             self.patience.took(now, before - output.len());
             if written.is_ready() && output.is_empty() {
                 self.unflushed = false;
@@ -103,7 +105,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         loop {
             let committed = self.poll_committed(cx, now);
             let before = self.unwritten.len();
-            let written = poll_write_all(Pin::new(&mut self.stream), cx, &mut self.unwritten)?;
+            let (stream, output) = (Pin::new(&mut self.stream), &mut self.unwritten);
+            let written = poll_write_all(stream, cx, output, &mut self.traffic)?;
             self.patience.took(now, before - self.unwritten.len());
             if written.is_pending() {
                 return Ok(Poll::Pending);
@@ -150,6 +153,7 @@ fn poll_write_all<S: AsyncWrite>(
     mut stream: Pin<&mut S>,
     cx: &mut Context<'_>,
     output: &mut Output,
+    traffic: &mut Traffic,
 ) -> io::Result<Poll<()>> {
     while output.writable() > 0 {
         let written = match output.as_single() {
@@ -163,7 +167,10 @@ fn poll_write_all<S: AsyncWrite>(
         match written {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(written)) => output.advance(written),
+            Poll::Ready(Ok(written)) => {
+                traffic.sent(written);
+                output.advance(written);
+            }
             Poll::Ready(Err(error)) => return Err(error),
         }
     }

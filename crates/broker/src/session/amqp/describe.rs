@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leveret_amqp_codec::ChannelId;
 
 use super::channel::{Channel, Mode};
+use super::introduction::Introduction;
 use super::{Phase, Session};
 use crate::overview::{ChannelOverview, ConnectionOverview, ConnectionState};
 
@@ -28,7 +29,12 @@ impl Session {
             .map(|(id, channel)| channel.describe(*id))
             .collect();
         channels.sort_unstable_by_key(|channel| channel.number);
+        let introduction = core.introduction.as_deref();
         ConnectionOverview {
+            mechanism: introduction.and_then(|introduction| introduction.mechanism),
+            client_properties: introduction
+                .map(Introduction::properties)
+                .unwrap_or_default(),
             user: core
                 .identity
                 .as_ref()

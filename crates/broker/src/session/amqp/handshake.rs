@@ -6,6 +6,7 @@ use leveret_amqp_codec::{
 };
 use leveret_queue_store::Time;
 
+use super::introduction::Introduction;
 use super::{Core, Phase, Progress, Session, sasl};
 use crate::access::Caller;
 use crate::auth::{Identity, Login, LoginRefused};
@@ -170,6 +171,8 @@ impl Session {
         out: &mut Output,
     ) {
         self.core.client = ClientCapabilities::from_properties(start_ok.client_properties);
+        let introduction = Introduction::new(start_ok.client_properties);
+        self.core.introduction = Some(Box::new(introduction));
         #[cfg(feature = "stomp")]
         let request = match self.core.newcomer.take().map(|newcomer| *newcomer) {
             Some(Newcomer::Known(identity)) => {
@@ -251,6 +254,9 @@ impl Session {
         match result {
             Ok(identity) => {
                 self.core.is_now(identity);
+                if let Some(introduction) = &mut self.core.introduction {
+                    introduction.mechanism = Some(mechanism);
+                }
                 let config = &self.core.shared.config;
                 let tune = connection::Tune {
                     channel_max: config.channel_max(),

@@ -20,6 +20,7 @@ mod deliveries;
 mod describe;
 mod handshake;
 mod heartbeat;
+mod introduction;
 mod methods;
 mod promises;
 mod protocol;
@@ -51,6 +52,7 @@ use asking::Waiting;
 use channel::{Channel, Mode};
 use closing::{Failure, undecodable};
 use handshake::Negotiated;
+use introduction::Introduction;
 use promises::{Promised, Promises};
 
 type Hasher = foldhash::fast::RandomState;
@@ -81,6 +83,8 @@ struct Core {
     limits: Limits,
     negotiated: Negotiated,
     client: handshake::ClientCapabilities,
+    /// None before connection.start-ok.
+    introduction: Option<Box<Introduction>>,
     /// What its web server knows of it, until it logs in.
     #[cfg(feature = "stomp")]
     newcomer: Option<Box<Newcomer>>,
@@ -210,6 +214,7 @@ impl Session {
                 limits,
                 negotiated: Negotiated::default(),
                 client: handshake::ClientCapabilities::default(),
+                introduction: None,
                 #[cfg(feature = "stomp")]
                 newcomer: None,
                 identity: None,
