@@ -60,6 +60,8 @@ configuration file, and that before the default.
                 What is more waits in the data directory. Default: 16MiB
   --ctl-socket  For this user and root alone. Default: ctl.sock in the data directory; without
                 one there is none
+  --log-file    Lines are added at its end. Opened anew on SIGHUP and by leveret ctl
+                rotate_logs. Default: none, the log goes to stderr
   --log-level   off, error, warn, info, debug, trace, or for example
                 info,leveret_broker=debug. Default: info
   --log-format  Default: text
@@ -179,6 +181,15 @@ pub(crate) struct Args {
     )]
     pub(crate) config: Option<PathBuf>,
 
+    /// File for the log, instead of stderr; see below
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "LEVERET_LOG_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) log_file: Option<PathBuf>,
+
     /// Level of the log, or a filter of tracing
     #[arg(
         long,
@@ -188,7 +199,7 @@ pub(crate) struct Args {
     )]
     pub(crate) log_level: Option<LogFilter>,
 
-    /// Form of the log on stderr: text or json
+    /// Form of the log: text or json
     #[arg(
         long,
         value_name = "FORMAT",
@@ -239,6 +250,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 49);
+        assert_eq!(options, 50);
     }
 }

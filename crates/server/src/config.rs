@@ -79,6 +79,8 @@ pub(crate) struct ConfigFile {
     pub(crate) durable_memory: Option<MemorySize>,
     /// Where `leveret ctl` asks the server, or `off`.
     pub(crate) ctl_socket: Option<PathBuf>,
+    /// Where it is logged, instead of on stderr. A relative path counts from the directory in which the server was started.
+    pub(crate) log_file: Option<PathBuf>,
     /// What is logged.
     pub(crate) log_level: Option<LogFilter>,
     /// How log lines look.

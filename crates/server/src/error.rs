@@ -32,6 +32,9 @@ pub(crate) enum Error {
         address: ListenAddress,
         source: io::Error,
     },
+    /// The file for the log cannot be made or written to.
+    #[error("cannot write to log file {}: {}", path.display(), Reason(source))]
+    LogFile { path: PathBuf, source: io::Error },
     /// The control socket that was asked for cannot be made.
     #[error("cannot use control socket {}: {}", path.display(), Reason(source))]
     ControlSocket { path: PathBuf, source: io::Error },
@@ -56,7 +59,7 @@ impl Error {
             Self::ConfigUnreadable { .. } => 66, // EX_NOINPUT
             Self::ConfigInvalid { .. } => 78,    // EX_CONFIG
             Self::UnknownHost { .. } => 68,      // EX_NOHOST
-            Self::ControlSocket { .. } => 73,    // EX_CANTCREAT
+            Self::ControlSocket { .. } | Self::LogFile { .. } => 73, // EX_CANTCREAT
             Self::Tls(TlsError::Unreadable { .. }) => 66,
             Self::Auth(AuthError::Unreadable { .. }) => 66,
             Self::Tls(_) | Self::Auth(_) => 78,

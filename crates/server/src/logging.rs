@@ -1,5 +1,6 @@
 //! Log lines: how many, in which form, and where to.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
@@ -7,7 +8,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::{EnvFilter, reload};
+
+use crate::log_file::LogFile;
+use crate::signals::Hangups;
 
 /// Which log lines are written: a level, or a filter in the syntax of `tracing`, for example
 /// `info,leveret_broker=debug`.
@@ -81,22 +86,59 @@ impl fmt::Display for LogFilter {
     }
 }
 
-/// Changes how much is logged, once there is a log; before that nothing.
+/// Changes how much is logged, and where to, once there is a log; before that nothing.
 #[derive(Clone, Default)]
-pub(crate) struct LogControl(Option<Arc<dyn Fn(EnvFilter) + Send + Sync>>);
+pub(crate) struct LogControl {
+    set: Option<Arc<dyn Fn(EnvFilter) + Send + Sync>>,
+    file: Option<Arc<LogFile>>,
+}
 
 impl LogControl {
     fn of<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> Self {
-        Self(Some(Arc::new(move |filter| {
+        let set = Arc::new(move |filter| {
             // It fails when the log is gone, which lives as long as the process.
             let _ = handle.reload(filter);
-        })))
+        });
+        Self {
+            set: Some(set),
+            file: None,
+        }
     }
 
     /// From now on what this filter lets through is logged; see [`LogFilter`].
     pub(crate) fn set(&self, filter: &str) {
-        if let Some(set) = &self.0 {
+        if let Some(set) = &self.set {
             set(EnvFilter::new(filter));
+        }
+    }
+
+    /// Opens the log file anew, and says so in it. `why` is what asked for it. False when the log goes to stderr.
+    ///
+    /// # Errors
+    /// When it cannot be opened, which is said in the old file, where the log goes on.
+    pub(crate) fn reopen(&self, why: &str) -> io::Result<bool> {
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
+        let path = file.path().display();
+        match file.reopen() {
+            Ok(()) => {
+                tracing::info!(why, %path, "log file opened anew");
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::error!(why, %path, %error, "cannot open the log file anew; the log goes on in the old one");
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the log file anew at each SIGHUP, for ever.
+    pub(crate) async fn follow(&self, mut hangups: Hangups) -> Infallible {
+        loop {
+            hangups.next().await;
+            // What goes wrong has been logged.
+            let _ = self.reopen("SIGHUP");
         }
     }
 }
@@ -107,19 +149,25 @@ impl fmt::Debug for LogControl {
     }
 }
 
-/// Sends the log lines of this process to stderr from now on. To be called once; a second call changes nothing.
+/// Sends the log lines of this process to a file, or without one to stderr, from now on. To be called once; a second call
+/// changes nothing.
 ///
-/// A line that cannot be written, because nobody reads stderr any more, is dropped and the server goes on. A reader that
-/// is merely slow holds up whoever writes the line.
-pub(crate) fn start(filter: &LogFilter, format: LogFormat) -> LogControl {
+/// A line that cannot be written, because nobody reads stderr any more or the disk is full, is dropped and the server goes
+/// on. A reader or disk that is merely slow holds up whoever writes the line.
+pub(crate) fn start(filter: &LogFilter, format: LogFormat, file: Option<LogFile>) -> LogControl {
+    let file = file.map(Arc::new);
+    let writer = match &file {
+        Some(file) => BoxMakeWriter::new(Arc::clone(file)),
+        None => BoxMakeWriter::new(io::stderr),
+    };
     let builder = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_env_filter(EnvFilter::new(&filter.0))
-        .with_ansi(wants_colour())
+        .with_ansi(file.is_none() && wants_colour())
         // The complaint about a line that could not be written would go to stderr too, and panic there.
         .log_internal_errors(false);
     // An error means that there is a subscriber already.
-    match format {
+    let control = match format {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();
             let control = LogControl::of(builder.reload_handle());
@@ -132,7 +180,8 @@ pub(crate) fn start(filter: &LogFilter, format: LogFormat) -> LogControl {
             let _ = builder.try_init();
             control
         }
-    }
+    };
+    LogControl { file, ..control }
 }
 
 /// Escape codes are for terminals, and not for those whose owner has set `NO_COLOR`.

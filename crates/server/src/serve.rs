@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::logging::LogControl;
 use crate::passwords::Passwords;
 use crate::settings::{Settings, in_bytes};
-use crate::signals::Signals;
+use crate::signals::{Hangups, Signals};
 use crate::time_span::FiniteTime;
 use crate::tls::{CertificateLogin, CertificateNames, Keeper, TlsError};
 
@@ -136,6 +136,7 @@ async fn serve(
     settings: &Settings,
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::catch().map_err(Error::System)?;
+    let hangups = Hangups::catch().map_err(Error::System)?;
     let broker = Arc::new(builder.start().await.map_err(Error::Broker)?);
     let stop = Arc::new(Notify::new());
     let about = about(settings);
@@ -145,7 +146,7 @@ async fn serve(
         judge,
         about,
         certificates,
-        log,
+        log.clone(),
         Arc::clone(&stop),
     );
     let control = control(node, settings)?;
@@ -164,6 +165,7 @@ async fn serve(
             Ok(never) => match never {},
             Err(error) => return Err(Error::System(error)),
         },
+        never = log.follow(hangups) => match never {},
     }
     if let Some(control) = control {
         control.stop().await;
@@ -237,6 +239,7 @@ fn environment(settings: &Settings) -> Vec<(String, Json)> {
         ("ctl-socket", path(&settings.control_socket())),
         ("config", path(&settings.config)),
         ("durable-memory", json!(settings.durable_memory())),
+        ("log-file", path(&settings.log_file)),
         ("log-level", json!(settings.log_level.to_string())),
         ("auth.backends", json!(settings.auth.names())),
         ("loopback-users", json!(settings.accounts.loopback_users())),

@@ -74,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) ctl_socket: Option<PathBuf>,
     /// The configuration file that all this was read from, as far as it was.
     pub(crate) config: Option<PathBuf>,
+    /// The file that the log goes to; `None` for stderr.
+    pub(crate) log_file: Option<PathBuf>,
     /// What is logged.
     pub(crate) log_level: LogFilter,
     /// How log lines look.
@@ -147,6 +149,7 @@ impl Settings {
             data_dir: args.data_dir.or(file.data_dir),
             sync: args.sync.or(file.sync).unwrap_or_default(),
             durable_memory: args.durable_memory.or(file.durable_memory),
+            log_file: args.log_file.or(file.log_file),
             log_level: args.log_level.or(file.log_level).unwrap_or_default(),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             auth: file.auth,

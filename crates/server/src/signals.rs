@@ -1,6 +1,7 @@
 //! How the server is told to stop.
 
 use std::fmt;
+use std::future;
 use std::io;
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ impl fmt::Display for StopSignal {
 /// The signals of this process, caught from when this is made until the process ends.
 ///
 /// `SIGHUP` is caught and means nothing here, so that a server outlives the terminal that it was started from. It has the
-/// files of TLS read anew ([`Keeper`](crate::tls::Keeper)).
+/// files of TLS read anew ([`Keeper`](crate::tls::Keeper)) and the log file opened anew, by those who listen to [`Hangups`].
 /// `SIGPIPE` is ignored by every Rust program: whoever writes to a closed pipe gets an error instead.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -88,6 +89,46 @@ impl Signals {
             self.interrupt.recv().await;
             StopSignal::Interrupt
         }
+    }
+}
+
+/// SIGHUP, where there is such a thing.
+#[derive(Debug)]
+pub(crate) struct Hangups {
+    #[cfg(unix)]
+    signals: tokio::signal::unix::Signal,
+}
+
+impl Hangups {
+    /// Begins to listen. Several may, and each hears of every signal.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with IO enabled.
+    pub(crate) fn catch() -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                signals: signal(SignalKind::hangup())?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Of several between two calls one may be seen. Cancelled, it loses none.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        {
+            // None would mean that no more can come.
+            if self.signals.recv().await.is_some() {
+                return;
+            }
+        }
+        future::pending().await
     }
 }
 

@@ -23,7 +23,7 @@ fn check_refused(text: &str, want: &str) {
 fn every_key_can_be_set() {
     let text = "amqp = ['127.0.0.1:5672', '[::1]:5672']\nmemory = '2GiB'\ndisk-free-limit = '1GB'\n\
         consumer-timeout = '30min'\ndata-dir = '/var/lib/leveret'\nsync = 'interval:100'\ndurable-memory = '64MiB'\n\
-        log-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n\
+        log-file = 'leveret.log'\nlog-level = 'warn,leveret_broker=debug'\nlog-format = 'json'\n\
         loopback-users = []\n";
     let want = ConfigFile {
         stomp: None,
@@ -38,6 +38,7 @@ fn every_key_can_be_set() {
         data_dir: Some("/var/lib/leveret".into()),
         sync: Some("interval:100".parse().unwrap()),
         durable_memory: Some(MemorySize::Bytes(64 << 20)),
+        log_file: Some("leveret.log".into()),
         log_level: Some("warn,leveret_broker=debug".parse().unwrap()),
         log_format: Some(LogFormat::Json),
         loopback_users: Some(Vec::new()),
@@ -158,6 +159,7 @@ fn the_example_shows_every_key() {
         sync,
         durable_memory,
         ctl_socket,
+        log_file,
         log_level,
         log_format,
         loopback_users,
@@ -251,6 +253,7 @@ fn the_example_shows_every_key() {
     assert_eq!(memory, Some(MemorySize::DEFAULT));
     assert_eq!(disk_free_limit, Some(DiskSize::DEFAULT));
     assert_eq!(consumer_timeout, Some(TimeSpan::default()));
+    assert_eq!(log_file, Some("/var/log/leveret/leveret.log".into()));
     assert_eq!(log_level, Some(LogFilter::default()));
     assert_eq!(log_format, Some(LogFormat::default()));
     assert!(amqp.is_some_and(|addresses| addresses.len() == 2));

@@ -16,6 +16,7 @@ use super::node::Node;
 use super::output::Outcome;
 use super::verb::Verb;
 use crate::disk_size::DiskSize;
+use crate::error::Reason;
 use crate::memory;
 
 /// What can be asked about the server.
@@ -26,6 +27,7 @@ pub(super) enum Ask {
     Environment,
     Stop,
     SetLogLevel(LogLevel),
+    RotateLogs,
     SetMemoryLimit(Amount),
     SetDiskFreeLimit(Amount),
 }
@@ -221,6 +223,17 @@ pub(super) const VERBS: &[Verb] = &[
         ..Verb::PLAIN
     },
     Verb {
+        name: "rotate_logs",
+        usage: "rotate_logs",
+        about: "Has the log file opened anew, once it has been moved away",
+        banner: |_| Some("Rotating logs of the server ...".to_owned()),
+        run: |_, peer| {
+            peer.ask(Request::Status(Ask::RotateLogs))?;
+            Ok(Outcome::Done)
+        },
+        ..Verb::PLAIN
+    },
+    Verb {
         name: "version",
         usage: "version",
         about: "Says the version of this program; asks no server",
@@ -309,6 +322,20 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
             node.stop.notify_one();
             Ok(Reply::Done)
         }
+        Ask::RotateLogs => match node.log.reopen("the control socket") {
+            Ok(true) => Ok(Reply::Done),
+            Ok(false) => {
+                let problem = "The log goes to stderr; there is no log file (--log-file)";
+                Err(Failure::new(Exit::Unavailable, problem))
+            }
+            Err(error) => {
+                let problem = format!(
+                    "The log file cannot be opened, and the log goes on in the old one: {}",
+                    Reason(&error)
+                );
+                Err(Failure::new(Exit::Unavailable, problem))
+            }
+        },
         Ask::SetLogLevel(level) => {
             // Said before, or it might not be said at all.
             tracing::info!(

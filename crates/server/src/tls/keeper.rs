@@ -16,6 +16,7 @@ use super::error::TlsError;
 use super::expiry::{self, Expiry, Kind};
 use super::files::Loaded;
 use super::settings::TlsSettings;
+use crate::signals::Hangups;
 
 /// How often the files are looked at. Some looks at the metadata of files, a few times a minute, are nothing; and who
 /// replaces a certificate does not wait for it.
@@ -164,36 +165,4 @@ fn number_of(found: &fs::Metadata) -> u64 {
 #[cfg(not(unix))]
 fn number_of(_: &fs::Metadata) -> u64 {
     0
-}
-
-/// SIGHUP, where there is such a thing.
-struct Hangups {
-    #[cfg(unix)]
-    signals: tokio::signal::unix::Signal,
-}
-
-impl Hangups {
-    fn catch() -> io::Result<Self> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            Ok(Self {
-                signals: signal(SignalKind::hangup())?,
-            })
-        }
-        #[cfg(not(unix))]
-        Ok(Self {})
-    }
-
-    /// Of several between two calls one may be seen. Cancelled, it loses none.
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        {
-            // None would mean that no more can come.
-            if self.signals.recv().await.is_some() {
-                return;
-            }
-        }
-        future::pending().await
-    }
 }
