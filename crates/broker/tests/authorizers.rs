@@ -1,16 +1,17 @@
 //! Rights that somebody outside of the broker has to be asked for, in AMQP: when it is asked and how often, and that
-//! waiting for it changes nothing but the time (behaviour reference, section 18.4).
+//! waiting for it changes nothing but the time (behaviour reference, section 18.4). What happens meanwhile is in
+//! `authorizers_awaited.rs`.
 
 mod support;
 
 use leveret_amqp_codec::method::{basic, channel, confirm, connection, exchange, queue, tx};
-use leveret_amqp_codec::{ChannelId, EncodeMethod, FrameKind, write_method};
+use leveret_amqp_codec::{ChannelId, EncodeMethod, write_method};
 use leveret_broker::{
-    Accounts, Broker, Permissions, Properties, Publish, Tag, User, UserLimits, Value, VirtualClock,
+    Accounts, Broker, Permissions, Properties, Tag, User, UserLimits, Value, VirtualClock,
 };
 use std::time::Duration;
-use support::backend::{Backend, ann, greeting_of};
-use support::{Confirmed, Greeting, Wire, break_off, pass, short, start, until, with_headers};
+use support::backend::{Backend, ann, begin, greeting_of};
+use support::{Confirmed, Greeting, Wire, declare, pass, short, start, with_headers};
 
 /// The methods of several commands in one piece.
 #[derive(Default)]
@@ -34,13 +35,6 @@ impl Commands {
     }
 }
 
-fn declare(name: &str) -> queue::Declare<'_> {
-    queue::Declare {
-        queue: short(name),
-        ..queue::Declare::default()
-    }
-}
-
 fn consume(queue: &str) -> basic::Consume<'_> {
     basic::Consume {
         queue: short(queue),
@@ -49,14 +43,8 @@ fn consume(queue: &str) -> basic::Consume<'_> {
     }
 }
 
-/// A broker that has everything from the backend, and ann with channel 1 open.
-async fn begin(backend: Backend) -> (Backend, Broker, Wire) {
-    let broker = backend.broker().await;
-    let wire = ann().open_channel(&broker).await;
-    (backend, broker, wire)
-}
-
-/// The same, with a backend all of whose answers come late, and which has been asked nothing yet.
+/// A broker that has everything from a backend all of whose answers come late, and which has been asked nothing yet; and ann with channel 1
+/// open.
 async fn late() -> (Backend, Broker, Wire) {
     let backend = Backend::new();
     backend.answer_late();
@@ -67,26 +55,9 @@ async fn late() -> (Backend, Broker, Wire) {
 
 /// What connection.open is answered with.
 async fn not_opened(broker: &Broker, greeting: &Greeting) -> (u16, String) {
-    let mut wire = open(broker, greeting).await;
+    let mut wire = greeting.ask_to_open(broker).await;
     let closed = wire.expect_connection_closed().await;
     (closed.code, closed.text)
-}
-
-/// Says connection.open, and hears nothing as yet.
-async fn open(broker: &Broker, greeting: &Greeting) -> Wire {
-    let mut wire = greeting.authenticate(broker).await;
-    wire.expect_on(0, "connection.tune").await;
-    greeting.tune(&mut wire).await;
-    greeting.open(&mut wire).await;
-    wire
-}
-
-/// What a channel is closed with.
-async fn refused(wire: &mut Wire) -> String {
-    let closed = wire.expect_channel_closed().await;
-    assert_eq!(closed.code, 403);
-    wire.open_channel(1).await;
-    closed.text
 }
 
 #[tokio::test]
@@ -238,7 +209,7 @@ async fn a_refusal_closes_the_channel_and_nothing_of_it_has_been_done() {
     backend.refuse(["configure queue secret", "write exchange amq.fanout"]);
     wire.send(&declare("secret")).await;
     let text = "ACCESS_REFUSED - access to queue 'secret' in vhost '/' refused for user 'ann'";
-    assert_eq!(refused(&mut wire).await, text);
+    assert_eq!(wire.refused().await, text);
     wire.expect_no_queue("secret").await;
     let mut commands = Commands::default().publish(&wire, "amq.fanout", "k", b"m");
     // What follows on the channel is thrown away with it.
@@ -246,7 +217,7 @@ async fn a_refusal_closes_the_channel_and_nothing_of_it_has_been_done() {
     wire.send_bytes(&commands.0).await;
     let text =
         "ACCESS_REFUSED - access to exchange 'amq.fanout' in vhost '/' refused for user 'ann'";
-    assert_eq!(refused(&mut wire).await, text);
+    assert_eq!(wire.refused().await, text);
     wire.expect_no_queue("never").await;
     // Asked again, and permitted now.
     backend.rule(|_| Ok(true));
@@ -274,57 +245,9 @@ async fn further_keys_are_asked_about_together_and_refused_one_by_one() {
     wire.publish_with("amq.topic", "a", &cc(&["d", "x", "e"]), b"m")
         .await;
     let text = "ACCESS_REFUSED - access to topic 'x' in exchange 'amq.topic' in vhost '/' refused for user 'ann'";
-    assert_eq!(refused(&mut wire).await, text);
+    assert_eq!(wire.refused().await, text);
     let wanted = ["write topic d of amq.topic", "write topic x of amq.topic"];
     assert_eq!(backend.asked(), wanted, "nothing after a refusal");
-}
-
-#[tokio::test]
-async fn deliveries_and_other_connections_go_on_while_one_waits() {
-    let (backend, broker, mut wire) = begin(Backend::new()).await;
-    let mut other = ann().open_channel(&broker).await;
-    wire.declare("q").await;
-    wire.call(&consume("q"), "basic.consume-ok").await;
-    backend.hold();
-    wire.send(&declare("r")).await;
-    backend.until_asked().await;
-    let client = broker.client().unwrap();
-    for text in ["one", "two", "three"] {
-        client
-            .publish(Publish::to_queue("q", text.as_bytes()))
-            .await
-            .unwrap();
-        assert_eq!(wire.delivery().await.text(), text);
-    }
-    other.quiet().await;
-    assert_eq!(backend.waiting(), 1);
-    backend.release(1);
-    wire.expect("queue.declare-ok").await;
-}
-
-#[tokio::test]
-async fn heartbeats_go_on_and_silence_is_not_held_against_a_client_that_waits() {
-    let clock = VirtualClock::new();
-    let backend = Backend::new();
-    let builder = Broker::builder()
-        .virtual_clock(clock.clone())
-        .authorization_timeout(Duration::from_secs(3600));
-    let broker = backend.broker_with(builder).await;
-    let greeting = Greeting {
-        heartbeat: 2,
-        ..ann()
-    };
-    let mut wire = greeting.open_channel(&broker).await;
-    backend.hold();
-    wire.send(&declare("q")).await;
-    backend.until_asked().await;
-    for _ in 0..60 {
-        pass(&broker, &clock, 1000).await;
-        let (kind, ..) = wire.frame().await.expect("a heartbeat comes");
-        assert_eq!(kind, FrameKind::Heartbeat);
-    }
-    backend.release(1);
-    wire.expect("queue.declare-ok").await;
 }
 
 #[tokio::test]
@@ -352,7 +275,7 @@ async fn an_answer_is_forgotten_after_its_time() {
     backend.refuse(["write exchange amq.default"]);
     pass(&broker, &clock, 10_000).await;
     wire.publish("", "q", b"m").await;
-    refused(&mut wire).await;
+    wire.refused().await;
 }
 
 #[tokio::test]
@@ -411,67 +334,6 @@ async fn what_is_remembered_is_bounded() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_asked_has_refused_and_the_client_is_not_told_why() {
-    let (backend, _broker, mut wire) = late().await;
-    backend.fail_at(["configure queue q"]);
-    wire.send(&declare("q")).await;
-    let text = "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'ann'";
-    assert_eq!(refused(&mut wire).await, text);
-}
-
-#[tokio::test]
-async fn no_answer_in_time_is_a_refusal() {
-    let clock = VirtualClock::new();
-    let backend = Backend::new();
-    let builder = Broker::builder().virtual_clock(clock.clone());
-    let broker = backend.broker_with(builder).await;
-    let mut wire = ann().open_channel(&broker).await;
-    backend.hold();
-    wire.send(&declare("q")).await;
-    backend.until_asked().await;
-    pass(&broker, &clock, 14_999).await;
-    assert_eq!(backend.waiting(), 1);
-    pass(&broker, &clock, 1).await;
-    let text = "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'ann'";
-    assert_eq!(refused(&mut wire).await, text);
-    assert_eq!(backend.waiting(), 0);
-    backend.release_all();
-    wire.declare("q").await;
-}
-
-#[tokio::test]
-async fn a_client_that_goes_away_is_asked_for_no_more() {
-    let (backend, broker, mut wire) = begin(Backend::new()).await;
-    wire.declare_queue(&queue::Declare {
-        exclusive: true,
-        ..declare("mine")
-    })
-    .await;
-    backend.hold();
-    let commands = Commands::default().publish(&wire, "", "mine", &[7; 300_000]);
-    wire.send_bytes(&commands.0).await;
-    backend.until_asked().await;
-    break_off(&broker, wire).await;
-    until("the end of the question", || backend.waiting() == 0).await;
-    backend.release_all();
-    let mut other = ann().open_channel(&broker).await;
-    other.expect_no_queue("mine").await;
-}
-
-#[tokio::test]
-async fn an_operator_can_close_a_connection_that_waits() {
-    let (backend, broker, mut wire) = begin(Backend::new()).await;
-    backend.hold();
-    wire.send(&declare("q")).await;
-    backend.until_asked().await;
-    let connections = broker.connections().await;
-    assert!(broker.close_connection(connections[0].id, "enough"));
-    let closed = wire.expect_connection_closed().await;
-    assert_eq!(closed.text, "CONNECTION_FORCED - enough");
-    until("the end of the question", || backend.waiting() == 0).await;
-}
-
-#[tokio::test]
 async fn a_virtual_host_is_asked_about_when_it_is_opened() {
     let backend = Backend::new();
     backend.answer_late();
@@ -490,21 +352,6 @@ async fn a_virtual_host_is_asked_about_when_it_is_opened() {
     let text = "NOT_ALLOWED - vhost nowhere not found";
     assert_eq!(not_opened(&broker, &greeting).await, (530, text.to_owned()));
     assert_eq!(backend.asked(), ["vhost other from 127.0.0.1"]);
-}
-
-#[tokio::test]
-async fn a_virtual_host_that_is_asked_about_for_too_long_is_not_opened() {
-    let clock = VirtualClock::new();
-    let backend = Backend::new();
-    let builder = Broker::builder().virtual_clock(clock.clone());
-    let broker = backend.broker_with(builder).await;
-    backend.hold();
-    let mut wire = open(&broker, &ann()).await;
-    backend.until_asked().await;
-    // The time for the handshake is shorter than that for an answer.
-    pass(&broker, &clock, 10_000).await;
-    wire.expect_end().await;
-    until("the end of the question", || backend.waiting() == 0).await;
 }
 
 #[tokio::test]

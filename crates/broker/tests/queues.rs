@@ -5,14 +5,7 @@ mod support;
 use leveret_amqp_codec::method::queue;
 use leveret_amqp_codec::{Method, RawTable};
 use leveret_broker::{Broker, Table, Value};
-use support::{Closed, Wire, broker, short, start, table};
-
-fn declare(name: &str) -> queue::Declare<'_> {
-    queue::Declare {
-        queue: short(name),
-        ..queue::Declare::default()
-    }
-}
+use support::{Closed, Wire, broker, declare, short, start, table};
 
 /// Declares `q` with the first arguments, then with the second, and returns what that is answered with.
 async fn redeclare(first: &Table, second: &Table) -> Option<Closed> {

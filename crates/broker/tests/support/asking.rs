@@ -8,14 +8,26 @@ use super::heard::{Declared, Delivered};
 use super::short;
 use super::wire::Wire;
 
+/// Declaring a queue without any options.
+pub(crate) fn declare(name: &str) -> queue::Declare<'_> {
+    queue::Declare {
+        queue: short(name),
+        ..queue::Declare::default()
+    }
+}
+
 impl Wire {
     /// Declares a queue without any options.
     pub(crate) async fn declare(&mut self, name: &str) -> Declared {
-        self.declare_queue(&queue::Declare {
-            queue: short(name),
-            ..queue::Declare::default()
-        })
-        .await
+        self.declare_queue(&declare(name)).await
+    }
+
+    /// What channel 1 is closed with, which is that access was refused. It is opened again.
+    pub(crate) async fn refused(&mut self) -> String {
+        let closed = self.expect_channel_closed().await;
+        assert_eq!(closed.code, 403);
+        self.open_channel(1).await;
+        closed.text
     }
 
     pub(crate) async fn declare_with(&mut self, name: &str, arguments: &Table) -> Declared {

@@ -11,7 +11,7 @@ use leveret_broker::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Greeting, start, until};
+use super::{Greeting, Wire, start, until};
 
 /// The backend. Clones are the same one.
 ///
@@ -238,6 +238,13 @@ impl Authenticator for Backend {
             Ok(self.identity(&login.username))
         })
     }
+}
+
+/// A broker that has everything from the backend, and ann with channel 1 open.
+pub(crate) async fn begin(backend: Backend) -> (Backend, Broker, Wire) {
+    let broker = backend.broker().await;
+    let wire = ann().open_channel(&broker).await;
+    (backend, broker, wire)
 }
 
 /// What ann says.

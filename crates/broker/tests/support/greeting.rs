@@ -44,11 +44,17 @@ impl Default for Greeting {
 impl Greeting {
     /// Connects and goes through the whole handshake; no channel is open yet.
     pub(crate) async fn connect(&self, broker: &Broker) -> Wire {
+        let mut wire = self.ask_to_open(broker).await;
+        wire.expect_on(0, "connection.open-ok").await;
+        wire
+    }
+
+    /// The same up to connection.open, and does not wait for what the broker says to that.
+    pub(crate) async fn ask_to_open(&self, broker: &Broker) -> Wire {
         let mut wire = self.authenticate(broker).await;
         wire.expect_on(0, "connection.tune").await;
         self.tune(&mut wire).await;
         self.open(&mut wire).await;
-        wire.expect_on(0, "connection.open-ok").await;
         wire
     }
 

@@ -29,6 +29,7 @@ use std::time::Duration;
 use leveret_amqp_codec::ShortStr;
 use leveret_broker::{Broker, Builder, Properties, Table, Value, VirtualClock};
 
+pub(crate) use asking::declare;
 pub(crate) use greeting::Greeting;
 pub(crate) use heard::{Closed, Confirmed, Declared, Delivered, Heard};
 #[cfg(feature = "stomp")]
