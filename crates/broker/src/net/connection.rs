@@ -62,8 +62,8 @@ pub(super) struct Connection<S, P: Protocol> {
     unflushed: bool,
     /// What the next bytes wait for, when they wait for the disk.
     commit: Option<Commit>,
-    /// What the session waits for, when it waits for the embedding program.
-    asking: Option<Asking>,
+    /// What the session waits for, when it waits for the embedding program, which is seldom.
+    asking: Option<Box<Asking>>,
     /// Only where rates are limited.
     throttle: Option<Box<Throttle>>,
     /// Up to where the journal has to be safe before this task is woken.
@@ -261,7 +261,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         {
             return Ok(Poll::Ready(step));
         }
-        if self.asking.as_ref().is_some_and(Asking::ends_with_client)
+        if self
+            .asking
+            .as_ref()
+            .is_some_and(|asking| asking.ends_with_client())
             && self.may_read(cx, now)
             && let Poll::Ready(step) = self.poll_read_ahead(cx, now, buffers)?
         {

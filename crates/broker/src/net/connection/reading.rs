@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         while let Some(ask) = self.session.take_ask() {
             let mut asking = asking::ask(Arc::clone(&self.shared), ask);
             let Poll::Ready(answer) = asking.poll(cx) else {
-                self.asking = Some(asking);
+                self.asking = Some(Box::new(asking));
                 return;
             };
             self.session.handle_answer(now, answer, output);
