@@ -1,7 +1,7 @@
 //! How much memory messages take, and the alarm that stops publishers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 use leveret_queue_store::Queue;
 
@@ -20,7 +20,9 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64;
 /// (so that the alarm does not flicker); everything else goes on. See section 17 of the behaviour reference.
 #[derive(Debug)]
 pub(crate) struct MemoryGauge {
-    used: AtomicUsize,
+    /// Below zero for a moment when one who takes messages out of a queue is here before the one who has put them in: both
+    /// come without the queue's lock.
+    used: AtomicIsize,
     limit: AtomicUsize,
     alarms: Arc<Alarms>,
 }
@@ -28,7 +30,7 @@ pub(crate) struct MemoryGauge {
 impl MemoryGauge {
     pub(crate) fn new(limit: usize, alarms: Arc<Alarms>) -> Self {
         Self {
-            used: AtomicUsize::new(0),
+            used: AtomicIsize::new(0),
             limit: AtomicUsize::new(limit),
             alarms,
         }
@@ -61,13 +63,17 @@ impl MemoryGauge {
 
     /// A queue that held `before` now holds `after`. Must be called without a queue's lock: it may wake connections.
     pub(crate) fn account(&self, before: usize, after: usize) {
-        if after > before {
-            let used = self.used.fetch_add(after - before, Ordering::Relaxed) + (after - before);
-            if used > self.limit() {
+        let more = after.cast_signed().wrapping_sub(before.cast_signed());
+        if more > 0 {
+            let used = self
+                .used
+                .fetch_add(more, Ordering::Relaxed)
+                .saturating_add(more);
+            if bytes(used) > self.limit() {
                 self.raise();
             }
-        } else if before > after {
-            self.used.fetch_sub(before - after, Ordering::Relaxed);
+        } else if more < 0 {
+            self.used.fetch_add(more, Ordering::Relaxed);
             if self.alarms.is_raised(Alarm::Memory) {
                 self.release_if_low();
             }
@@ -85,7 +91,7 @@ impl MemoryGauge {
 
     fn release_if_low(&self) {
         let limit = self.limit();
-        if self.used.load(Ordering::SeqCst) <= self.low() && self.alarms.end(Alarm::Memory) {
+        if bytes(self.used.load(Ordering::SeqCst)) <= self.low() && self.alarms.end(Alarm::Memory) {
             tracing::info!(limit, "memory alarm is over");
         }
     }
@@ -98,7 +104,7 @@ impl MemoryGauge {
 
     /// Bytes counted at the moment.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        bytes(self.used.load(Ordering::Relaxed))
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -114,6 +120,11 @@ impl MemoryGauge {
             self.release_if_low();
         }
     }
+}
+
+/// A sum of which all is known that was put in.
+fn bytes(used: isize) -> usize {
+    usize::try_from(used).unwrap_or(0)
 }
 
 /// Bytes that a connection holds outside of queues, counted as long as this lives: against the memory limit, and against
@@ -200,6 +211,17 @@ mod tests {
         assert!(alarms.is_any_raised(), "901 bytes are still too many");
         gauge.account(1, 0);
         assert!(!alarms.is_any_raised());
+    }
+
+    #[test]
+    fn who_takes_may_be_faster_than_who_has_put_in() {
+        let (gauge, alarms) = gauge(1000);
+        gauge.account(100, 0);
+        assert_eq!((gauge.used(), gauge.excess()), (0, 0));
+        gauge.account(0, 50);
+        assert!(!alarms.is_any_raised(), "next to nothing is there");
+        gauge.account(0, 100);
+        assert_eq!(gauge.used(), 50);
     }
 
     #[test]

@@ -356,10 +356,10 @@ async fn on_a_full_disk_publishers_wait_for_room_and_consumers_do_not() {
     let mut confirming = Wire::confirming(&broker).await;
 
     disk.disk.leave_room(Some(0));
-    confirming.publish("1").await;
-    while broker.alarms() != [Alarm::DiskFull] {
-        tokio::task::yield_now().await;
-    }
+    // More than the journal has made room for.
+    let large = "1".repeat(300_000);
+    confirming.publish(&large).await;
+    until_alarms_are(&broker, &[Alarm::DiskFull]).await;
     confirming.publish("2").await;
     let mut confirm = publish(&client, "in process");
     confirming.assert_quiet(&broker).await;
@@ -384,7 +384,7 @@ async fn on_a_full_disk_publishers_wait_for_room_and_consumers_do_not() {
         take(&client).await,
     ];
     taken.sort();
-    assert_eq!(taken, ["1", "2", "in process"]);
+    assert_eq!(taken, [&large, "2", "in process"]);
 }
 
 #[tokio::test]
