@@ -76,10 +76,13 @@ class Server(threading.Thread):
 
 
 def take_call(channel, queue):
-    """The properties of the call that waits in `queue`."""
-    method, properties, _ = channel.basic_get(queue, auto_ack=True)
-    holds(method is not None, "a call waits")
-    return properties
+    """The properties of the call that comes to `queue`, perhaps a moment after its caller has written it."""
+    deadline = time.monotonic() + SOON
+    while time.monotonic() < deadline:
+        method, properties, _ = channel.basic_get(queue, auto_ack=True)
+        if method is not None:
+            return properties
+    raise AssertionError("does not hold: a call comes")
 
 
 @check
