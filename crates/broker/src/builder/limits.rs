@@ -49,8 +49,9 @@ impl Builder {
     /// Beyond that, attempts of the same user from the same address, or of anybody from that address, are looked at one
     /// after the other, with a pause of a quarter of a second that doubles with each further failure up to half a minute.
     /// A right password that has waited for its turn is taken; an attempt whose turn would come after the
-    /// [handshake timeout](Self::handshake_timeout) is refused unseen. Who goes away while it waits gives its turn back. After a minute without a failure half of them are
-    /// forgotten. Other addresses notice nothing. What is remembered has a bound: 10,000 pairs and addresses.
+    /// [handshake timeout](Self::handshake_timeout) is refused unseen. Who goes away while it waits gives its
+    /// turn back. After a minute without a failure half of them are forgotten. Other addresses notice nothing. What is
+    /// remembered has a bound: 10,000 pairs and addresses.
     pub fn free_login_failures(mut self, failures: u32) -> Self {
         self.config.free_login_failures.of_user = failures;
         self

@@ -391,6 +391,7 @@ impl Journal {
 
     /// Says that somebody who waits for less already will wait for `lsn` as well. The journal then goes on to
     /// it at once, instead of letting more come together until it is asked. Nobody is woken for it.
+    /// What is safe already, and a journal that has failed, are not changed by it.
     pub fn want(&self, lsn: Lsn) {
         let is_first = {
             let mut waiters = self.waiters.lock();

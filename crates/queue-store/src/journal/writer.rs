@@ -10,7 +10,7 @@ use super::block::{BLOCK_ALIGN, BLOCK_HEAD_LEN, BlockHead, LOG_HEAD_LEN, LogHead
 use super::error::{JournalState, NotPrepared};
 use super::journal::Journal;
 use super::names::FileName;
-use super::options::{JournalOptions, SyncPolicy};
+use super::options::SyncPolicy;
 use crate::storage::is_full;
 use crate::{OpenMode, Storage, StorageFile, Time};
 
@@ -144,11 +144,7 @@ impl Writer {
     }
 
     /// Writes what there is, as far as there is room.
-    fn write_jobs(
-        &mut self,
-        storage: &dyn Storage,
-        options: &JournalOptions,
-    ) -> Result<(), WriteError> {
+    fn write_jobs(&mut self, storage: &dyn Storage) -> Result<(), WriteError> {
         while let Some(job) = self.unwritten.front_mut() {
             match job {
                 Job::Block(block, number) => {
@@ -156,26 +152,22 @@ impl Writer {
                     self.written = *number;
                     self.spare_buffer = std::mem::take(block);
                 }
-                Job::NewFile(_) => self.begin_file(storage, options)?,
+                Job::NewFile(_) => self.begin_file(storage)?,
             }
             self.unwritten.pop_front();
         }
         Ok(())
     }
 
-    fn begin_file(
-        &mut self,
-        storage: &dyn Storage,
-        options: &JournalOptions,
-    ) -> Result<(), WriteError> {
+    fn begin_file(&mut self, storage: &dyn Storage) -> Result<(), WriteError> {
         // The next file says where this one ends, so from now on everything in here has to be there.
         self.sync()?;
         let Some(Job::NewFile(new)) = self.unwritten.front_mut() else {
             return Ok(());
         };
         let previous_end = self.log.position();
-        let spare = self.spares.last().copied();
-        self.log = LogEnd::begin(storage, new, previous_end, spare, options.log_file_len())?;
+        let (spare, full_len) = (self.spares.last().copied(), self.log.full_len);
+        self.log = LogEnd::begin(storage, new, previous_end, spare, full_len)?;
         self.spares.pop();
         self.safe_position = self.log.position();
         Ok(())
@@ -384,7 +376,7 @@ impl Journal {
         let was_written = writer.written;
         let mut outcome = Ok(());
         if !writer.unprepared {
-            outcome = writer.write_jobs(self.storage.as_ref(), &self.options);
+            outcome = writer.write_jobs(self.storage.as_ref());
             if outcome.is_ok() {
                 self.gather(writer);
                 writer.unprepared = !writer.unwritten.is_empty();
@@ -393,8 +385,7 @@ impl Journal {
         if writer.unprepared {
             outcome = prepare().map_err(WriteError::from);
             writer.unprepared = outcome.is_err();
-            outcome =
-                outcome.and_then(|()| writer.write_jobs(self.storage.as_ref(), &self.options));
+            outcome = outcome.and_then(|()| writer.write_jobs(self.storage.as_ref()));
         }
         if matches!(outcome, Err(WriteError::Failed(_))) {
             return outcome;
@@ -431,7 +422,7 @@ impl Journal {
         self.note_pending(&state);
         let end = writer.log.end + block.len() as u64;
         writer.unwritten.push_back(Job::Block(block, number));
-        if end < self.options.log_file_len() {
+        if end < writer.log.full_len {
             return;
         }
         let log_number = writer.next_log_number;
