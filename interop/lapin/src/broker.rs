@@ -10,6 +10,7 @@ use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind, Result};
 
 use crate::client::confirming;
+use crate::harness::CLOSED;
 
 /// Where the broker is when `AMQP_URL` does not say.
 const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
@@ -143,8 +144,11 @@ impl Broker {
     pub(crate) async fn clean_up(&self) -> Result<()> {
         let leftovers = std::mem::take(&mut *self.leftovers());
         for connection in leftovers.connections {
-            // Those that the check or the broker has closed already refuse, which is just as well.
-            let _ = connection.close(200, "done".into()).await;
+            // Those that the check or the broker has closed already refuse, which is just as well. One whose last
+            // channel was dropped only now may never answer: when lapin's own close of that channel comes after that
+            // of the connection, its loop ends and forgets who waits. It has let go of the socket by then.
+            let closed = connection.close(200, "done".into());
+            let _ = tokio::time::timeout(CLOSED, closed).await;
         }
         if leftovers.queues.is_empty() && leftovers.exchanges.is_empty() {
             return Ok(());

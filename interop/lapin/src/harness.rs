@@ -16,6 +16,9 @@ pub(crate) const CHECK_LIMIT: Duration = Duration::from_secs(30);
 /// limit of interop/run for a whole suite ends the report.
 pub(crate) const SOON: Duration = Duration::from_secs(8);
 
+/// How long to wait for a connection to close once its check is over.
+pub(crate) const CLOSED: Duration = Duration::from_secs(1);
+
 /// How long to watch for something that should not happen. A broker that does it does so within one round
 /// trip; the rest is room for a busy machine.
 pub(crate) const QUIET: Duration = Duration::from_millis(250);
