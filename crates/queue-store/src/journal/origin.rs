@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::page::MAX_PAGE_LEN;
-use super::record::{take_number, take_page_id};
+use super::record::{below_end, take_number, take_page_id};
 use super::wire::{Malformed, Reader, put_varint};
 use crate::{PageSlot, PagedMessage};
 
@@ -154,8 +154,8 @@ impl Origins {
             };
             let len = reader.number()?;
             let run = OriginRun { first, len };
-            if run.last().is_none() {
-                return Err(Malformed);
+            if let Some(last) = run.last().ok_or(Malformed)?.number() {
+                below_end(last.get())?;
             }
             left = left.checked_sub(len).ok_or(Malformed)?;
             runs.push(run);
@@ -254,9 +254,10 @@ mod tests {
         assert_eq!(take(&[1, 5, 3], 2), Err(Malformed), "more than there are");
         assert_eq!(take(&[1, 5, 0], 2), Err(Malformed), "none");
         assert_eq!(take(&[3, 5, 2], 2), Err(Malformed));
-        let last = [255, 255, 255, 255, 255, 255, 255, 255, 255, 1];
-        let at_the_end = [&[1][..], &last, &[2]].concat();
-        assert_eq!(take(&at_the_end, 2), Err(Malformed), "no such number");
+        let last = [255, 255, 255, 255, 255, 255, 255, 255, 127];
+        let at_the_end = |len| [&[1][..], &last, &[len]].concat();
+        assert!(take(&at_the_end(1), 1).is_ok());
+        assert_eq!(take(&at_the_end(2), 2), Err(Malformed), "no such number");
         let last_slot = [2, 1, 1, 0xff, 0xff, 3, 2];
         assert_eq!(take(&last_slot, 2), Err(Malformed), "no such slot");
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::bits::Bits;
 use super::origin::Origins;
-use super::record::{QueueKey, kind, take_page_id, take_queue_key};
+use super::record::{QueueKey, below_end, kind, take_page_id, take_queue_key};
 use super::wire::{Malformed, Reader, put_varint};
 use crate::{PageId, PagedMessage, Time};
 
@@ -241,10 +241,8 @@ impl PageSummary {
         let place = PagePlace::take(reader)?;
         let mut contents = PageContents::take(reader)?;
         contents.first = reader.varint()?;
-        contents.last = contents
-            .first
-            .checked_add(reader.varint()?)
-            .ok_or(Malformed)?;
+        let last = contents.first.checked_add(reader.varint()?);
+        contents.last = below_end(last.ok_or(Malformed)?)?;
         let stored: u16 = reader.number()?;
         let gone = Bits::take(reader, contents.len)?;
         let handed = Bits::take(reader, contents.len)?;

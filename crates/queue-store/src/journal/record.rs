@@ -11,6 +11,10 @@ use crate::{MessageParts, PageId, Time};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct QueueKey(pub u64);
 
+/// The numbers of messages are below this, which no queue ever reaches: at a thousand million a second it takes centuries. So there
+/// is a number behind each.
+pub(super) const NUMBERS_END: u64 = 1 << 63;
+
 /// The kinds of records. The number is the first byte of a record.
 pub(super) mod kind {
     /// A message entered a queue.
@@ -239,7 +243,7 @@ impl<'a> Record<'a> {
             },
             kind::QUEUE => Self::Queue {
                 key: take_queue_key(reader)?,
-                next_number: reader.varint()?,
+                next_number: below_end(reader.varint()?)?,
                 in_log: reader.varint()?,
             },
             kind::PAGE => Self::Page(PageSummary::take(reader)?),
@@ -278,8 +282,18 @@ pub(super) fn take_queue_key(reader: &mut Reader<'_>) -> Result<QueueKey, Malfor
     Ok(QueueKey(reader.varint()?))
 }
 
+/// The number of a message.
 pub(super) fn take_number(reader: &mut Reader<'_>) -> Result<NonZeroU64, Malformed> {
-    NonZeroU64::new(reader.varint()?).ok_or(Malformed)
+    NonZeroU64::new(below_end(reader.varint()?)?).ok_or(Malformed)
+}
+
+/// This number, if there may be a message of that number.
+pub(super) fn below_end(number: u64) -> Result<u64, Malformed> {
+    if number < NUMBERS_END {
+        Ok(number)
+    } else {
+        Err(Malformed)
+    }
 }
 
 pub(super) fn take_page_id(reader: &mut Reader<'_>) -> Result<PageId, Malformed> {
