@@ -23,6 +23,7 @@ mod handles;
 )]
 mod journal;
 mod load;
+mod log_end;
 mod log_file;
 mod loose;
 mod message_format;
@@ -42,6 +43,7 @@ mod recovered;
 mod repeats;
 mod replay;
 mod rest;
+mod sectors;
 mod state;
 mod waiters;
 mod wire;

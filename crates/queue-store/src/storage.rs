@@ -118,7 +118,15 @@ pub enum OpenMode {
     Existing,
     /// It is made, empty, unless it is there; what is there keeps its contents.
     Create,
+    /// As `Create`, for a file that is written, synced and not read soon: what begins and ends at multiples of 4,096 bytes,
+    /// in the file and in memory, may go to the disk past the system's cache. Other writes, and all where that cannot be
+    /// done, go through the cache as ever; nothing else differs.
+    CreateDirect,
 }
+
+/// What begins and ends at multiples of this can go to the disk past the system's cache: the largest sectors of disks in
+/// use, and a page of memory.
+pub(crate) const DIRECT_ALIGN: usize = 4096;
 
 /// Keeps a directory for whoever holds it, until dropped.
 pub trait DirectoryLock: fmt::Debug + Send + Sync {}

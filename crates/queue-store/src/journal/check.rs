@@ -7,6 +7,7 @@ use super::block::{BLOCK_HEAD_LEN, Position};
 use super::error::{Damage, OpenError};
 use super::handles::read_place;
 use super::load::{Loaded, OnDamage, io_error, load};
+use super::log_end::{Filling, LogEnd, NewFile};
 use super::message_format::put_message;
 use super::names::FileName;
 use super::open::{lock, take_over, write_error};
@@ -14,7 +15,6 @@ use super::options::JournalOptions;
 use super::page_format::decode_page;
 use super::record::{self, QueueKey, Subject};
 use super::state::State;
-use super::writer::{LogEnd, NewFile};
 use crate::{OpenMode, PageId, PageSlot, Storage, Stored};
 
 /// How long a block gets that a repair writes, give or take a message: what fits well into memory.
@@ -196,7 +196,7 @@ fn write_anew(storage: &dyn Storage, loaded: Loaded) -> Result<(), OpenError> {
         oldest: number,
         blocks,
     };
-    let begun = LogEnd::begin(storage, &mut new, Position::default(), None, 0);
+    let begun = LogEnd::begin(storage, &mut new, Position::default(), None, Filling::ONCE);
     begun.map_err(|error| write_error(FileName::Log(number), error))?;
     for name in names.iter().filter(|name| name.log_number().is_some()) {
         let removed = storage.remove(&name.to_string());

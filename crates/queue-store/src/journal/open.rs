@@ -9,6 +9,7 @@ use super::fetch::fetch;
 use super::handles::read_place;
 use super::journal::Journal;
 use super::load::{Loaded, OnDamage, io_error, load};
+use super::log_end::{Filling, LogEnd, NewFile};
 use super::names::FileName;
 use super::options::JournalOptions;
 use super::page::PagePlace;
@@ -16,7 +17,7 @@ use super::record::{QueueKey, kind};
 use super::recovered::{Recovered, RecoveredQueue};
 use super::replay::Replay;
 use super::state::State;
-use super::writer::{LogEnd, NewFile, WriteError, Writer};
+use super::writer::{WriteError, Writer};
 use crate::{DirectoryLock, OpenMode, Storage};
 
 /// How much of the log is written once more at a time.
@@ -178,8 +179,7 @@ fn begin_log(
             _ => None,
         })
         .collect();
-    let full_len = options.log_file_len();
-    let begun = LogEnd::begin(storage, &mut new, end, spares.pop(), full_len);
+    let begun = LogEnd::begin(storage, &mut new, end, spares.pop(), Filling::new(options));
     let log = begun.map_err(|error| write_error(FileName::Log(number), error))?;
     Ok((log, spares))
 }

@@ -6,8 +6,9 @@ pub struct JournalOptions {
     /// When what was appended counts as safe.
     pub sync: SyncPolicy,
     /// How large a file of the log gets, give or take one write: at least 4 KiB, at most 1 GiB. The
-    /// default, 64 MiB, is begun anew every second or so by a disk that writes as fast as it can,
-    /// and read in a fraction of one.
+    /// default, 16 MiB, is begun anew some times a second by a disk that writes as fast as it can.
+    /// Writing over a file that is not needed any more costs less than a new one, and the smaller
+    /// they are, the sooner there is one.
     pub log_file_size: u64,
     /// How large a file of pages gets, give or take one page. Default 64 MiB: that much is held back
     /// from being removed by the last live page in it.
@@ -26,7 +27,7 @@ impl Default for JournalOptions {
     fn default() -> Self {
         Self {
             sync: SyncPolicy::default(),
-            log_file_size: 64 << 20,
+            log_file_size: 16 << 20,
             page_file_size: 64 << 20,
             log_files_max: 4,
             pending_max: 8 << 20,

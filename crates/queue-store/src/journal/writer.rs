@@ -2,28 +2,21 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::appender::Lsn;
-use super::block::{BLOCK_ALIGN, BLOCK_HEAD_LEN, BlockHead, LOG_HEAD_LEN, LogHead, Position};
+use super::block::{BLOCK_HEAD_LEN, Position};
 use super::error::{JournalState, NotPrepared};
 use super::journal::Journal;
+use super::log_end::{LogEnd, NewFile};
 use super::names::FileName;
 use super::options::SyncPolicy;
 use crate::storage::is_full;
-use crate::{OpenMode, Storage, StorageFile, Time};
+use crate::{OpenMode, Storage, Time};
 
 /// How many files of the log are kept to be written over, which costs less than making new ones.
 /// One is needed while the log neither grows nor shrinks, the other while it breathes.
 const SPARE_FILES: usize = 2;
-
-/// How far ahead of small blocks a file of the log is filled with zeros. A sync of bytes within a file takes less than
-/// half of one that has to make the file longer, too.
-const AHEAD_LEN: u64 = 256 << 10;
-
-/// Blocks from this length on are not worth it: writing them takes longer than making the file longer.
-const LARGE_BLOCK_LEN: usize = 64 << 10;
 
 /// What [`Journal::work`] did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,33 +52,12 @@ pub(super) struct Writer {
     next_log_number: u32,
 }
 
-/// The file of the log that is written to.
-#[derive(Debug)]
-pub(super) struct LogEnd {
-    pub(super) number: u32,
-    pub(super) file: Arc<dyn StorageFile>,
-    /// Where the next block comes.
-    pub(super) end: u64,
-    /// How long the file is: behind the last block there are zeros, or what it was before.
-    len: u64,
-    /// How long it becomes at least before the next one is begun.
-    full_len: u64,
-}
-
 #[derive(Debug)]
 enum Job {
     /// A block of the log, without its head; and its number.
     Block(Vec<u8>, u64),
     /// A new file of the log that begins with this block.
     NewFile(NewFile),
-}
-
-#[derive(Debug)]
-pub(super) struct NewFile {
-    pub(super) number: u32,
-    pub(super) oldest: u32,
-    /// The checkpoint, and what else is to be there from the start: blocks without their heads.
-    pub(super) blocks: Vec<Vec<u8>>,
 }
 
 /// Why something could not be written.
@@ -117,7 +89,7 @@ impl From<NotPrepared> for WriteError {
 impl Writer {
     /// Goes on behind what the state has been made of.
     pub(super) fn new(log: LogEnd, block: u64, spares: Vec<u32>) -> Self {
-        let next_log_number = log.number.saturating_add(1);
+        let next_log_number = log.number().saturating_add(1);
         let safe_position = log.position();
         Self {
             log,
@@ -166,8 +138,8 @@ impl Writer {
             return Ok(());
         };
         let previous_end = self.log.position();
-        let (spare, full_len) = (self.spares.last().copied(), self.log.full_len);
-        self.log = LogEnd::begin(storage, new, previous_end, spare, full_len)?;
+        let (spare, filling) = (self.spares.last().copied(), self.log.filling());
+        self.log = LogEnd::begin(storage, new, previous_end, spare, filling)?;
         self.spares.pop();
         self.safe_position = self.log.position();
         Ok(())
@@ -177,10 +149,7 @@ impl Writer {
     pub(super) fn mark_end(&mut self) -> Result<(), WriteError> {
         let mut block = vec![0; BLOCK_HEAD_LEN];
         self.log.write(&mut block, self.safe_position)?;
-        self.log.file.sync_data().map_err(|error| {
-            let name = FileName::Log(self.log.number);
-            WriteError::Failed(format!("{name} could not be synced: {error}"))
-        })?;
+        self.log.sync()?;
         self.safe_position = self.log.position();
         Ok(())
     }
@@ -190,108 +159,9 @@ impl Writer {
         if self.synced == self.written {
             return Ok(());
         }
-        // Whatever the reason, even a full disk: what is safe is not known any more.
-        let name = FileName::Log(self.log.number);
-        self.log
-            .file
-            .sync_data()
-            .map_err(|error| WriteError::Failed(format!("{name} could not be synced: {error}")))?;
+        self.log.sync()?;
         self.synced = self.written;
         self.safe_position = self.log.position();
-        Ok(())
-    }
-}
-
-impl LogEnd {
-    fn position(&self) -> Position {
-        Position {
-            file: self.number,
-            // Files are begun anew long before this is too small; see `Writer::gather`.
-            offset: u32::try_from(self.end).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Makes a file of the log, over a spare one if there is any, and makes it safe with its name.
-    pub(super) fn begin(
-        storage: &dyn Storage,
-        new: &mut NewFile,
-        previous_end: Position,
-        spare: Option<u32>,
-        full_len: u64,
-    ) -> Result<Self, WriteError> {
-        let name = FileName::Log(new.number).to_string();
-        let failed = |error: io::Error| WriteError::new(&name, &error);
-        if let Some(spare) = spare {
-            let spare = FileName::Spare(spare).to_string();
-            match storage.rename(&spare, &name) {
-                // It was renamed already when the disk was found full.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => result.map_err(failed)?,
-            }
-            // Not under its old name may a power cut leave what will be written: it was a part of
-            // the log, perhaps of one that is still read.
-            storage
-                .sync_directory()
-                .map_err(|error| WriteError::Failed(format!("{name}: {error}")))?;
-        }
-        let file = storage.open(&name, OpenMode::Create).map_err(failed)?;
-        let head = LogHead {
-            number: new.number,
-            previous_end,
-            oldest: new.oldest,
-        };
-        let len = file.len().map_err(failed)?;
-        let mut log = Self {
-            number: new.number,
-            file,
-            end: LOG_HEAD_LEN as u64,
-            len,
-            full_len,
-        };
-        for block in &mut new.blocks {
-            log.write(block, previous_end)?;
-        }
-        // The head comes last, and by itself: without it the file is as good as not there, and with
-        // it what the file begins with has to be whole. A power cut that left the head and tore the
-        // first block would look like damage.
-        let unsafe_now = |error: io::Error| WriteError::Failed(format!("{name}: {error}"));
-        log.file.sync_data().map_err(unsafe_now)?;
-        log.file.write_all_at(&head.to_bytes(), 0).map_err(failed)?;
-        let synced = log.file.sync_data().and_then(|()| storage.sync_directory());
-        synced.map_err(unsafe_now)?;
-        Ok(log)
-    }
-
-    /// Writes a block behind the last.
-    fn write(&mut self, block: &mut [u8], safe: Position) -> Result<(), WriteError> {
-        let name = FileName::Log(self.number);
-        let records = block.len().saturating_sub(BLOCK_HEAD_LEN);
-        if u32::try_from(records).is_err() || u32::try_from(self.end).is_err() {
-            let what = format!("{name}: {records} bytes are too many for one block");
-            return Err(WriteError::Failed(what));
-        }
-        BlockHead::seal(block, self.position(), safe);
-        let written = self.file.write_all_at(block, self.end);
-        written.map_err(|error| WriteError::new(&name.to_string(), &error))?;
-        self.end = (self.end + block.len() as u64).next_multiple_of(BLOCK_ALIGN);
-        if self.end > self.len {
-            self.len = self.end;
-            if block.len() < LARGE_BLOCK_LEN {
-                self.fill_ahead(name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the file longer for blocks to come. Not on a full disk: whether they can be written shows when they are.
-    fn fill_ahead(&mut self, name: FileName) -> Result<(), WriteError> {
-        let len = AHEAD_LEN.min(self.full_len.saturating_sub(self.end));
-        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
-        match self.file.write_all_at(&zeros, self.end) {
-            Ok(()) => self.len += len,
-            Err(error) if is_full(&error) => {}
-            Err(error) => return Err(WriteError::new(&name.to_string(), &error)),
-        }
         Ok(())
     }
 }
@@ -420,9 +290,9 @@ impl Journal {
             return;
         };
         self.note_pending(&state);
-        let end = writer.log.end + block.len() as u64;
+        let is_full = writer.log.is_full_with(block.len());
         writer.unwritten.push_back(Job::Block(block, number));
-        if end < writer.log.full_len {
+        if !is_full {
             return;
         }
         let log_number = writer.next_log_number;

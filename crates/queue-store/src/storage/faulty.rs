@@ -219,7 +219,7 @@ impl Storage for FaultyStorage {
         let id = match (disk.names.get(name), mode) {
             (Some(id), _) => *id,
             (None, OpenMode::Existing) => return Err(io::Error::from(io::ErrorKind::NotFound)),
-            (None, OpenMode::Create) => {
+            (None, OpenMode::Create | OpenMode::CreateDirect) => {
                 disk.spend_power()?;
                 let id = disk.files.len();
                 disk.files.push(Contents::default());

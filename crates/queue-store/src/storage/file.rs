@@ -5,7 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::direct::{DirectFile, PartlyDirect};
 use super::{DirectoryLock, OpenMode, Storage, StorageFile};
+
+mod direct;
 
 /// What is locked, so that two processes do not write one journal. It stays when the lock is gone:
 /// the lock belongs to the open file and ends with the process.
@@ -84,12 +87,22 @@ impl Storage for FileStorage {
         options
             .read(true)
             .write(true)
-            .create(mode == OpenMode::Create)
+            .create(mode != OpenMode::Existing)
             .truncate(false);
         // What was published is nobody else's to read.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Arc::new(DiskFile(options.open(self.path(name)?)?)))
+        let path = self.path(name)?;
+        let file = options.open(&path)?;
+        if mode == OpenMode::CreateDirect
+            && let Some(direct) = DirectFile::open(&path)
+        {
+            return Ok(Arc::new(PartlyDirect {
+                file: DiskFile(file),
+                direct,
+            }));
+        }
+        Ok(Arc::new(DiskFile(file)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -120,6 +133,30 @@ impl DirectoryLock for LockedFile {}
 #[derive(Debug)]
 struct DiskFile(File);
 
+impl DiskFile {
+    #[cfg(unix)]
+    fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+    }
+
+    #[cfg(windows)]
+    fn write(file: &File, bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match std::os::windows::fs::FileExt::seek_write(file, rest, offset) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(len) => {
+                    rest = rest.get(len..).unwrap_or_default();
+                    offset += len as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl StorageFile for DiskFile {
     #[cfg(unix)]
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
@@ -143,26 +180,8 @@ impl StorageFile for DiskFile {
         Ok(())
     }
 
-    #[cfg(unix)]
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
-    }
-
-    #[cfg(windows)]
-    fn write_all_at(&self, bytes: &[u8], mut offset: u64) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match std::os::windows::fs::FileExt::seek_write(&self.0, rest, offset) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(len) => {
-                    rest = rest.get(len..).unwrap_or_default();
-                    offset += len as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        Self::write(&self.0, bytes, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -42,7 +42,7 @@ impl Storage for MemoryStorage {
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
         let mut directory = self.directory.lock();
-        if mode == OpenMode::Create {
+        if mode != OpenMode::Existing {
             let file = directory.entry(name.to_owned()).or_default();
             return Ok(Arc::clone(file) as Arc<dyn StorageFile>);
         }
