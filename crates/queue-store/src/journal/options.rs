@@ -14,7 +14,7 @@ pub struct JournalOptions {
     /// from being removed by the last live page in it.
     pub page_file_size: u64,
     /// How many files the log may have before [`Journal::to_move`](crate::Journal::to_move) names
-    /// queues whose messages hold back the oldest. Default 4: what recovery reads at most, unless
+    /// queues whose messages hold back the oldest. Default 16: what recovery reads at most, unless
     /// the broker falls behind with moving.
     pub log_files_max: usize,
     /// How many bytes may wait to be written to the log before
@@ -29,7 +29,7 @@ impl Default for JournalOptions {
             sync: SyncPolicy::default(),
             log_file_size: 16 << 20,
             page_file_size: 64 << 20,
-            log_files_max: 4,
+            log_files_max: 16,
             pending_max: 8 << 20,
         }
     }

@@ -9,9 +9,8 @@ use crate::StorageFile;
 /// system's cache.
 pub(super) const SECTOR_LEN: usize = crate::storage::DIRECT_ALIGN;
 
-/// How much is written at once: as much as a disk takes in a few hundred microseconds. What of it was never needed takes
-/// no memory, on systems that give memory when it is first touched.
-const BUFFER_LEN: usize = 1 << 20;
+/// How much is written at once: what a thousand small messages take, and a disk in a hundred microseconds.
+const BUFFER_LEN: usize = 256 << 10;
 
 /// Adds blocks to a file, each at a multiple of [`BLOCK_ALIGN`].
 ///
