@@ -10,6 +10,7 @@ use futures_core::future::BoxFuture;
 use leveret_queue_store::Time;
 use tokio::net::TcpStream;
 
+use super::line::Line;
 use super::proxy;
 use super::seat::Seat;
 #[cfg(feature = "tls")]
@@ -75,7 +76,7 @@ pub(super) async fn enter(
         }
         return;
     }
-    speak(service.spoken, stream, seat, &shared);
+    speak(service.spoken, Line::new(stream), seat, &shared);
 }
 
 /// Reads what a trusted proxy says of the client.

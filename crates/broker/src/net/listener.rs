@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 #[cfg(feature = "stomp")]
 use super::connection::Connection;
 use super::entrance::{enter, turn_away};
+use super::line::Line;
 use super::seat::Seat;
 use super::service::{Security, Service};
 use super::speak::speak;
@@ -140,7 +141,7 @@ fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, share
         tokio::spawn(enter(service, stream, seat, is_proxied, shared));
         return;
     }
-    speak(service.spoken, stream, seat, shared);
+    speak(service.spoken, Line::new(stream), seat, shared);
 }
 
 /// Serves a WebSocket that the embedding program has agreed to.

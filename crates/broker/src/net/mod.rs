@@ -4,6 +4,7 @@ mod asking;
 mod connection;
 mod disk;
 mod entrance;
+mod line;
 mod listener;
 mod login;
 mod proxy;
