@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 const STREAK: u8 = 4;
 
 /// How much is read at once at most while nobody watches the socket: room that is not there without `unsafe` before it has
-/// been overwritten with zeros. That takes a fiftieth of what the broker does with so many bytes in messages of 1 KiB, and a
-/// twenty-fifth in messages of 16 KiB; with less room, more messages are cut in two by the end of a read.
+/// been overwritten with zeros. That takes a few percent of what the broker does with so many bytes, more in large messages than
+/// in small ones; with less room, more messages are cut in two by the end of a read.
 const READ_SIZE: usize = 128 * 1024;
 
 /// A TCP connection of which the runtime wants to know only while its task waits for it.
