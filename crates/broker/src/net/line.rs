@@ -23,8 +23,8 @@ const READ_SIZE: usize = 128 * 1024;
 ///
 /// A socket tells the runtime of everything that arrives. While its task is at work the system wakes another thread for
 /// that, which finds that there is nothing to do, and goes to sleep again: for a client that sends without a pause nearly
-/// once for each read, at an eighth of what its messages cost altogether. So a socket that always has something when it is read is
-/// taken away from the runtime, and is given back when it has nothing or takes nothing.
+/// once for each read. So a socket that always has something when it is read is taken away from the runtime, and is given back
+/// when it has nothing or takes nothing.
 ///
 /// ```text
 ///                STREAK reads, and not one that had to wait
