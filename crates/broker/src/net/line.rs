@@ -5,10 +5,11 @@ mod tests;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::{RestoreOnPending, poll_proceed};
 
 /// After so many reads without a pause nobody watches the socket. To watch it again costs about as much as one of the
 /// wake-ups that it saves, of which there is one for nearly every read.
@@ -33,7 +34,8 @@ const READ_SIZE: usize = 128 * 1024;
 ///      └──────────── a read or a write that has to wait ─────────┘
 /// ```
 ///
-/// Reads and writes are those of one task. Whatever is pending, is pending on a socket that is watched.
+/// Reads and writes are those of one task. Whatever is pending, is pending on a socket that is watched, or because the task has
+/// had its share of the thread and goes on after others.
 #[derive(Debug)]
 pub(super) struct Line {
     state: State,
@@ -89,22 +91,44 @@ impl Line {
         Ok(())
     }
 
+    /// A part of the task's share of the thread, for what the runtime does not count: else a peer that never pauses would keep
+    /// the thread to itself.
+    fn poll_share(&self, cx: &mut Context<'_>) -> Poll<Option<RestoreOnPending>> {
+        match self.state {
+            State::Unwatched(_) => poll_proceed(cx).map(Some),
+            _ => Poll::Ready(None),
+        }
+    }
+
     /// Writes if it can at once, or else when it can.
     fn poll_write_with(
         &mut self,
+        share: Option<RestoreOnPending>,
         unwatched: impl FnOnce(&mut std::net::TcpStream) -> io::Result<usize>,
         watched: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let written = match &mut self.state {
             State::Watched(stream) => watched(Pin::new(stream)),
             State::Unwatched(stream) => match unwatched(stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => watched(self.watched()?),
-                written => Poll::Ready(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(share);
+                    watched(self.watched()?)
+                }
+                written => {
+                    made_progress(share);
+                    Poll::Ready(written)
+                }
             },
             State::Lost => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         };
         self.awaits_room = written.is_pending();
         written
+    }
+}
+
+fn made_progress(share: Option<RestoreOnPending>) {
+    if let Some(share) = share {
+        share.made_progress();
     }
 }
 
@@ -115,12 +139,14 @@ impl AsyncRead for Line {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let share = ready!(this.poll_share(cx));
         if let State::Unwatched(stream) = &mut this.state {
             let room = buffer.remaining().min(READ_SIZE);
             match stream.read(buffer.initialize_unfilled_to(room)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(share),
                 read => {
                     buffer.advance(read?);
+                    made_progress(share);
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -148,7 +174,10 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_write_with(
+        let this = self.get_mut();
+        let share = ready!(this.poll_share(cx));
+        this.poll_write_with(
+            share,
             |stream| stream.write(bytes),
             |stream| stream.poll_write(cx, bytes),
         )
@@ -159,7 +188,10 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_write_with(
+        let this = self.get_mut();
+        let share = ready!(this.poll_share(cx));
+        this.poll_write_with(
+            share,
             |stream| stream.write_vectored(slices),
             |stream| stream.poll_write_vectored(cx, slices),
         )

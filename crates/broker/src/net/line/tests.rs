@@ -145,6 +145,27 @@ async fn a_line_is_watched_as_long_as_a_write_waits() {
     }
 }
 
+/// As with any stream of the runtime: else a peer that sends without end would keep a loop of reads from ever being left, by
+/// a timeout for example, and a thread from everybody else.
+#[tokio::test]
+async fn a_peer_that_never_pauses_lets_others_in() {
+    const LEN: usize = 10_000;
+    let (mut client, mut line) = busy().await;
+    client.write_all(&[7; LEN]).await.unwrap();
+    tokio::task::yield_now().await;
+    let reads = poll_fn(|cx| {
+        let mut byte = [0];
+        let reads = (0..LEN).take_while(|_| poll_read(&mut line, cx.waker(), &mut byte).is_ready());
+        Poll::Ready(reads.count())
+    });
+    let reads = reads.await;
+    assert!((1..1_000).contains(&reads), "{reads} reads in one turn");
+    assert!(is_unwatched(&line));
+    let mut rest = vec![0; LEN - reads];
+    let rest = line.read_exact(&mut rest);
+    timeout(LIMIT, rest).await.expect("it goes on").unwrap();
+}
+
 /// However reads and writes alternate with pauses, everything comes in its order.
 #[tokio::test]
 async fn an_echo_gives_back_what_it_got() {
