@@ -1,5 +1,6 @@
 //! Writing in whole sectors, as what goes past the system's cache has to be.
 
+use std::fmt;
 use std::io;
 
 use super::block::BLOCK_ALIGN;
@@ -16,13 +17,21 @@ const BUFFER_LEN: usize = 256 << 10;
 ///
 /// A sector that a block has not filled is written again with the next: what stood there before stays the same, byte for
 /// byte, so that it makes no difference to it whether a power cut leaves the first or the second.
-#[derive(Debug)]
 pub(super) struct SectorWriter {
     buffer: AlignedBuffer,
     /// Where the next block comes.
     end: u64,
     /// What stands before `end` in its sector.
     tail: Vec<u8>,
+}
+
+impl fmt::Debug for SectorWriter {
+    /// Without what was published.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SectorWriter")
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SectorWriter {
@@ -131,7 +140,6 @@ fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) -> usize {
 }
 
 /// Memory that begins at a multiple of [`SECTOR_LEN`].
-#[derive(Debug)]
 struct AlignedBuffer {
     memory: Vec<u8>,
     start: usize,

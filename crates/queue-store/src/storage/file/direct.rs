@@ -98,7 +98,7 @@ mod tests {
     use super::super::FileStorage;
     use crate::{OpenMode, Storage};
 
-    /// As many bytes as two sectors and a part, from an address that is aligned.
+    /// So many bytes from an address that is aligned.
     fn aligned(memory: &mut Vec<u8>, len: usize) -> &mut [u8] {
         memory.resize(len + super::DIRECT_ALIGN, 0);
         let start = memory.as_ptr().align_offset(super::DIRECT_ALIGN);
