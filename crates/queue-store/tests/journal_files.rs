@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leveret_queue_store::{
     Journal, JournalOptions, MemoryStorage, Message, MessageParts, OpenMode, PagedMessage,
-    QueueKey, RecoveredItem, Storage, Stored, Time, check, fuzzing,
+    QueueKey, RecoveredItem, Storage, Stored, Time, check, fuzzing, repair,
 };
 use proptest::prelude::*;
 
@@ -275,4 +275,33 @@ fn what_is_left_in_the_log_is_found_wherever_it_stands() {
             assert_eq!(paged.stored, Some(Stored { number, home: None }));
         }
     }
+}
+
+#[test]
+fn a_queue_may_have_got_to_the_last_number() {
+    let storage = MemoryStorage::new();
+    let shared: Arc<dyn Storage> = Arc::new(storage.clone());
+    let (journal, _) = Journal::open(Arc::clone(&shared), JournalOptions::default()).unwrap();
+    let queue = journal.queue(QueueKey(1));
+    let last = number((1 << 63) - 1);
+    let mut appender = journal.append();
+    appender.store(queue, number(1), Time::MAX, &message(1));
+    appender.store(queue, last, Time::MAX, &message(2));
+    drop(appender);
+    let paged = PagedMessage {
+        message: message(1),
+        stored: Some(stored(1)),
+        deadline: Time::MAX,
+        delivery_count: 0,
+    };
+    journal.write_page(queue, journal.new_page(), Some(0), &[paged]);
+    journal.sync(NOW).unwrap();
+    drop(journal);
+    // So the log is written anew: it begins with where the numbers have got to.
+    storage.remove("pages-00000001").unwrap();
+    assert!(!repair(&storage).unwrap().is_intact());
+    assert!(check(&storage).unwrap().is_intact());
+    let (_journal, recovered) = Journal::open(shared, JournalOptions::default()).unwrap();
+    assert_eq!(recovered.queues[0].next_number(), number(1 << 63));
+    assert_eq!(recovered.queues[0].len(), 1);
 }

@@ -11,8 +11,8 @@ use crate::{MessageParts, PageId, Time};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct QueueKey(pub u64);
 
-/// The numbers of messages are below this, which no queue ever reaches: at a thousand million a second it takes centuries. So there
-/// is a number behind each.
+/// The numbers of messages are below this, which no queue ever reaches: at a thousand million a second
+/// it takes centuries. So there is a number behind each.
 pub(super) const NUMBERS_END: u64 = 1 << 63;
 
 /// The kinds of records. The number is the first byte of a record.
@@ -243,7 +243,7 @@ impl<'a> Record<'a> {
             },
             kind::QUEUE => Self::Queue {
                 key: take_queue_key(reader)?,
-                next_number: below_end(reader.varint()?)?,
+                next_number: take_next_number(reader)?,
                 in_log: reader.varint()?,
             },
             kind::PAGE => Self::Page(PageSummary::take(reader)?),
@@ -285,6 +285,14 @@ pub(super) fn take_queue_key(reader: &mut Reader<'_>) -> Result<QueueKey, Malfor
 /// The number of a message.
 pub(super) fn take_number(reader: &mut Reader<'_>) -> Result<NonZeroU64, Malformed> {
     NonZeroU64::new(below_end(reader.varint()?)?).ok_or(Malformed)
+}
+
+/// The number that comes next in a queue: behind the last there is none that a message could have.
+fn take_next_number(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    match reader.varint()? {
+        NUMBERS_END => Ok(NUMBERS_END),
+        number => below_end(number),
+    }
 }
 
 /// This number, if there may be a message of that number.
