@@ -12,7 +12,7 @@ use leveret_amqp_codec::{
     write_body, write_content_header, write_delivery, write_method,
 };
 use traffic::{
-    BODY_SIZES, CHANNEL, DELIVER, FRAME_SIZE_MAX, MESSAGES, PUBLISH, plain_properties,
+    BODY_SIZES, CHANNEL, DELIVER, FRAME_SIZE_MAX, MESSAGES, PUBLISH, delivery, plain_properties,
     properties_with_headers, published,
 };
 
@@ -107,27 +107,14 @@ fn encode(c: &mut Criterion) {
     for body_size in BODY_SIZES {
         let body = vec![b'x'; body_size];
         let mut out = Vec::new();
-        write_delivery(
-            &mut out,
-            CHANNEL,
-            &DELIVER,
-            properties,
-            &body,
-            FRAME_SIZE_MAX,
-        );
+        let delivery = delivery(properties, &body);
+        write_delivery(&mut out, CHANNEL, &delivery, FRAME_SIZE_MAX);
         let delivery_size = out.len();
         group.bench_function(BenchmarkId::new("delivery", body_size), |b| {
             b.iter(|| {
                 out.clear();
                 for _ in 0..MESSAGES {
-                    write_delivery(
-                        &mut out,
-                        CHANNEL,
-                        black_box(&DELIVER),
-                        properties,
-                        &body,
-                        FRAME_SIZE_MAX,
-                    );
+                    write_delivery(&mut out, CHANNEL, black_box(&delivery), FRAME_SIZE_MAX);
                 }
                 assert_eq!(out.len(), MESSAGES * delivery_size);
             });

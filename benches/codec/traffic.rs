@@ -2,8 +2,8 @@
 
 use leveret_amqp_codec::method::basic::{Deliver, Publish};
 use leveret_amqp_codec::{
-    ChannelId, Properties, RawProperties, ShortStr, Table, Value, write_body, write_content_header,
-    write_method,
+    ChannelId, Delivery, Properties, RawProperties, ShortStr, Table, Value, write_body,
+    write_content_header, write_method,
 };
 
 /// As many messages as a busy connection reads at once: 100 of 100 bytes are some 20 KiB.
@@ -31,6 +31,19 @@ pub(crate) const DELIVER: Deliver<'static> = Deliver {
     exchange: PUBLISH.exchange,
     routing_key: PUBLISH.routing_key,
 };
+
+/// The same with what belongs to it.
+pub(crate) fn delivery<'a>(properties: RawProperties<'a>, body: &'a [u8]) -> Delivery<'a> {
+    Delivery {
+        consumer_tag: DELIVER.consumer_tag,
+        delivery_tag: DELIVER.delivery_tag,
+        redelivered: DELIVER.redelivered,
+        exchange: DELIVER.exchange.as_str().as_bytes(),
+        routing_key: DELIVER.routing_key.as_str().as_bytes(),
+        properties,
+        body,
+    }
+}
 
 /// What most clients set: the type of the body, and whether to keep it.
 pub(crate) fn plain_properties() -> Vec<u8> {

@@ -18,7 +18,7 @@ use leveret_amqp_codec::{
     Frame, Limits, Method, Properties, RawProperties, RawTable, Table, write_delivery,
 };
 use traffic::{
-    BODY_SIZES, CHANNEL, DELIVER, FRAME_SIZE_MAX, MESSAGES, plain_properties,
+    BODY_SIZES, CHANNEL, FRAME_SIZE_MAX, MESSAGES, delivery, plain_properties,
     properties_with_headers, published,
 };
 
@@ -119,9 +119,7 @@ fn their_delivery(properties: RawProperties<'_>, body: &[u8]) -> (Vec<u8>, Vec<A
     write_delivery(
         &mut bytes,
         CHANNEL,
-        &DELIVER,
-        properties,
-        body,
+        &delivery(properties, body),
         FRAME_SIZE_MAX,
     );
     let mut frames = Vec::new();
@@ -140,6 +138,7 @@ fn encode(c: &mut Criterion) {
     for body_size in BODY_SIZES {
         let body = vec![b'x'; body_size];
         let (bytes, frames) = their_delivery(properties, &body);
+        let delivery = delivery(properties, &body);
         let want = bytes.repeat(MESSAGES);
         let mut group = c.benchmark_group(format!("encode/delivery/{body_size}"));
         group.throughput(Throughput::Elements(MESSAGES as u64));
@@ -149,14 +148,7 @@ fn encode(c: &mut Criterion) {
             b.iter(|| {
                 out.clear();
                 for _ in 0..MESSAGES {
-                    write_delivery(
-                        &mut out,
-                        CHANNEL,
-                        black_box(&DELIVER),
-                        properties,
-                        &body,
-                        FRAME_SIZE_MAX,
-                    );
+                    write_delivery(&mut out, CHANNEL, black_box(&delivery), FRAME_SIZE_MAX);
                 }
             });
         });

@@ -3,7 +3,7 @@
 use crate::frame::FRAME_END;
 use crate::method::basic::Deliver;
 use crate::write::length_u32;
-use crate::{ChannelId, EncodeMethod, FRAME_OVERHEAD, FrameKind, RawProperties};
+use crate::{ChannelId, EncodeMethod, FRAME_OVERHEAD, FrameKind, RawProperties, ShortStr};
 
 /// Writes a method frame.
 ///
@@ -71,8 +71,29 @@ pub fn write_heartbeat(out: &mut Vec<u8>) {
     write_frame(out, FrameKind::Heartbeat, ChannelId::CONNECTION, |_| ());
 }
 
-/// Writes a delivery with everything that belongs to it: basic.deliver, the content header and the body in frames of at
-/// most `frame_size_max` bytes.
+/// A message on its way to a consumer, with everything that belongs to it.
+///
+/// Its names are bytes of UTF-8 and not texts: who keeps them as bytes has had them checked when they came, and would pay
+/// for another look with each delivery. Of longer ones the first 255 bytes are written, as many as a [`ShortStr`] has.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Which consumer of the channel it is for.
+    pub consumer_tag: ShortStr<'a>,
+    /// What the consumer calls it when it acknowledges it.
+    pub delivery_tag: u64,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// Where it was published.
+    pub exchange: &'a [u8],
+    /// The routing key it was published with.
+    pub routing_key: &'a [u8],
+    /// Its properties.
+    pub properties: RawProperties<'a>,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Writes a delivery: basic.deliver, the content header and the body in frames of at most `frame_size_max` bytes.
 ///
 /// The same bytes as [`write_method`], [`write_content_header`] and [`write_body`] one after the other, but this is
 /// what a broker does most often: lengths are computed instead of patched in later, the buffer grows once, and fixed
@@ -80,9 +101,7 @@ pub fn write_heartbeat(out: &mut Vec<u8>) {
 pub fn write_delivery(
     out: &mut Vec<u8>,
     channel: ChannelId,
-    deliver: &Deliver<'_>,
-    properties: RawProperties<'_>,
-    body: &[u8],
+    delivery: &Delivery<'_>,
     frame_size_max: u32,
 ) {
     /// Class and method id, three length octets, the delivery tag and the redelivered bit.
@@ -90,13 +109,16 @@ pub fn write_delivery(
     /// Class, weight and body size.
     const FIXED_HEADER_SIZE: usize = 2 + 2 + 8;
 
-    let Deliver {
+    let Delivery {
         consumer_tag,
         delivery_tag,
         redelivered,
-        exchange,
-        routing_key,
-    } = deliver;
+        properties,
+        body,
+        ..
+    } = *delivery;
+    let (exchange_length, exchange) = short_string(delivery.exchange);
+    let (routing_key_length, routing_key) = short_string(delivery.routing_key);
     let properties = properties.as_bytes();
     let method_size =
         FIXED_ARGUMENTS_SIZE + consumer_tag.len() + exchange.len() + routing_key.len();
@@ -115,7 +137,6 @@ pub fn write_delivery(
     ]);
     out.extend_from_slice(consumer_tag.as_bytes());
     let [t0, t1, t2, t3, t4, t5, t6, t7] = delivery_tag.to_be_bytes();
-    let exchange_length = exchange.length_octet();
     out.extend_from_slice(&[
         t0,
         t1,
@@ -125,12 +146,12 @@ pub fn write_delivery(
         t5,
         t6,
         t7,
-        u8::from(*redelivered),
+        u8::from(redelivered),
         exchange_length,
     ]);
-    out.extend_from_slice(exchange.as_bytes());
-    out.push(routing_key.length_octet());
-    out.extend_from_slice(routing_key.as_bytes());
+    out.extend_from_slice(exchange);
+    out.push(routing_key_length);
+    out.extend_from_slice(routing_key);
 
     let [k, c0, c1, s0, s1, s2, s3] =
         frame_header(FrameKind::Header, channel, length_u32(header_size));
@@ -172,6 +193,15 @@ fn frame_header(kind: FrameKind, channel: ChannelId, payload_size: u32) -> [u8; 
     let [c0, c1] = channel.0.to_be_bytes();
     let [s0, s1, s2, s3] = payload_size.to_be_bytes();
     [kind.octet(), c0, c1, s0, s1, s2, s3]
+}
+
+/// What of these bytes a short string has room for, and its length as it stands on the wire.
+#[inline]
+fn short_string(bytes: &[u8]) -> (u8, &[u8]) {
+    match u8::try_from(bytes.len()) {
+        Ok(length) => (length, bytes),
+        Err(_) => (u8::MAX, &bytes[..ShortStr::SIZE_MAX]),
+    }
 }
 
 /// How much of a body fits into one frame. At least one byte, so that writing a body comes to an end.

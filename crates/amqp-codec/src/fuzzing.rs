@@ -1,9 +1,9 @@
 //! What the fuzz targets run, kept here so that a plain test can run it too. Not part of the API.
 
 use crate::{
-    ContentHeader, DecodeError, Frame, FrameError, Limits, Method, Properties, ProtocolHeader,
-    RawFrame, RawProperties, RawTable, Table, Value, ValueRef, write_body, write_content_header,
-    write_delivery, write_method,
+    ContentHeader, DecodeError, Delivery, Frame, FrameError, Limits, Method, Properties,
+    ProtocolHeader, RawFrame, RawProperties, RawTable, Table, Value, ValueRef, write_body,
+    write_content_header, write_delivery, write_method,
 };
 
 /// Small enough that short inputs reach every limit.
@@ -36,7 +36,16 @@ pub fn roundtrip(data: &[u8]) {
         if let Frame::Method(channel, Method::BasicDeliver(deliver)) = frame {
             let properties = RawProperties::from_validated_bytes(rest);
             let mut at_once = Vec::new();
-            write_delivery(&mut at_once, channel, &deliver, properties, rest, 32);
+            let delivery = Delivery {
+                consumer_tag: deliver.consumer_tag,
+                delivery_tag: deliver.delivery_tag,
+                redelivered: deliver.redelivered,
+                exchange: deliver.exchange.as_bytes(),
+                routing_key: deliver.routing_key.as_bytes(),
+                properties,
+                body: rest,
+            };
+            write_delivery(&mut at_once, channel, &delivery, 32);
             let mut in_parts = Vec::new();
             write_method(&mut in_parts, channel, &deliver);
             write_content_header(&mut in_parts, channel, 60, rest.len() as u64, properties);

@@ -142,8 +142,8 @@ mod write;
 pub use any_frame::Frame;
 pub use content::ContentHeader;
 pub use encode::{
-    write_body, write_body_frame_header, write_content_header, write_delivery, write_frame_end,
-    write_heartbeat, write_method,
+    Delivery, write_body, write_body_frame_header, write_content_header, write_delivery,
+    write_frame_end, write_heartbeat, write_method,
 };
 pub use error::{ContentError, DecodeError, MethodError, TableError};
 pub use frame::{ChannelId, FRAME_HEADER_SIZE, FRAME_OVERHEAD, FrameKind, RawFrame};

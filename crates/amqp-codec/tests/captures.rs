@@ -5,8 +5,8 @@ use leveret_amqp_codec::method::{
     access, basic, channel, confirm, connection, exchange, queue, tx,
 };
 use leveret_amqp_codec::{
-    ChannelId, ContentHeader, Frame, Limits, Method, Properties, RawProperties, RawTable, ShortStr,
-    Table, Value, write_delivery,
+    ChannelId, ContentHeader, Delivery, Frame, Limits, Method, Properties, RawProperties, RawTable,
+    ShortStr, Table, Value, write_delivery,
 };
 
 const fn s(text: &'static str) -> ShortStr<'static> {
@@ -471,22 +471,17 @@ fn published_message() {
 /// A delivery whose body takes two frames.
 #[test]
 fn delivered_message() {
-    let deliver = basic::Deliver {
+    let delivery = Delivery {
         consumer_tag: s("c1"),
         delivery_tag: 3,
         redelivered: false,
-        exchange: s(""),
-        routing_key: s("orders"),
+        exchange: b"",
+        routing_key: b"orders",
+        properties: RawProperties::EMPTY,
+        body: b"abcdef",
     };
     let mut out = Vec::new();
-    write_delivery(
-        &mut out,
-        ChannelId(2),
-        &deliver,
-        RawProperties::EMPTY,
-        b"abcdef",
-        12,
-    );
+    write_delivery(&mut out, ChannelId(2), &delivery, 12);
     let want = b"\
         \x01\0\x02\0\0\0\x18\0\x3c\0\x3c\x02c1\0\0\0\0\0\0\0\x03\0\0\x06orders\xce\
         \x02\0\x02\0\0\0\x0e\0\x3c\0\0\0\0\0\0\0\0\0\x06\0\0\xce\

@@ -4,7 +4,7 @@ mod support;
 
 use leveret_amqp_codec::method::basic;
 use leveret_amqp_codec::{
-    ChannelId, ContentHeader, Frame, FrameKind, Limits, Method, Properties, RawFrame,
+    ChannelId, ContentHeader, Delivery, Frame, FrameKind, Limits, Method, Properties, RawFrame,
     RawProperties, RawTable, ShortStr, Table, write_body, write_body_frame_header,
     write_content_header, write_delivery, write_frame_end, write_heartbeat, write_method,
 };
@@ -137,13 +137,43 @@ proptest! {
         let properties = properties.to_bytes();
         let properties = RawProperties::from_validated_bytes(&properties);
         let mut at_once = vec![1, 2, 3];
-        write_delivery(&mut at_once, ChannelId(9), &deliver, properties, &body, frame_size_max);
+        let delivery = Delivery {
+            consumer_tag,
+            delivery_tag,
+            redelivered,
+            exchange: exchange.as_bytes(),
+            routing_key: routing_key.as_bytes(),
+            properties,
+            body: &body,
+        };
+        write_delivery(&mut at_once, ChannelId(9), &delivery, frame_size_max);
         let mut in_parts = vec![1, 2, 3];
         write_method(&mut in_parts, ChannelId(9), &deliver);
         write_content_header(&mut in_parts, ChannelId(9), 60, body.len() as u64, properties);
         write_body(&mut in_parts, ChannelId(9), &body, frame_size_max);
         prop_assert_eq!(at_once, in_parts);
     }
+}
+
+#[test]
+fn names_of_a_delivery_that_are_too_long_are_cut() {
+    let name = [b'n'; 300];
+    let mut cut = Vec::new();
+    let mut delivery = Delivery {
+        consumer_tag: ShortStr::EMPTY,
+        delivery_tag: 1,
+        redelivered: false,
+        exchange: &name,
+        routing_key: &name,
+        properties: RawProperties::EMPTY,
+        body: &[],
+    };
+    write_delivery(&mut cut, ChannelId(9), &delivery, 0);
+    let mut whole = Vec::new();
+    delivery.exchange = &name[..255];
+    delivery.routing_key = &name[..255];
+    write_delivery(&mut whole, ChannelId(9), &delivery, 0);
+    assert_eq!(cut, whole);
 }
 
 #[test]

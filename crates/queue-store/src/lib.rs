@@ -85,7 +85,7 @@ pub use journal::{
     NotSafe, OpenError, QueueKey, QueueLog, QueueReport, ReadError, Recovered, RecoveredItem,
     RecoveredQueue, StoreReport, SyncPolicy, ToMove, Worked, check, repair,
 };
-pub use message::{Message, MessageParts};
+pub use message::{Message, MessageContents, MessageParts, SmallMessage};
 pub use options::{
     ConsumerOptions, Overflow, QueueOptions, RequeueOrder, Settlement, SlowAction, SlowConsumer,
     TakeMode,

@@ -29,6 +29,14 @@ enum Repr {
     Large(Arc<LargeMessage>),
 }
 
+/// What most messages are, before it is called a [`Message`]: one allocation.
+///
+/// Its two words stay in the processor's registers until they are put where the message waits, while those of a [`Message`], which
+/// may be something else, go through memory: they are written one by one and read as one piece, for which a processor waits until
+/// all that was written before is in its cache, the body among it.
+#[derive(Clone)]
+pub struct SmallMessage(Arc<[u8]>);
+
 /// What a [`Message`] is made of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MessageParts<'a> {
@@ -47,6 +55,20 @@ pub struct MessageParts<'a> {
     pub priority: u8,
     /// How long it may wait in a queue, in milliseconds.
     pub expiration_ms: Option<u64>,
+}
+
+/// What a [`Message`] says, its names as the bytes of texts: to prove again that they are text would cost more than all the
+/// rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MessageContents<'a> {
+    /// See [`Message::exchange_bytes`].
+    pub exchange: &'a [u8],
+    /// See [`Message::routing_key_bytes`].
+    pub routing_key: &'a [u8],
+    /// See [`Message::properties`].
+    pub properties: &'a [u8],
+    /// See [`Message::body`].
+    pub body: &'a [u8],
 }
 
 /// A message whose parts do not fit the small layout, or whose body is shared.
@@ -72,28 +94,8 @@ impl Message {
     #[must_use]
     #[inline]
     pub fn new(parts: &MessageParts<'_>, scratch: &mut Vec<u8>) -> Self {
-        // Inlined, so that its two words can stay in registers until they are put where the message
-        // waits. One that comes back through memory is read as one piece right after it was written
-        // as two, for which a processor waits until the whole body is in its cache.
-        let layout = MessageLayout {
-            persistent: parts.persistent,
-            priority: parts.priority,
-            expiration_ms: parts.expiration_ms,
-            lens: [
-                parts.exchange.len(),
-                parts.routing_key.len(),
-                parts.properties.len(),
-                parts.body.len(),
-            ],
-            contents: [
-                parts.exchange.as_bytes(),
-                parts.routing_key.as_bytes(),
-                parts.properties,
-                parts.body,
-            ],
-        };
-        match Self::of_layout(&layout, scratch) {
-            Some(message) => message,
+        match SmallMessage::new(parts, scratch) {
+            Some(message) => message.into(),
             None => Self::with_shared_body(parts, Bytes::copy_from_slice(parts.body)),
         }
     }
@@ -127,6 +129,25 @@ impl Message {
                 .into_boxed_slice(),
             body,
         })))
+    }
+
+    /// All that it says at once, for one look at where things are in it.
+    #[must_use]
+    #[inline]
+    pub fn contents(&self) -> MessageContents<'_> {
+        match &self.0 {
+            Repr::Small(bytes) => SmallLayout::of(bytes).contents(bytes),
+            Repr::Large(large) => {
+                let (exchange, rest) = large.head.split_at(large.exchange_len);
+                let (routing_key, properties) = rest.split_at(large.routing_key_len);
+                MessageContents {
+                    exchange,
+                    routing_key,
+                    properties,
+                    body: &large.body,
+                }
+            }
+        }
     }
 
     /// The exchange it was published to.
@@ -299,6 +320,46 @@ impl Message {
             Repr::Large(large) => size_of::<LargeMessage>() + large.head.len() + large.body.len(),
         };
         ARC_HEADER_LEN + contents
+    }
+}
+
+impl SmallMessage {
+    /// Makes a message of its parts as [`Message::new`] does; `None` if it needs another form: names of more than 255 bytes,
+    /// properties of more than 4 GiB.
+    #[must_use]
+    #[inline(always)]
+    pub fn new(parts: &MessageParts<'_>, scratch: &mut Vec<u8>) -> Option<Self> {
+        let layout = MessageLayout {
+            persistent: parts.persistent,
+            priority: parts.priority,
+            expiration_ms: parts.expiration_ms,
+            lens: [
+                parts.exchange.len(),
+                parts.routing_key.len(),
+                parts.properties.len(),
+                parts.body.len(),
+            ],
+            contents: [
+                parts.exchange.as_bytes(),
+                parts.routing_key.as_bytes(),
+                parts.properties,
+                parts.body,
+            ],
+        };
+        small::put_together(&layout, scratch).map(Self)
+    }
+}
+
+impl From<SmallMessage> for Message {
+    #[inline]
+    fn from(small: SmallMessage) -> Self {
+        Self(Repr::Small(small.0))
+    }
+}
+
+impl fmt::Debug for SmallMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Message::from(self.clone()).fmt(f)
     }
 }
 

@@ -16,6 +16,7 @@ mod unacked;
 mod upkeep;
 
 use std::fmt;
+use std::iter;
 use std::num::NonZeroU64;
 
 pub use consumers::ConsumerId;
@@ -183,7 +184,8 @@ impl Queue {
         self.expire(now, effects);
         let taken = self.pop(now, effects)?;
         let owner = (mode == TakeMode::Ack).then_some(NO_CONSUMER);
-        Some(self.hand_over(now, owner, taken, effects))
+        self.note_handed(owner.is_some(), &taken, effects);
+        Some(self.hand_over(now, owner, taken))
     }
 
     /// Settles one delivery, of a consumer or taken.
@@ -203,7 +205,7 @@ impl Queue {
         how: Settlement,
         effects: &mut Vec<Effect>,
     ) -> Result<(), UnknownDelivery> {
-        match self.settle_many(now, std::iter::once(id), how, effects) {
+        match self.settle_many(now, iter::once(id), how, effects) {
             0 => Err(UnknownDelivery),
             _ => Ok(()),
         }
@@ -389,14 +391,18 @@ impl Queue {
     /// Gives a message to a consumer that has been admitted.
     fn deliver(&mut self, now: Time, consumer: u32, taken: Taken, effects: &mut Vec<Effect>) {
         let owner = self.consumers.settles(consumer).then_some(consumer);
-        let delivery = self.hand_over(now, owner, taken, effects);
-        if self.slow.is_some() && !delivery.redelivered {
+        self.note_handed(owner.is_some(), &taken, effects);
+        if self.slow.is_some() && taken.delivery_count == 0 {
             self.tell_left_out(consumer, effects);
         }
-        effects.push(Effect::Deliver {
-            consumer: self.consumers.id(consumer),
+        let id = self.consumers.id(consumer);
+        let delivery = self.hand_over(now, owner, taken);
+        // Made where it stays: on its way through the stack it would be copied in pieces that are not those in which it
+        // was just written there, for which a processor waits.
+        effects.extend(iter::once_with(|| Effect::Deliver {
+            consumer: id,
             delivery,
-        });
+        }));
     }
 
     /// Makes a delivery, which its owner, if any, has to settle.
@@ -404,18 +410,9 @@ impl Queue {
     /// Always inlined: as a function of its own it would have the delivery copied once more on its
     /// way into an effect, which costs every message a twentieth of its instructions.
     #[inline(always)]
-    fn hand_over(
-        &mut self,
-        now: Time,
-        owner: Option<u32>,
-        taken: Taken,
-        effects: &mut Vec<Effect>,
-    ) -> Delivery {
+    fn hand_over(&mut self, now: Time, owner: Option<u32>, taken: Taken) -> Delivery {
         let delivery_count = taken.delivery_count;
         let redelivered = delivery_count > 0;
-        if let Some(stored) = taken.stored {
-            self.note_handed(owner.is_some(), redelivered, stored, effects);
-        }
         let (id, message) = match owner {
             None => (None, taken.message),
             Some(owner) => {
@@ -431,10 +428,17 @@ impl Queue {
         }
     }
 
-    /// Says what a delivery means for a message that is on disk. Out of the way of those that are
-    /// not.
+    /// Says what a delivery means for a message, if it is on disk.
+    #[inline]
+    fn note_handed(&mut self, to_settle: bool, taken: &Taken, effects: &mut Vec<Effect>) {
+        if let Some(stored) = taken.stored {
+            self.note_stored_handed(to_settle, taken.delivery_count > 0, stored, effects);
+        }
+    }
+
+    /// Out of the way of messages that are not on disk.
     #[inline(never)]
-    fn note_handed(
+    fn note_stored_handed(
         &mut self,
         to_settle: bool,
         redelivered: bool,

@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::MessageContents;
+
 pub(super) const PREFIX_LEN: usize = 8;
 pub(super) const EXPIRATION_LEN: usize = 8;
 const PERSISTENT: u8 = 1;
@@ -101,6 +103,20 @@ impl SmallLayout {
             routing_key_len: usize::from(routing_key_len),
             // Lossless: it was the length of a slice in memory.
             properties_len: u32::from_ne_bytes([p0, p1, p2, p3]) as usize,
+        }
+    }
+
+    /// Everything in these bytes, which they are the layout of.
+    #[inline]
+    pub(super) fn contents<'a>(&self, bytes: &'a [u8]) -> MessageContents<'a> {
+        let (exchange, rest) = bytes[self.names_start..].split_at(self.exchange_len);
+        let (routing_key, rest) = rest.split_at(self.routing_key_len);
+        let (properties, body) = rest.split_at(self.properties_len);
+        MessageContents {
+            exchange,
+            routing_key,
+            properties,
+            body,
         }
     }
 

@@ -113,22 +113,23 @@ impl Session {
         }
         let consumer = &channel.consumers[key.0 as usize];
         let message = &delivery.message;
-        let deliver = basic::Deliver {
-            consumer_tag: ShortStr::truncated(&consumer.tag),
-            delivery_tag: tag,
-            redelivered: delivery.redelivered,
-            exchange: ShortStr::truncated(message.exchange()),
-            routing_key: ShortStr::truncated(message.routing_key()),
-        };
+        let contents = message.contents();
         let stamped = channel
             .queue_of(consumer)
             .stamped_properties(&delivery, false, left_out);
-        let properties = RawProperties::from_validated_bytes(
-            stamped.as_deref().unwrap_or_else(|| message.properties()),
-        );
+        let properties =
+            RawProperties::from_validated_bytes(stamped.as_deref().unwrap_or(contents.properties));
+        let consumer_tag = ShortStr::truncated(&consumer.tag);
         let frame_size_max = self.core.negotiated.frame_size_max;
         match message.shared_body() {
             Some(body) if body.len() >= WRITE_IN_PLACE_MIN => {
+                let deliver = basic::Deliver {
+                    consumer_tag,
+                    delivery_tag: tag,
+                    redelivered: delivery.redelivered,
+                    exchange: ShortStr::truncated(message.exchange()),
+                    routing_key: ShortStr::truncated(message.routing_key()),
+                };
                 write_method(out.buffer(), id, &deliver);
                 write_content_header(
                     out.buffer(),
@@ -139,14 +140,18 @@ impl Session {
                 );
                 write_body_in_place(id, message, frame_size_max, out);
             }
-            _ => write_delivery(
-                out.buffer(),
-                id,
-                &deliver,
-                properties,
-                message.body(),
-                frame_size_max,
-            ),
+            _ => {
+                let delivery = leveret_amqp_codec::Delivery {
+                    consumer_tag,
+                    delivery_tag: tag,
+                    redelivered: delivery.redelivered,
+                    exchange: contents.exchange,
+                    routing_key: contents.routing_key,
+                    properties,
+                    body: contents.body,
+                };
+                write_delivery(out.buffer(), id, &delivery, frame_size_max);
+            }
         }
         if let Some(delivery) = delivery.id {
             channel.add_unacked(tag, source, delivery);
