@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use leveret_amqp_codec::method::{channel, connection};
 use leveret_amqp_codec::{
     ChannelId, ProtocolHeader, RawProperties, RawTable, ShortStr, Table, Value, write_method,
@@ -255,8 +255,10 @@ impl Peer {
             let now = self.clock.now();
             let before = self.unread.len();
             if self.session.takes_input() && before > 0 {
-                self.session
-                    .handle_input(now, &mut self.unread, &mut self.output);
+                let consumed = self
+                    .session
+                    .handle_input(now, &self.unread, &mut self.output);
+                self.unread.advance(consumed);
             }
             let ask = self.session.take_ask();
             let had_login = ask.is_some();
@@ -377,7 +379,7 @@ impl Peer {
             vhost: vhost.expect("nobody deletes this virtual host"),
             // Ids are counted from zero; this one is never reached.
             caller: Caller::trusted(ConnectionId(u64::MAX)),
-            cache: RouteCache::default(),
+            cache: RouteCache::counting(),
         }
     }
 

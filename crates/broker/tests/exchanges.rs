@@ -273,6 +273,22 @@ async fn copies_go_to_further_keys_and_blind_ones_are_hidden() {
 }
 
 #[tokio::test]
+async fn a_route_with_further_keys_is_not_taken_for_the_one_before() {
+    let broker = broker().await;
+    let mut wire = with_queues(&broker, &["to", "cc"]).await;
+    // Nobody gets these, so that what is remembered of their way is still out when another is found.
+    for body in ["0", "1", "2"] {
+        wire.publish("", "nobody", body).await;
+    }
+    let copies = with_headers([("CC", Value::Array(vec!["cc".into()]))]);
+    wire.publish_with("", "to", &copies, "3").await;
+    wire.publish("", "nobody", "4").await;
+    wire.publish("", "to", "5").await;
+    assert_eq!(wire.drain("to").await, ["3", "5"]);
+    assert_eq!(wire.drain("cc").await, ["3"]);
+}
+
+#[tokio::test]
 async fn a_binding_is_there_once_and_gone_when_it_is_unbound() {
     let broker = broker().await;
     let mut wire = with_queues(&broker, &["q"]).await;

@@ -9,10 +9,20 @@ use super::{Client, Confirm, Publish};
 use crate::error::{Error, Refusal};
 use crate::vhost::{Route, RouteCache, VirtualHost};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) cache: RouteCache,
     scratch: Vec<u8>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self {
+            // Several threads may publish at once.
+            cache: RouteCache::counting(),
+            scratch: Vec::new(),
+        }
+    }
 }
 
 impl Client {

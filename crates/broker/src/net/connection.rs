@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -36,7 +35,7 @@ use crate::store::JournalFailed;
 
 use ending::{Hosted, linger, say_goodbye};
 use patience::Patience;
-use reading::Behind;
+use reading::{Behind, Input};
 use traffic::Traffic;
 
 /// How many reads or batches of deliveries a connection may handle before others get their turn.
@@ -52,7 +51,7 @@ pub(super) struct Connection<S, P: Protocol> {
     outbox: Arc<Outbox>,
     shared: Arc<Shared>,
     /// Read but not consumed: part of a frame, or input that must wait.
-    unread: BytesMut,
+    unread: Vec<u8>,
     /// The session did not take what it was given to the end, because it had to wait. What it left may be whole, and nobody
     /// may say anything more: it is offered again as soon as the session takes input.
     is_stopped: bool,
@@ -83,7 +82,7 @@ pub(super) struct Connection<S, P: Protocol> {
 /// The buffers of a thread, lent to the connection that is at work on it.
 #[derive(Default)]
 struct Buffers {
-    input: BytesMut,
+    input: Input,
     output: Output,
 }
 
@@ -122,7 +121,7 @@ impl<S, P: Protocol> Connection<S, P> {
             },
             outbox,
             shared: Arc::clone(shared),
-            unread: BytesMut::new(),
+            unread: Vec::new(),
             is_stopped: false,
             unwritten: Output::default(),
             unflushed: false,

@@ -15,11 +15,6 @@ use tokio::task::coop::{RestoreOnPending, poll_proceed};
 /// wake-ups that it saves, of which there is one for nearly every read.
 const STREAK: u8 = 4;
 
-/// How much is read at once at most while nobody watches the socket: room that is not there without `unsafe` before it has
-/// been overwritten with zeros. That takes a few percent of what the broker does with so many bytes, more in large messages than
-/// in small ones; with less room, more messages are cut in two by the end of a read.
-const READ_SIZE: usize = 128 * 1024;
-
 /// A TCP connection of which the runtime wants to know only while its task waits for it.
 ///
 /// A socket tells the runtime of everything that arrives. While its task is at work the system wakes another thread for
@@ -141,8 +136,7 @@ impl AsyncRead for Line {
         let this = self.get_mut();
         let share = ready!(this.poll_share(cx));
         if let State::Unwatched(stream) = &mut this.state {
-            let room = buffer.remaining().min(READ_SIZE);
-            match stream.read(buffer.initialize_unfilled_to(room)) {
+            match stream.read(buffer.initialize_unfilled()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => drop(share),
                 read => {
                     buffer.advance(read?);

@@ -11,7 +11,7 @@ use crate::config::RateLimits;
 
 /// How much is read at once from a client whose rate is limited: little, so that what comes through at once does not say
 /// more than a second's worth for long.
-pub(super) const READ_SIZE: u64 = 4096;
+pub(super) const READ_SIZE: usize = 4096;
 
 /// What may come at once after a pause: what comes in a second.
 const BURST_US: u64 = 1_000_000;

@@ -16,7 +16,6 @@ pub(crate) mod websocket;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
 use crate::error::Refusal;
@@ -42,9 +41,9 @@ pub(crate) struct Awaited {
 /// Every call appends what is to be sent to an [`Output`]. Once [`Protocol::is_finished`], what is left is written and
 /// the socket closed. [`Protocol::handle_disconnect`] comes last, whatever happened.
 pub(crate) trait Protocol: fmt::Debug {
-    /// Consumes what it can of `input`. What it leaves is incomplete or must wait, and comes again in front of what is
-    /// read next.
-    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output);
+    /// Consumes what it can of `input` and says how much that was. What it leaves is incomplete or must wait, and comes again
+    /// in front of what is read next.
+    fn handle_input(&mut self, now: Time, input: &[u8], out: &mut Output) -> usize;
 
     /// Whether bytes should be read for it.
     fn takes_input(&self) -> bool;

@@ -3,10 +3,11 @@
 mod passing;
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
-use leveret_queue_store::{Lsn, Message, Time};
+use leveret_queue_store::{Lsn, Message, SmallMessage, Time};
 use smallvec::SmallVec;
 
 use super::VirtualHost;
@@ -36,17 +37,38 @@ pub(crate) struct RouteCache {
     /// The latest answer, for publishers that always send the same way, and its key.
     latest: Option<Arc<Route>>,
     latest_key: Vec<u8>,
+    /// The latest answer is out, and comes [back](RouteCache::put_back).
+    is_lent: bool,
+    /// It is never lent, see [`RouteCache::counting`].
+    counts: bool,
     /// The key that is being looked for.
     key: Vec<u8>,
 }
 
 impl RouteCache {
+    /// For publishers that do not [put back](RouteCache::put_back) what they are given.
+    pub(crate) fn counting() -> Self {
+        Self {
+            counts: true,
+            ..Self::default()
+        }
+    }
+
     fn remember(&mut self, route: &Arc<Route>) {
         if self.routes.len() >= CACHED_ROUTES_MAX {
             self.routes.clear();
         }
         self.routes
             .insert(self.key.as_slice().into(), Arc::clone(route));
+    }
+
+    /// Takes back the latest answer, which is lent: to count who has it, a processor would wait until everything that was
+    /// written before is in its cache, the message among it. What does not come back is looked up again.
+    #[inline]
+    pub(crate) fn put_back(&mut self, route: Arc<Route>) {
+        if std::mem::take(&mut self.is_lent) {
+            self.latest = Some(route);
+        }
     }
 
     fn find(&mut self, generation: u64, exchange: &str, routing_key: &str) -> Option<Arc<Route>> {
@@ -59,10 +81,14 @@ impl RouteCache {
         self.key.push(exchange.len() as u8);
         self.key.extend_from_slice(exchange.as_bytes());
         self.key.extend_from_slice(routing_key.as_bytes());
-        if let Some(route) = &self.latest
-            && self.latest_key == self.key
+        if self.latest_key == self.key
+            && let Some(route) = &self.latest
         {
-            return Some(Arc::clone(route));
+            if self.counts {
+                return Some(Arc::clone(route));
+            }
+            self.is_lent = true;
+            return self.latest.take();
         }
         let route = Arc::clone(self.routes.get(self.key.as_slice())?);
         self.latest = Some(Arc::clone(&route));
@@ -72,7 +98,10 @@ impl RouteCache {
 
     /// Gives the memory back.
     pub(crate) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            counts: self.counts,
+            ..Self::default()
+        };
     }
 }
 
@@ -108,23 +137,23 @@ struct Bucket {
 }
 
 impl PublishBatch {
-    /// Adds a message for every queue of the route.
-    ///
-    /// Inlined for publishers that always send the same way to one queue: their messages go to its bucket from registers,
-    /// for the reason given at [`Message::new`].
+    /// [`PublishBatch::push`] for publishers that always send the same way to one queue: their messages go to its bucket from
+    /// registers, for the reason given at [`SmallMessage`].
     #[inline]
-    pub(crate) fn push(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
+    pub(crate) fn push_small(&mut self, route: &Arc<Route>, message: SmallMessage, ticket: Ticket) {
         if self.is_latest(route)
             && let [place] = self.latest_places[..]
         {
             let messages = &mut self.buckets[place as usize].messages;
-            return messages.push((message, ticket));
+            // Room first: an argument of `push` goes through memory.
+            messages.reserve(1);
+            return messages.extend(iter::once_with(|| (message.into(), ticket)));
         }
-        self.push_another(route, message, ticket);
+        self.push(route, message.into(), ticket);
     }
 
-    /// [`PublishBatch::push`] for a message that does not go the way of the one before, or to several queues.
-    fn push_another(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
+    /// Adds a message for every queue of the route.
+    pub(crate) fn push(&mut self, route: &Arc<Route>, message: Message, ticket: Ticket) {
         if !self.is_latest(route) {
             if route.passes.is_some() || self.passing.is_some() {
                 // Nothing may be looked up as if it had been the latest in a bucket.
@@ -171,9 +200,9 @@ impl PublishBatch {
             return;
         };
         for &place in others {
-            self.buckets[place as usize]
-                .messages
-                .push((message.clone(), ticket));
+            // Made where it stays, for the reason given at [`SmallMessage`].
+            let messages = &mut self.buckets[place as usize].messages;
+            messages.extend(iter::once_with(|| (message.clone(), ticket)));
         }
         self.buckets[last as usize].messages.push((message, ticket));
     }
@@ -263,6 +292,8 @@ impl VirtualHost {
         properties: RawProperties<'_>,
         headers: Option<RawTable<'_>>,
     ) -> Result<Arc<Route>, Refusal> {
+        // What was lent before and has not come back stays away: another route in its place would be taken for it.
+        cache.is_lent = false;
         // A route in the cache followed from its key alone, but a message with further keys goes further.
         let has_further_keys = headers
             .is_some_and(|headers| FURTHER_KEYS.iter().any(|name| headers.get(name).is_some()));
@@ -372,7 +403,7 @@ impl VirtualHost {
             for queue in &route.queues {
                 queue.publish(
                     now,
-                    std::iter::once((message.clone(), Ticket::MAX)),
+                    iter::once((message.clone(), Ticket::MAX)),
                     &mut Vec::new(),
                 );
             }
@@ -403,7 +434,7 @@ impl VirtualHost {
         if let Some(queue) = queue {
             queue.publish(
                 now,
-                std::iter::once((message.clone(), Ticket::MAX)),
+                iter::once((message.clone(), Ticket::MAX)),
                 &mut Vec::new(),
             );
         }

@@ -2,26 +2,50 @@
 //! consume what it publishes allow.
 
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use leveret_queue_store::Time;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Buffers, Connection, Step};
 use crate::net::{asking, throttle};
 use crate::outbox::{Outbox, Round};
 use crate::session::{Output, Protocol};
 
-/// How much is read at once. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
+/// How much is read at once at most. Large enough that a busy publisher's frames come by the hundred, small enough to stay in
 /// the processor's cache until they are routed.
-const READ_SIZE: usize = 64 * 1024;
+const READ_SIZE: usize = 256 * 1024;
 
 /// How much is read of what follows a question, and kept until that is answered: enough that the end of a client that goes
 /// away is seen, unless it has said more before.
 const READ_AHEAD: usize = 4 * 1024;
+
+/// Room for what is read, of a thread: used again and again, so that it need not be filled with zeros again and again.
+#[derive(Debug, Default)]
+pub(super) struct Input(Vec<u8>);
+
+impl Input {
+    /// Begins with what was read and not taken before. Gives the room behind it, of this size.
+    fn behind(&mut self, unread: &[u8], size: usize) -> &mut [u8] {
+        let end = unread.len() + size;
+        // What one large frame needed is not kept for small ones.
+        let is_enough = end..=2 * end.max(READ_SIZE);
+        if !is_enough.contains(&self.0.len()) {
+            // The system gives what is zero already, and takes no memory for it before it is used.
+            self.0 = vec![0; end];
+        }
+        let (before, room) = self.0.split_at_mut(unread.len());
+        before.copy_from_slice(unread);
+        &mut room[..size]
+    }
+
+    /// What it begins with.
+    fn first(&self, size: usize) -> &[u8] {
+        &self.0[..size]
+    }
+}
 
 /// A connection that is behind, and the round of its pace that is waited for.
 pub(super) struct Behind {
@@ -38,17 +62,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         throttle.poll_ready(cx, now, &self.shared.clock).is_ready()
     }
 
-    /// Reads what is there, at most as much as a throttle lets through at once.
-    fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        input: &mut BytesMut,
-    ) -> Poll<io::Result<usize>> {
-        if self.throttle.is_none() {
-            return pin!(self.stream.read_buf(input)).poll(cx);
-        }
-        let mut little = (&mut self.stream).take(throttle::READ_SIZE);
-        pin!(little.read_buf(input)).poll(cx)
+    /// Reads what is there into this room, and says how much that was.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
+        Poll::Ready(Ok(room.filled().len()))
     }
 
     /// Reads once, has the session take what it can, and writes what it says.
@@ -59,10 +77,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         buffers: &mut Buffers,
     ) -> io::Result<Poll<Step>> {
         let Buffers { input, output, .. } = buffers;
-        input.clear();
-        input.reserve(self.unread.len() + READ_SIZE);
-        input.extend_from_slice(&self.unread);
-        let Poll::Ready(received) = self.poll_receive(cx, input) else {
+        // No more than a throttle lets through at once.
+        let size = match self.throttle {
+            Some(_) => throttle::READ_SIZE,
+            None => READ_SIZE,
+        };
+        let kept = self.unread.len();
+        let room = input.behind(&self.unread, size);
+        let Poll::Ready(received) = self.poll_receive(cx, room) else {
             return Ok(Poll::Pending);
         };
         let received = received?;
@@ -70,8 +92,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(Step::PeerClosed));
         }
         self.traffic.received(received);
-        self.session.handle_input(now, input, output);
-        self.ask(cx, now, input, output);
+        let mut input = input.first(kept + received);
+        self.hear(now, &mut input, output);
+        self.ask(cx, now, &mut input, output);
         if let Some(throttle) = &mut self.throttle {
             let messages = u64::from(self.session.take_published());
             throttle.charge(now, received as u64, messages);
@@ -116,10 +139,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if self.unread.len() >= READ_AHEAD {
             return Ok(Poll::Pending);
         }
-        let input = &mut buffers.input;
-        input.clear();
-        let mut little = (&mut self.stream).take(READ_AHEAD as u64);
-        let Poll::Ready(received) = pin!(little.read_buf(input)).poll(cx) else {
+        let room = buffers.input.behind(&[], READ_AHEAD);
+        let Poll::Ready(received) = self.poll_receive(cx, room) else {
             return Ok(Poll::Pending);
         };
         let received = received?;
@@ -130,7 +151,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if let Some(throttle) = &mut self.throttle {
             throttle.charge(now, received as u64, 0);
         }
-        self.unread.extend_from_slice(input);
+        let ahead = buffers.input.first(received);
+        self.unread.extend_from_slice(ahead);
         Ok(Poll::Ready(Step::Done))
     }
 
@@ -142,17 +164,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         buffers: &mut Buffers,
     ) -> io::Result<()> {
         let output = &mut buffers.output;
-        let mut unread = std::mem::take(&mut self.unread);
-        let size = unread.len();
-        let reads = size > 0 && self.session.takes_input();
+        let unread = std::mem::take(&mut self.unread);
+        let mut input = &unread[..];
+        let reads = !input.is_empty() && self.session.takes_input();
         if reads {
-            self.session.handle_input(now, &mut unread, output);
+            self.hear(now, &mut input, output);
         }
-        self.ask(cx, now, &mut unread, output);
-        if unread.len() == size {
+        self.ask(cx, now, &mut input, output);
+        if input.len() == unread.len() {
             self.unread = unread;
         } else {
-            self.keep_unread(&unread);
+            self.keep_unread(input);
         }
         self.is_stopped = !self.session.takes_input();
         if reads {
@@ -161,12 +183,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         self.flush(cx, now, output)
     }
 
+    /// Has the session take what it can off the front of the input.
+    fn hear(&mut self, now: Time, input: &mut &[u8], output: &mut Output) {
+        let consumed = self.session.handle_input(now, input, output);
+        *input = &input[consumed..];
+    }
+
     fn keep_unread(&mut self, input: &[u8]) {
-        self.unread = BytesMut::from(input);
+        self.unread = input.to_vec();
     }
 
     /// Has what the session asks answered. An answer that is there at once holds nothing up.
-    fn ask(&mut self, cx: &mut Context<'_>, now: Time, input: &mut BytesMut, output: &mut Output) {
+    fn ask(&mut self, cx: &mut Context<'_>, now: Time, input: &mut &[u8], output: &mut Output) {
         while let Some(ask) = self.session.take_ask() {
             let mut asking = asking::ask(Arc::clone(&self.shared), ask);
             let Poll::Ready(answer) = asking.poll(cx) else {
@@ -175,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             };
             self.session.handle_answer(now, answer, output);
             if !input.is_empty() && self.session.takes_input() {
-                self.session.handle_input(now, input, output);
+                self.hear(now, input, output);
             }
         }
     }

@@ -31,7 +31,6 @@ mod tx;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use bytes::{Buf, BytesMut};
 use leveret_amqp_codec::{
     ChannelId, Excerpt, FrameKind, Limits, Method, RawFrame, method, write_method,
 };
@@ -248,16 +247,16 @@ impl Session {
         self
     }
 
-    /// Consumes what it can of `input`. What it leaves is an incomplete frame, or must wait: for the rest of it, for a
-    /// login, for an answer, or for the end of an alarm.
-    pub(crate) fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+    /// Consumes what it can of `input`, and says how much. What it leaves is an incomplete frame, or must wait: for the rest
+    /// of it, for a login, for an answer, or for the end of an alarm.
+    pub(crate) fn handle_input(&mut self, now: Time, input: &[u8], out: &mut Output) -> usize {
         self.core.received_at = now;
         if !self.core.is_trying_again {
             self.core.forget_stale(now);
         }
         let mut consumed = 0;
         while self.takes_input() {
-            match self.step(now, input, &mut consumed, out) {
+            match self.step(now, &input[consumed..], out) {
                 Ok(Progress::Consumed(n)) => consumed += n,
                 Ok(Progress::Wait) => break,
                 Err(mut failure) => match failure.refusal.take_questions() {
@@ -275,8 +274,8 @@ impl Session {
         if self.is_finished() || matches!(self.phase, Phase::Dropping { .. }) {
             consumed = input.len();
         }
-        input.advance(consumed);
         self.flush(now, out);
+        consumed
     }
 
     /// Whether bytes should be read for it.
@@ -291,14 +290,7 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
-    fn step(
-        &mut self,
-        now: Time,
-        input: &mut BytesMut,
-        consumed: &mut usize,
-        out: &mut Output,
-    ) -> Result<Progress, Failure> {
-        let rest = &input[*consumed..];
+    fn step(&mut self, now: Time, rest: &[u8], out: &mut Output) -> Result<Progress, Failure> {
         match self.phase {
             Phase::Header { deadline } => {
                 return Ok(self.handle_protocol_header(rest, deadline, out));
@@ -313,11 +305,10 @@ impl Session {
             _ => {}
         }
         if matches!(self.phase, Phase::Running)
-            && let Some(progress) = self.publish_whole(now, input, consumed, out)?
+            && let Some(progress) = self.publish_whole(now, rest, out)?
         {
             return Ok(progress);
         }
-        let rest = &input[*consumed..];
         let decoded = RawFrame::decode(rest, &self.core.limits).map_err(|error| Failure {
             scope: ChannelId::CONNECTION,
             refusal: Refusal::new(error.reply_code(), error.to_string()),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
 #[cfg(feature = "stomp")]
@@ -14,8 +13,8 @@ use crate::overview::ConnectionOverview;
 use crate::session::{Answer, Ask, Awaited, Output, Protocol};
 
 impl Protocol for Session {
-    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
-        self.handle_input(now, input, out);
+    fn handle_input(&mut self, now: Time, input: &[u8], out: &mut Output) -> usize {
+        self.handle_input(now, input, out)
     }
 
     fn takes_input(&self) -> bool {

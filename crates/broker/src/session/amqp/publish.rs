@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use leveret_amqp_codec::{
     ChannelId, ContentHeader, DecodeMethod, EncodeMethod, FrameKind, Peek, Properties, RawFrame,
     RawProperties, RawTable, ReplyCode, ShortStr, method::basic, write_body, write_content_header,
     write_method,
 };
-use leveret_queue_store::{Message, MessageParts, Time};
+use leveret_queue_store::{Message, MessageParts, SmallMessage, Time};
 
 use super::Blocked;
 use super::asking::CompletePublish;
@@ -20,8 +20,7 @@ use crate::memory::Held;
 use crate::session::Output;
 use crate::vhost::{REPLY_TO, Route};
 
-/// From this size on a body stays where it was read instead of being copied. It keeps the read buffer alive, which is
-/// at most a few times as large.
+/// From this size on a body is on its own, so that it is not copied again on its way to its consumers.
 const SHARED_BODY_MIN: usize = 64 * 1024;
 
 /// How the payload of a basic.publish begins: class 60 and method 40 (AMQP 2.3.5 and 4.2.3).
@@ -43,6 +42,39 @@ pub(super) struct RoutedPublish {
     pub(super) route: Arc<Route>,
     pub(super) message: Message,
     pub(super) mandatory: bool,
+}
+
+/// What a message will be made of.
+struct NewMessage<'a> {
+    /// All but the body.
+    parts: MessageParts<'a>,
+    body: Body<'a>,
+}
+
+impl NewMessage<'_> {
+    /// One allocation that holds all that the queues and their consumers need, put together in `scratch`: what nearly every
+    /// message is.
+    #[inline]
+    fn make_small(&self, scratch: &mut Vec<u8>) -> Option<SmallMessage> {
+        match self.body {
+            Body::Borrowed(body) => {
+                let parts = MessageParts { body, ..self.parts };
+                SmallMessage::new(&parts, scratch)
+            }
+            Body::Shared(_) => None,
+        }
+    }
+
+    #[inline(never)]
+    fn make(&self, scratch: &mut Vec<u8>) -> Message {
+        match self.body {
+            Body::Borrowed(body) => {
+                let parts = MessageParts { body, ..self.parts };
+                Message::new(&parts, scratch)
+            }
+            Body::Shared(body) => Message::with_shared_body(&self.parts, body.clone()),
+        }
+    }
 }
 
 /// Where the bytes of a body are.
@@ -69,11 +101,9 @@ impl Session {
     pub(super) fn publish_whole(
         &mut self,
         now: Time,
-        input: &mut BytesMut,
-        consumed: &mut usize,
+        rest: &[u8],
         out: &mut Output,
     ) -> Result<Option<Progress>, Failure> {
-        let rest = &input[*consumed..];
         let Some(whole) = self.core.decode_whole(rest) else {
             return Ok(None);
         };
@@ -93,14 +123,7 @@ impl Session {
             self.publish_decoded(now, &whole, body, out)?;
             return Ok(Some(Progress::Consumed(size)));
         }
-        let body_start = *consumed + size - 1 - whole.body.len();
-        let body_end = body_start + whole.body.len();
-        let chunk = input.split_to(*consumed + size).freeze();
-        let start = std::mem::take(consumed);
-        let Some(whole) = self.core.decode_whole(&chunk[start..]) else {
-            return Ok(None);
-        };
-        let body = chunk.slice(body_start..body_end);
+        let body = Bytes::copy_from_slice(whole.body);
         if let Err(mut failure) = self.publish_decoded(now, &whole, Body::Shared(&body), out) {
             let Some(questions) = failure.refusal.take_questions() else {
                 return Err(failure);
@@ -115,7 +138,7 @@ impl Session {
             };
             self.suspend_publish(whole.channel, publish, questions);
         }
-        Ok(Some(Progress::Consumed(0)))
+        Ok(Some(Progress::Consumed(size)))
     }
 
     fn publish_decoded(
@@ -207,16 +230,29 @@ impl Session {
         self.core.caller.check_user_id(peek.user_id.as_deref())?;
         let expiration_ms = expiration::of(&peek)?;
         let route = routed?;
-        let message = self
-            .core
-            .make_message(publish, &peek, reply_to.as_deref(), expiration_ms);
-        self.core.publisher.published = self.core.publisher.published.wrapping_add(1);
+        let rewritten = rewritten(properties, &peek, reply_to.as_deref());
+        let new = NewMessage {
+            parts: MessageParts {
+                exchange,
+                routing_key,
+                properties: rewritten
+                    .as_deref()
+                    .unwrap_or_else(|| properties.as_bytes()),
+                body: &[],
+                persistent: peek.delivery_mode == Some(2),
+                priority: peek.priority.unwrap_or(0),
+                expiration_ms,
+            },
+            body: publish.body,
+        };
+        let publisher = &mut self.core.publisher;
+        publisher.published = publisher.published.wrapping_add(1);
         let mandatory = publish.mandatory;
         let number = match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 return transaction.hold(RoutedPublish {
                     route,
-                    message,
+                    message: new.make(&mut publisher.scratch),
                     mandatory,
                 });
             }
@@ -227,12 +263,17 @@ impl Session {
             self.unsettled.push(id);
         }
         if route.captures.is_empty() && !route.queues.is_empty() {
-            let ticket = self.core.publisher.ticket(id, number);
-            self.core.publisher.batch.push(&route, message, ticket);
+            let ticket = publisher.ticket(id, number);
+            let Publisher { batch, scratch, .. } = publisher;
+            match new.make_small(scratch) {
+                Some(message) => batch.push_small(&route, message, ticket),
+                None => batch.push(&route, new.make(scratch), ticket),
+            }
+            publisher.cache.put_back(route);
         } else {
             let publish = RoutedPublish {
                 route,
-                message,
+                message: new.make(&mut publisher.scratch),
                 mandatory,
             };
             self.core.send(now, id, publish, number, out);
@@ -291,41 +332,6 @@ impl Core {
             body,
             size,
         })
-    }
-
-    /// One allocation that holds all that the queues and their consumers need. Inlined for the reason that `Message::new`
-    /// is.
-    #[inline(always)]
-    fn make_message(
-        &mut self,
-        publish: &Publish<'_>,
-        peek: &Peek<'_>,
-        reply_to: Option<&str>,
-        expiration_ms: Option<u64>,
-    ) -> Message {
-        let has_bcc = peek
-            .headers
-            .is_some_and(|headers| headers.get("BCC").is_some());
-        let rewritten =
-            (has_bcc || reply_to.is_some()).then(|| rewrite(publish.properties, reply_to));
-        let mut parts = MessageParts {
-            exchange: publish.exchange,
-            routing_key: publish.routing_key,
-            properties: rewritten
-                .as_deref()
-                .unwrap_or_else(|| publish.properties.as_bytes()),
-            body: &[],
-            persistent: peek.delivery_mode == Some(2),
-            priority: peek.priority.unwrap_or(0),
-            expiration_ms,
-        };
-        match publish.body {
-            Body::Borrowed(body) => {
-                parts.body = body;
-                Message::new(&parts, &mut self.publisher.scratch)
-            }
-            Body::Shared(body) => Message::with_shared_body(&parts, body.clone()),
-        }
     }
 
     /// Adds a message to the batch, or returns it when nobody is there to take it.
@@ -413,7 +419,17 @@ impl Channel {
 }
 
 /// The only changes the broker makes to what a client publishes: BCC is for routing and nobody is to see it (behaviour
-/// reference, section 8), and a request for a direct reply carries its token.
+/// reference, section 8), and a request for a direct reply carries its token. None if there is nothing to change.
+fn rewritten(
+    properties: RawProperties<'_>,
+    peek: &Peek<'_>,
+    reply_to: Option<&str>,
+) -> Option<Vec<u8>> {
+    let headers = peek.headers;
+    let has_bcc = headers.is_some_and(|headers| headers.get("BCC").is_some());
+    (has_bcc || reply_to.is_some()).then(|| rewrite(properties, reply_to))
+}
+
 fn rewrite(properties: RawProperties<'_>, reply_to: Option<&str>) -> Vec<u8> {
     let mut properties = Properties::from(properties);
     if let Some(headers) = &mut properties.headers {

@@ -372,22 +372,27 @@ impl Session {
 }
 
 impl Protocol for Session {
-    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+    fn handle_input(&mut self, now: Time, input: &[u8], out: &mut Output) -> usize {
         self.core.received_at = now;
-        if !self.gathered.is_empty() {
-            let mut gathered = std::mem::take(&mut self.gathered);
-            gathered.extend_from_slice(input);
-            *input = gathered;
-        }
+        // Frames are slices of what they are decoded from, so they get a buffer of their own.
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.extend_from_slice(input);
         if self.core.caller.forget_stale(now) {
             self.publisher.cache.forget();
         }
-        self.consume(now, input, out);
-        if input.len() >= GATHERED_MIN && self.takes_input() {
-            self.gathered = std::mem::take(input);
+        self.consume(now, &mut gathered, out);
+        let left = match gathered.len() {
+            left if left >= GATHERED_MIN && self.takes_input() => 0,
+            left => left.min(input.len()),
+        };
+        // What is left of earlier input stays here: more than that is in front of it.
+        gathered.truncate(gathered.len() - left);
+        if !gathered.is_empty() {
+            self.gathered = gathered;
         }
         self.held.set(self.gathered.len());
         self.flush(now, out);
+        input.len() - left
     }
 
     fn takes_input(&self) -> bool {

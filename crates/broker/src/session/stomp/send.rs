@@ -178,6 +178,7 @@ impl Session {
         if !route.queues.is_empty() || route.passes.is_some() {
             self.publisher.batch.push(&route, message, ticket);
         }
+        self.publisher.cache.put_back(route);
     }
 
     /// Whether the next frame publishes, and an alarm stops this session from doing so.

@@ -18,7 +18,6 @@ mod upgrade;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 
 use crate::auth::Identity;
@@ -107,7 +106,7 @@ impl WebSocket {
     }
 
     /// The HTTP request, as soon as all of it is there.
-    fn handle_request(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+    fn handle_request(&mut self, now: Time, input: &mut &[u8], out: &mut Output) {
         let Phase::Upgrade(waiting) = &self.phase else {
             return;
         };
@@ -127,7 +126,7 @@ impl WebSocket {
                 self.finish(now);
             }
             Upgrade::Accepted(accepted) => {
-                let _ = input.split_to(accepted.size);
+                *input = &input[accepted.size..];
                 out.buffer().extend_from_slice(&accepted.response);
                 if let Phase::Upgrade(waiting) = std::mem::replace(&mut self.phase, Phase::Closed) {
                     let newcomer = Newcomer::Asked {
@@ -213,22 +212,24 @@ impl Waiting {
 }
 
 impl Protocol for WebSocket {
-    fn handle_input(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
-        self.handle_request(now, input, out);
+    fn handle_input(&mut self, now: Time, input: &[u8], out: &mut Output) -> usize {
+        let mut rest = input;
+        self.handle_request(now, &mut rest, out);
         match &mut self.phase {
-            Phase::Open(open) => match open.handle_input(now, input, out) {
+            Phase::Open(open) => match open.handle_input(now, &mut rest, out) {
                 Heard::Messages => {}
                 Heard::Close | Heard::Nonsense => self.finish(now),
             },
             Phase::Closing { socket, .. } => {
-                if !socket.await_close(input, out) {
+                if !socket.await_close(&mut rest, out) {
                     self.finish(now);
                 }
             }
             Phase::Upgrade(_) => {}
-            Phase::Closed => input.clear(),
+            Phase::Closed => rest = &[],
         }
         self.close_if_ended(now, out);
+        input.len() - rest.len()
     }
 
     fn takes_input(&self) -> bool {

@@ -1,6 +1,6 @@
 //! A WebSocket after the upgrade: messages in, messages out.
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use leveret_queue_store::Time;
 use tungstenite::error::CapacityError;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -91,12 +91,7 @@ impl Open {
     }
 
     /// Takes in what came, and tells the client if it makes no sense.
-    pub(super) fn handle_input(
-        &mut self,
-        now: Time,
-        input: &mut BytesMut,
-        out: &mut Output,
-    ) -> Heard {
+    pub(super) fn handle_input(&mut self, now: Time, input: &mut &[u8], out: &mut Output) -> Heard {
         let outcome = self.read_messages(input, out);
         if self.is_undecided {
             self.decide(now);
@@ -132,7 +127,7 @@ impl Open {
     }
 
     /// Appends the payloads of all complete messages to what the session is to read.
-    fn read_messages(&mut self, input: &mut BytesMut, out: &mut Output) -> Result<(), Error> {
+    fn read_messages(&mut self, input: &mut &[u8], out: &mut Output) -> Result<(), Error> {
         loop {
             match self.context.read(&mut Lent { input, out }) {
                 Ok(Message::Text(text)) => self.unread.extend_from_slice(text.as_bytes()),
@@ -158,7 +153,8 @@ impl Open {
         let work_and_read = |session: &mut dyn Protocol, out: &mut Output| {
             work(session, out);
             if !unread.is_empty() && session.takes_input() {
-                session.handle_input(now, unread, out);
+                let consumed = session.handle_input(now, unread, out);
+                unread.advance(consumed);
             }
         };
         match &mut self.inner {
@@ -194,7 +190,7 @@ impl Open {
     }
 
     /// After our close frame, only the client's counts. False once it is there, or cannot be any more.
-    pub(super) fn await_close(&mut self, input: &mut BytesMut, out: &mut Output) -> bool {
+    pub(super) fn await_close(&mut self, input: &mut &[u8], out: &mut Output) -> bool {
         let outcome = self.read_messages(input, out);
         self.unread.clear();
         outcome.is_ok()
@@ -218,9 +214,8 @@ impl Open {
             code,
             reason: Utf8Bytes::from_static(reason),
         };
-        let mut nothing = BytesMut::new();
         let mut lent = Lent {
-            input: &mut nothing,
+            input: &mut &[][..],
             out,
         };
         // An error can only say that the client has closed before.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use leveret_queue_store::{Lsn, Time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -23,11 +22,13 @@ struct Stutterer {
 }
 
 impl Protocol for Stutterer {
-    fn handle_input(&mut self, _: Time, input: &mut BytesMut, out: &mut Output) {
-        if !input.is_empty() {
-            out.buffer().extend_from_slice(&input.split_to(1));
-            self.waits = true;
-        }
+    fn handle_input(&mut self, _: Time, input: &[u8], out: &mut Output) -> usize {
+        let Some(byte) = input.first() else {
+            return 0;
+        };
+        out.buffer().extend_from_slice(&[*byte]);
+        self.waits = true;
+        1
     }
 
     fn takes_input(&self) -> bool {
