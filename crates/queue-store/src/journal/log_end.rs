@@ -128,8 +128,9 @@ impl LogEnd {
             len,
             filling,
         };
+        // The file is made longer for more when there is more to write: a server that starts may have nothing for hours.
         for block in &mut new.blocks {
-            log.write(block, previous_end)?;
+            log.append(block, previous_end)?;
         }
         // The head comes last, and by itself: without it the file is as good as not there, and with
         // it what the file begins with has to be whole. A power cut that left the head and tore the
@@ -144,8 +145,18 @@ impl LogEnd {
         Ok(log)
     }
 
-    /// Writes a block behind the last.
+    /// Writes a block behind the last, and makes the file longer for those to come.
     pub(super) fn write(&mut self, block: &mut [u8], safe: Position) -> Result<(), WriteError> {
+        let len = self.len;
+        self.append(block, safe)?;
+        if self.len > len && block.len() < LARGE_BLOCK_LEN {
+            self.fill_ahead()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a block behind the last.
+    fn append(&mut self, block: &mut [u8], safe: Position) -> Result<(), WriteError> {
         let name = FileName::Log(self.number);
         let records = block.len().saturating_sub(BLOCK_HEAD_LEN);
         if u32::try_from(records).is_err() || u32::try_from(self.sectors.end()).is_err() {
@@ -155,12 +166,7 @@ impl LogEnd {
         BlockHead::seal(block, self.position(), safe);
         let written = self.sectors.append(&*self.file, block);
         written.map_err(|error| WriteError::new(&name.to_string(), &error))?;
-        if self.sectors.written() > self.len {
-            self.len = self.sectors.written();
-            if block.len() < LARGE_BLOCK_LEN {
-                self.fill_ahead(name)?;
-            }
-        }
+        self.len = self.len.max(self.sectors.written());
         Ok(())
     }
 
@@ -177,13 +183,42 @@ impl LogEnd {
     }
 
     /// Makes the file longer for blocks to come. Not on a full disk: whether they can be written shows when they are.
-    fn fill_ahead(&mut self, name: FileName) -> Result<(), WriteError> {
+    fn fill_ahead(&mut self) -> Result<(), WriteError> {
         let len = AHEAD_LEN.min(self.filling.full_len.saturating_sub(self.len));
         match self.sectors.write_zeros(&*self.file, self.len, len) {
             Ok(len) => self.len = len,
             Err(error) if is_full(&error) => {}
-            Err(error) => return Err(WriteError::new(&name.to_string(), &error)),
+            Err(error) => {
+                let name = FileName::Log(self.number).to_string();
+                return Err(WriteError::new(&name, &error));
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryStorage;
+    use crate::journal::sectors::SECTOR_LEN;
+
+    #[test]
+    fn a_file_is_made_longer_when_something_comes_after_its_start() {
+        let storage = MemoryStorage::new();
+        let mut new = NewFile {
+            number: 1,
+            oldest: 1,
+            blocks: vec![vec![0; BLOCK_HEAD_LEN]],
+        };
+        let begin = Position { file: 1, offset: 0 };
+        let filling = Filling {
+            full_len: 1 << 20,
+            mode: OpenMode::Create,
+        };
+        let mut log = LogEnd::begin(&storage, &mut new, begin, None, filling).unwrap();
+        assert_eq!(log.file.len().unwrap(), SECTOR_LEN as u64);
+        log.write(&mut vec![0; SECTOR_LEN], begin).unwrap();
+        assert_eq!(log.file.len().unwrap(), 2 * SECTOR_LEN as u64 + AHEAD_LEN);
     }
 }

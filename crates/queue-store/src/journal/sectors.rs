@@ -63,7 +63,7 @@ impl SectorWriter {
     /// Those of the file. A part may have been written; the end is where it was, and the next call writes there.
     pub(super) fn append(&mut self, file: &dyn StorageFile, block: &[u8]) -> io::Result<()> {
         let mut offset = self.end - self.tail.len() as u64;
-        let buffer = self.buffer.bytes();
+        let buffer = self.buffer.bytes(self.tail.len() + block.len());
         let mut filled = put(buffer, 0, &self.tail);
         let mut rest = block;
         loop {
@@ -96,9 +96,7 @@ impl SectorWriter {
     ///
     /// Those of the file.
     pub(super) fn write_start(&mut self, file: &dyn StorageFile, start: &[u8]) -> io::Result<()> {
-        let Some(sector) = self.buffer.bytes().get_mut(..SECTOR_LEN) else {
-            return Ok(());
-        };
+        let sector = self.buffer.bytes(SECTOR_LEN);
         file.read_exact_at(sector, 0)?;
         put(sector, 0, start);
         file.write_all_at(sector, 0)?;
@@ -120,10 +118,9 @@ impl SectorWriter {
         offset: u64,
         len: u64,
     ) -> io::Result<u64> {
-        let len = usize::try_from(len).unwrap_or(BUFFER_LEN).min(BUFFER_LEN);
-        let buffer = self.buffer.bytes();
-        let zeros = buffer.get_mut(..len.next_multiple_of(SECTOR_LEN));
-        let zeros = zeros.unwrap_or_default();
+        let zeros = self
+            .buffer
+            .bytes(usize::try_from(len).unwrap_or(BUFFER_LEN));
         zeros.fill(0);
         file.write_all_at(zeros, offset)?;
         Ok(offset + zeros.len() as u64)
@@ -139,23 +136,30 @@ fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) -> usize {
     len
 }
 
-/// Memory that begins at a multiple of [`SECTOR_LEN`].
+/// Memory that begins at a multiple of [`SECTOR_LEN`]. It is there as far as it was asked for: a server to which nobody
+/// publishes writes a sector or two when it starts, and nothing after that.
 struct AlignedBuffer {
+    /// Has room for all of it from the beginning, and so stays where it is.
     memory: Vec<u8>,
     start: usize,
 }
 
 impl AlignedBuffer {
     fn new() -> Self {
-        let memory = vec![0; BUFFER_LEN + SECTOR_LEN];
+        let memory = Vec::<u8>::with_capacity(BUFFER_LEN + SECTOR_LEN);
         // Where the address cannot be known there is no harm: the write goes through the cache.
         let start = memory.as_ptr().align_offset(SECTOR_LEN).min(SECTOR_LEN);
         Self { memory, start }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
-        let bytes = self.memory.get_mut(self.start..self.start + BUFFER_LEN);
-        bytes.unwrap_or_default()
+    /// This many bytes, up to a whole sector, and at most [`BUFFER_LEN`]: whatever was there before.
+    fn bytes(&mut self, len: usize) -> &mut [u8] {
+        let len = len.min(BUFFER_LEN).next_multiple_of(SECTOR_LEN);
+        let end = self.start + len;
+        if self.memory.len() < end {
+            self.memory.resize(end, 0);
+        }
+        self.memory.get_mut(self.start..end).unwrap_or_default()
     }
 }
 
