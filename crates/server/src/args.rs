@@ -211,7 +211,11 @@ pub(crate) struct Args {
 }
 
 /// What the program does when it is not to be a server.
+//
+// What the subcommands take is put together when one of them is named: a server has no use for it, and keeps what its
+// start has touched.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Puts load on a broker, this one or another, and checks every message
     Perf(Box<leveret_perf::Args>),
