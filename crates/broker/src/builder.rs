@@ -121,7 +121,7 @@ impl Builder {
     }
 
     /// How many bytes of the messages in durable queues and delayed exchanges stay in memory, persistent or not; what is
-    /// more waits in the data directory and is read again when its turn comes. 12 MiB unless set. Queues that nobody takes
+    /// more waits in the data directory and is read again when its turn comes. 8 MiB unless set. Queues that nobody takes
     /// from make room first, down to what a page on disk would cost: some 2 KiB each. Unacknowledged messages stay in memory
     /// whatever they take. Without a data directory it has no meaning.
     #[cfg(feature = "journal")]

@@ -26,7 +26,7 @@ pub(crate) use relief::{Holder, Relieved};
 
 /// How many bytes of durable queues' messages stay in memory, unless set. Enough for what is on its way through busy
 /// queues; a backlog is better off on disk, from where it comes back in large reads.
-pub(crate) const RESIDENT_MAX: usize = 12 * 1024 * 1024;
+pub(crate) const RESIDENT_MAX: usize = 8 * 1024 * 1024;
 
 /// How much may be on its way to disk to save memory: beyond it nothing is gained by handing over more. It is in memory
 /// beside what durable queues may hold, and a disk takes as much in some hundredths of a second.

@@ -57,7 +57,7 @@ configuration file, and that before the default.
                 confirmed in the last MS milliseconds with interval:MS, and with os what the
                 system has not written yet. Default: every-confirm
   --durable-memory
-                What is more waits in the data directory. Default: 12MiB
+                What is more waits in the data directory. Default: 8MiB
   --ctl-socket  For this user and root alone. Default: ctl.sock in the data directory; without
                 one there is none
   --log-file    Lines are added at its end. Opened anew on SIGHUP and by leveret ctl

@@ -262,7 +262,7 @@ fn the_example_shows_every_key() {
     assert!(data_dir.is_some());
     assert!(ctl_socket.is_some());
     assert_eq!(sync, Some(SyncChoice::default()));
-    assert_eq!(durable_memory, Some(MemorySize::Bytes(12 << 20)));
+    assert_eq!(durable_memory, Some(MemorySize::Bytes(8 << 20)));
     assert_eq!(loopback_users, Some(vec!["guest".to_owned()]));
     assert_eq!((vhost.len(), user.len()), (1, 2));
     assert_eq!((permission.len(), topic_permission.len()), (2, 1));
