@@ -52,7 +52,6 @@ pub(crate) trait Protocol: fmt::Debug {
     fn is_finished(&self) -> bool;
 
     /// The client has logged in and opened a virtual host.
-    #[cfg(feature = "stomp")]
     fn is_open(&self) -> bool;
 
     /// It ended because what the client sent was not of this protocol.

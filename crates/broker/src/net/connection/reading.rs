@@ -18,6 +18,10 @@ use crate::session::{Output, Protocol};
 /// the processor's cache until they are routed.
 const READ_SIZE: usize = 256 * 1024;
 
+/// How much is read at once of a client that has not logged in: what it says until then is short, and what follows would be
+/// kept for it, who may be anybody, until its login has been looked at.
+const STRANGERS_READ_SIZE: usize = 8 * 1024;
+
 /// How much is read of what follows a question, and kept until that is answered: enough that the end of a client that goes
 /// away is seen, unless it has said more before.
 const READ_AHEAD: usize = 4 * 1024;
@@ -80,7 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         // No more than a throttle lets through at once.
         let size = match self.throttle {
             Some(_) => throttle::READ_SIZE,
-            None => READ_SIZE,
+            None if self.session.is_open() => READ_SIZE,
+            None => STRANGERS_READ_SIZE,
         };
         let kept = self.unread.len();
         let room = input.behind(&self.unread, size);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use leveret_queue_store::{Lsn, Time};
 
-#[cfg(feature = "stomp")]
 use super::Phase;
 use super::Session;
 use crate::error::Refusal;
@@ -25,7 +24,6 @@ impl Protocol for Session {
         self.is_finished()
     }
 
-    #[cfg(feature = "stomp")]
     fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Running)
     }

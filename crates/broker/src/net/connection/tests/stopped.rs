@@ -1,6 +1,7 @@
 //! Input that a session leaves because it must wait is taken when it need not wait any more, however soon that is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leveret_queue_store::{Lsn, Time};
@@ -19,10 +20,15 @@ use crate::session::{Answer, Ask, Awaited, Output, Protocol};
 #[derive(Debug, Default)]
 struct Stutterer {
     waits: bool,
+    /// Has not logged in, as far as the connection knows.
+    is_stranger: bool,
+    /// The most that it was given at once.
+    most: Arc<AtomicUsize>,
 }
 
 impl Protocol for Stutterer {
     fn handle_input(&mut self, _: Time, input: &[u8], out: &mut Output) -> usize {
+        self.most.fetch_max(input.len(), Ordering::Relaxed);
         let Some(byte) = input.first() else {
             return 0;
         };
@@ -44,9 +50,8 @@ impl Protocol for Stutterer {
         false
     }
 
-    #[cfg(feature = "stomp")]
     fn is_open(&self) -> bool {
-        true
+        !self.is_stranger
     }
 
     #[cfg(feature = "stomp")]
@@ -115,4 +120,30 @@ async fn what_had_to_wait_is_taken_though_nothing_else_comes() {
     let heard = tokio::time::timeout(Duration::from_secs(1), heard).await;
     heard.expect("all was taken").unwrap();
     assert_eq!(&said, b"abc");
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "net is the part of the broker that has tasks"
+)]
+async fn little_is_kept_of_what_a_stranger_sends_meanwhile() {
+    let broker = Broker::builder().start().await.unwrap();
+    for is_stranger in [false, true] {
+        let (mut client, server) = duplex(1 << 20);
+        client.write_all(&[b'x'; 100_000]).await.unwrap();
+        let seat = Seat::take(&broker.shared, None).expect("the broker runs");
+        let most = Arc::new(AtomicUsize::new(0));
+        let start = |_, _, _, _, _| Stutterer {
+            is_stranger,
+            most: Arc::clone(&most),
+            ..Stutterer::default()
+        };
+        let connection = Connection::new(server, seat, &broker.shared, start);
+        let connection = tokio::spawn(connection.run());
+        let _first = client.read_u8().await.unwrap();
+        connection.abort();
+        let given = most.load(Ordering::Relaxed);
+        assert_eq!(given, if is_stranger { 8 * 1024 } else { 100_000 });
+    }
 }
