@@ -198,10 +198,8 @@ fn frame_header(kind: FrameKind, channel: ChannelId, payload_size: u32) -> [u8; 
 /// What of these bytes a short string has room for, and its length as it stands on the wire.
 #[inline]
 fn short_string(bytes: &[u8]) -> (u8, &[u8]) {
-    match u8::try_from(bytes.len()) {
-        Ok(length) => (length, bytes),
-        Err(_) => (u8::MAX, &bytes[..ShortStr::SIZE_MAX]),
-    }
+    let bytes = bytes.get(..ShortStr::SIZE_MAX).unwrap_or(bytes);
+    (u8::try_from(bytes.len()).unwrap_or(u8::MAX), bytes)
 }
 
 /// How much of a body fits into one frame. At least one byte, so that writing a body comes to an end.
