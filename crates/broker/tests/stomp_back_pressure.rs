@@ -69,6 +69,38 @@ async fn a_publisher_waits_while_memory_is_short() {
 }
 
 #[tokio::test]
+async fn messages_that_are_half_there_when_memory_is_short_arrive() {
+    let half = vec![b'x'; 150_000];
+    let broker = start(Broker::builder().memory_limit(200_000)).await;
+    let client = broker.client().unwrap();
+    let mut publishers = [Stomp::connect(&broker).await, Stomp::connect(&broker).await];
+    for (before, stomp) in (0..).zip(&mut publishers) {
+        stomp
+            .send_raw(b"SEND\ndestination:/queue/q\ncontent-length:300000\n\n")
+            .await;
+        stomp.send_raw(&half).await;
+        let all = 140_000 * (before + 1);
+        until("half of it", || broker.memory_used() > all).await;
+    }
+    // Nothing but these two takes memory. Neither can give it back before the rest has come; what follows waits.
+    for stomp in &mut publishers {
+        let rest = [&half[..], b"\0SEND\ndestination:/queue/q\n\nz\0"].concat();
+        stomp.send_raw(&rest).await;
+    }
+    let ready = async || client.queue_info("q").await.map_or(0, |info| info.ready);
+    while ready().await < 2 {
+        tokio::task::yield_now().await;
+    }
+    let mut consumer = Stomp::connect(&broker).await;
+    let headers = [("destination", "/queue/q"), ("id", "1")];
+    consumer.send(Command::Subscribe, &headers, b"").await;
+    for size in [300_000, 300_000, 1, 1] {
+        let message = consumer.expect(Command::Message).await;
+        assert_eq!(message.body.len(), size);
+    }
+}
+
+#[tokio::test]
 async fn half_a_message_counts_and_is_forgotten_with_its_client() {
     let broker = broker().await;
     let mut stomp = Stomp::connect(&broker).await;

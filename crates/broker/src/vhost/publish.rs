@@ -145,8 +145,7 @@ impl PublishBatch {
             && let [place] = self.latest_places[..]
         {
             let messages = &mut self.buckets[place as usize].messages;
-            // Room first: an argument of `push` goes through memory.
-            messages.reserve(1);
+            // Not `push`, whose argument goes through memory.
             return messages.extend(iter::once_with(|| (message.into(), ticket)));
         }
         self.push(route, message.into(), ticket);

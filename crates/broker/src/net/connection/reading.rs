@@ -27,7 +27,7 @@ const STRANGERS_READ_SIZE: usize = 8 * 1024;
 const READ_AHEAD: usize = 4 * 1024;
 
 /// Room for what is read, of a thread: used again and again, so that it need not be filled with zeros again and again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Input(Vec<u8>);
 
 impl Input {

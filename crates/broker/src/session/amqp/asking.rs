@@ -152,7 +152,7 @@ impl Session {
     }
 
     /// A publish that is in the input no more waits until somebody has answered.
-    pub(super) fn suspend_publish(
+    fn suspend_publish(
         &mut self,
         id: ChannelId,
         mut publish: CompletePublish,

@@ -11,12 +11,10 @@ use leveret_amqp_codec::{
 use leveret_queue_store::{Message, MessageParts, SmallMessage, Time};
 
 use super::Blocked;
-use super::asking::CompletePublish;
 use super::channel::{Channel, Mode};
 use super::{Core, Failure, Progress, Publisher, Session};
 use crate::error::Refusal;
 use crate::expiration;
-use crate::memory::Held;
 use crate::session::Output;
 use crate::vhost::{REPLY_TO, Route};
 
@@ -65,14 +63,20 @@ impl NewMessage<'_> {
         }
     }
 
+    /// What the others are.
+    fn make_large(&self) -> Message {
+        let body = match self.body {
+            Body::Borrowed(body) => Bytes::copy_from_slice(body),
+            Body::Shared(body) => body.clone(),
+        };
+        Message::with_shared_body(&self.parts, body)
+    }
+
     #[inline(never)]
     fn make(&self, scratch: &mut Vec<u8>) -> Message {
-        match self.body {
-            Body::Borrowed(body) => {
-                let parts = MessageParts { body, ..self.parts };
-                Message::new(&parts, scratch)
-            }
-            Body::Shared(body) => Message::with_shared_body(&self.parts, body.clone()),
+        match self.make_small(scratch) {
+            Some(message) => message.into(),
+            None => self.make_large(),
         }
     }
 }
@@ -118,26 +122,14 @@ impl Session {
             return Ok(None);
         }
         let size = whole.size;
-        if whole.body.len() < SHARED_BODY_MIN {
-            let body = Body::Borrowed(whole.body);
-            self.publish_decoded(now, &whole, body, out)?;
-            return Ok(Some(Progress::Consumed(size)));
-        }
-        let body = Bytes::copy_from_slice(whole.body);
-        if let Err(mut failure) = self.publish_decoded(now, &whole, Body::Shared(&body), out) {
-            let Some(questions) = failure.refusal.take_questions() else {
-                return Err(failure);
-            };
-            let publish = CompletePublish {
-                exchange: (*whole.publish.exchange).into(),
-                routing_key: (*whole.publish.routing_key).into(),
-                mandatory: whole.publish.mandatory,
-                properties: whole.properties.as_bytes().into(),
-                body,
-                held: Held::new(&self.core.shared.services, &self.core.outbox),
-            };
-            self.suspend_publish(whole.channel, publish, questions);
-        }
+        let own;
+        let body = if whole.body.len() < SHARED_BODY_MIN {
+            Body::Borrowed(whole.body)
+        } else {
+            own = Bytes::copy_from_slice(whole.body);
+            Body::Shared(&own)
+        };
+        self.publish_decoded(now, &whole, body, out)?;
         Ok(Some(Progress::Consumed(size)))
     }
 
@@ -267,7 +259,7 @@ impl Session {
             let Publisher { batch, scratch, .. } = publisher;
             match new.make_small(scratch) {
                 Some(message) => batch.push_small(&route, message, ticket),
-                None => batch.push(&route, new.make(scratch), ticket),
+                None => batch.push(&route, new.make_large(), ticket),
             }
             publisher.cache.put_back(route);
         } else {

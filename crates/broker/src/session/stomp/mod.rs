@@ -258,14 +258,15 @@ impl Session {
         Some(session.with_newcomer(newcomer.take()))
     }
 
-    /// Takes frames off the input until it is incomplete or must wait.
-    fn consume(&mut self, now: Time, input: &mut BytesMut, out: &mut Output) {
+    /// Takes frames off the input until it is incomplete or must wait. An alarm does not stop the first frame if that was
+    /// begun before: it takes memory already, which it gives back only once it is whole.
+    fn consume(&mut self, now: Time, input: &mut BytesMut, mut is_begun: bool, out: &mut Output) {
         while self.takes_input() {
             if matches!(self.phase, Phase::Dropping { .. }) {
                 input.clear();
                 return;
             }
-            if self.must_block(input) {
+            if !std::mem::take(&mut is_begun) && self.must_block(input) {
                 return;
             }
             match self.decoder.decode(input) {
@@ -376,23 +377,21 @@ impl Protocol for Session {
         self.core.received_at = now;
         // Frames are slices of what they are decoded from, so they get a buffer of their own.
         let mut gathered = std::mem::take(&mut self.gathered);
+        let is_begun = !gathered.is_empty();
         gathered.extend_from_slice(input);
         if self.core.caller.forget_stale(now) {
             self.publisher.cache.forget();
         }
-        self.consume(now, &mut gathered, out);
-        let left = match gathered.len() {
-            left if left >= GATHERED_MIN && self.takes_input() => 0,
-            left => left.min(input.len()),
-        };
-        // What is left of earlier input stays here: more than that is in front of it.
-        gathered.truncate(gathered.len() - left);
-        if !gathered.is_empty() {
+        self.consume(now, &mut gathered, is_begun, out);
+        let mut left = gathered.len();
+        if left >= GATHERED_MIN && self.takes_input() {
             self.gathered = gathered;
+            left = 0;
         }
         self.held.set(self.gathered.len());
         self.flush(now, out);
-        input.len() - left
+        // What was gathered before is used up, or gathered still.
+        input.len().saturating_sub(left)
     }
 
     fn takes_input(&self) -> bool {

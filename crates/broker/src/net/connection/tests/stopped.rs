@@ -1,4 +1,5 @@
-//! Input that a session leaves because it must wait is taken when it need not wait any more, however soon that is.
+//! What a session is given to read, and what becomes of what it leaves because it must wait: that is taken when it need not
+//! wait any more, however soon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
