@@ -60,6 +60,29 @@ pub(crate) enum Outgoing {
     Close { code: ReplyCode, text: String },
 }
 
+impl Outgoing {
+    /// About how much there is to be written of it.
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Deliver { delivery, .. } => delivery.message.size_bytes(),
+            Self::DeliverAfterGap { after_gap, .. } => after_gap.delivery.message.size_bytes(),
+            _ => 0,
+        }
+    }
+}
+
+/// Takes the next of what was taken out of an outbox, unless so much waits to be written already that with it there would be
+/// more than about `enough` bytes. What is large itself joins up to half of that.
+pub(crate) fn pop_if_fits(
+    items: &mut VecDeque<Outgoing>,
+    waiting: usize,
+    enough: usize,
+) -> Option<Outgoing> {
+    items.pop_front_if(|item| {
+        waiting < enough / 2 || waiting.saturating_add(item.size_bytes()) <= enough
+    })
+}
+
 /// A delivery with a gap before it.
 #[derive(Debug)]
 pub(crate) struct AfterGap {
@@ -294,6 +317,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use leveret_queue_store::{Message, MessageParts};
+
     use super::*;
 
     #[test]
@@ -314,6 +339,57 @@ mod tests {
         outbox.take(&mut items);
         assert_eq!(items.len(), 2);
         assert!(outbox.poll_ready(&cx).is_pending());
+    }
+
+    fn delivery(body: &[u8]) -> Outgoing {
+        let parts = MessageParts {
+            body,
+            ..MessageParts::default()
+        };
+        Outgoing::Deliver {
+            channel: ChannelId(1),
+            consumer: ConsumerKey(0),
+            delivery: Delivery {
+                id: None,
+                message: Message::new(&parts, &mut Vec::new()),
+                redelivered: false,
+                delivery_count: 0,
+            },
+        }
+    }
+
+    /// How many of these are taken one after the other for one write of 64,000 bytes.
+    fn taken(bodies: &[usize]) -> usize {
+        let mut items: VecDeque<_> = bodies.iter().map(|&len| delivery(&vec![0; len])).collect();
+        let mut waiting = 0;
+        while let Some(item) = pop_if_fits(&mut items, waiting, 64_000) {
+            waiting += item.size_bytes();
+        }
+        bodies.len() - items.len()
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_write_begins_the_next() {
+        assert_eq!(taken(&[16_384; 10]), 3);
+        assert_eq!(taken(&[30_000; 10]), 2);
+        assert_eq!(taken(&[40_000; 10]), 1);
+        assert_eq!(taken(&[33_000, 30_000, 30_000]), 2);
+    }
+
+    #[test]
+    fn what_is_larger_than_a_write_is_not_left_for_ever() {
+        assert_eq!(taken(&[1_000_000; 3]), 1);
+        // A little that waits already, an answer or the head of a WebSocket message, is no reason to hold it back.
+        assert_eq!(taken(&[10, 1_000_000, 10]), 2);
+        assert_eq!(taken(&[40_000, 1_000_000]), 1);
+    }
+
+    #[test]
+    fn what_is_no_message_fits_until_a_write_is_full() {
+        let mut items = VecDeque::from([Outgoing::Unblocked, Outgoing::Unblocked]);
+        assert!(pop_if_fits(&mut items, 64_000, 64_000).is_some());
+        assert!(pop_if_fits(&mut items, 64_001, 64_000).is_none());
+        assert!(pop_if_fits(&mut items, usize::MAX, usize::MAX).is_some());
     }
 
     #[test]

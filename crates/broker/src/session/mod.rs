@@ -71,7 +71,8 @@ pub(crate) trait Protocol: fmt::Debug {
     /// The question that [`Protocol::take_ask`] gave has been answered. It may have come to nothing meanwhile.
     fn handle_answer(&mut self, now: Time, answer: Answer, out: &mut Output);
 
-    /// Encodes what queues have put into the outbox until `out` holds about `enough` bytes. True when more is waiting.
+    /// Encodes what queues have put into the outbox as long as `out` holds no more than about `enough` bytes; a message that
+    /// is larger than what is left joins up to half of them. True when more is waiting.
     fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool;
 
     /// Whether something was taken out of the outbox and has not been encoded yet.

@@ -12,9 +12,10 @@ use super::traffic::Traffic;
 use crate::metadata;
 use crate::session::{Output, Protocol};
 
-/// Output is written once it has grown to about this size, while more is being encoded. Sockets on one machine move
-/// 16 KiB a write about as fast as anything, and the cache still holds them.
-const WRITE_SIZE: usize = 32 * 1024;
+/// Deliveries are written when with another there would be more than about this many bytes, while more is being encoded. A
+/// little less than goes through the system's network as one packet, 64 KiB with its headers: with a few bytes more there
+/// are two packets, and the peer is woken for either.
+const WRITE_SIZE: usize = 64_000;
 
 /// How many bytes may wait for a peer that does not read before nothing more is read from it either. Until then it may
 /// go on publishing: many clients send a lot before they look at what came back.

@@ -9,14 +9,15 @@ use leveret_queue_store::{Delivery, Message, Time};
 
 use super::{Failure, Session};
 use crate::error::Refusal;
-use crate::outbox::{AfterGap, ConsumerKey, Outgoing};
+use crate::outbox::{AfterGap, ConsumerKey, Outgoing, pop_if_fits};
 use crate::session::Output;
 
 /// From this size on, a body that is kept on its own is written from where it is.
 const WRITE_IN_PLACE_MIN: usize = 16 * 1024;
 
 impl Session {
-    /// Encodes what queues have put into the outbox until `out` holds about `enough` bytes. True when more is waiting.
+    /// Encodes what queues have put into the outbox as long as `out` holds no more than about `enough` bytes. True when more is
+    /// waiting.
     pub(crate) fn handle_outbox(&mut self, now: Time, enough: usize, out: &mut Output) -> bool {
         self.send_deliveries(now, enough, out);
         !self.inbox.is_empty()
@@ -35,10 +36,7 @@ impl Session {
             if self.inbox.is_empty() {
                 return;
             }
-            while out.len() < enough {
-                let Some(item) = self.inbox.pop_front() else {
-                    break;
-                };
+            while let Some(item) = pop_if_fits(&mut self.inbox, out.len(), enough) {
                 self.send_one(now, item, out);
             }
             if !self.inbox.is_empty() {

@@ -12,7 +12,7 @@ use super::destination::write_published_to;
 use super::headers::write_properties;
 use super::problem::Problem;
 use super::subscriptions::AckMode;
-use crate::outbox::{AfterGap, ConsumerKey, Outgoing};
+use crate::outbox::{AfterGap, ConsumerKey, Outgoing, pop_if_fits};
 use crate::session::Output;
 use crate::slow;
 use crate::vhost::{HISTORY_ID, POSITION_MARK, position_in};
@@ -33,10 +33,7 @@ impl Session {
             if self.inbox.is_empty() {
                 return;
             }
-            while out.len() < enough {
-                let Some(item) = self.inbox.pop_front() else {
-                    break;
-                };
+            while let Some(item) = pop_if_fits(&mut self.inbox, out.len(), enough) {
                 self.send_one(now, item, out);
             }
             if !self.inbox.is_empty() {
