@@ -150,7 +150,7 @@ impl Held {
     }
 
     pub(crate) fn set(&mut self, bytes: usize) {
-        self.services.memory.account(self.bytes, bytes);
+        self.services.account(self.bytes, bytes);
         self.outbox.count_held(self.of_connection, bytes);
         self.bytes = bytes;
         self.of_connection = bytes;

@@ -339,6 +339,7 @@ impl Shared {
     /// Changes how much messages may take.
     pub(crate) fn set_memory_limit(&self, bytes: usize) {
         self.services.memory.set_limit(bytes);
+        self.services.make_room();
         let vhosts: Vec<_> = {
             let vhosts = self.vhosts.read();
             vhosts.values().map(|it| Arc::clone(&it.vhost)).collect()

@@ -3,11 +3,12 @@
 
 mod support;
 
+use leveret_amqp_codec::{ChannelId, write_body, write_content_header, write_method};
 use leveret_broker::{
     Broker, Client, ConsumeOptions, Properties, Publish, QueueOptions, VirtualClock,
 };
 use support::data_dir::Dir;
-use support::{pass, soon, until};
+use support::{Wire, pass, soon, until};
 
 const QUEUES: usize = 100;
 
@@ -178,11 +179,74 @@ async fn transient_queues_make_room_before_publishers_are_stopped() {
         }
     }
     memory_falls_to(&broker, limit / 2).await;
-    assert!(broker.alarms().is_empty());
+    until("the end of the alarm", || broker.alarms().is_empty()).await;
     for queue in 0..QUEUES {
         assert_eq!(
             drain(&client, queue).await.len(),
             3 * limit / BODY.len() / QUEUES
         );
     }
+}
+
+#[tokio::test]
+async fn the_message_that_makes_it_too_much_is_enough_to_make_room() {
+    const BODY: [u8; 10_000] = [b'x'; 10_000];
+    let dir = Dir::new();
+    let limit = 100_000;
+    let broker = dir.broker_with(Broker::builder().memory_limit(limit)).await;
+    let client = broker.client().unwrap();
+    for queue in 0..5 {
+        let transient = QueueOptions::default();
+        client.declare_queue(&name(queue), transient).await.unwrap();
+    }
+    for queue in 0..5 {
+        assert!(broker.memory_used() <= limit / 2);
+        let published = client.publish(message(&name(queue), &BODY, false));
+        soon("a confirm", published).await.unwrap();
+    }
+    memory_falls_to(&broker, limit / 2).await;
+}
+
+#[tokio::test]
+async fn a_limit_that_is_lowered_makes_room_at_once() {
+    const BODY: [u8; 10_000] = [b'x'; 10_000];
+    let dir = Dir::new();
+    let broker = dir.broker().await;
+    let client = broker.client().unwrap();
+    for queue in 0..5 {
+        let transient = QueueOptions::default();
+        client.declare_queue(&name(queue), transient).await.unwrap();
+        let published = client.publish(message(&name(queue), &BODY, false));
+        soon("a confirm", published).await.unwrap();
+    }
+    broker.set_memory_limit(40_000);
+    memory_falls_to(&broker, 20_000).await;
+    until("the end of the alarm", || broker.alarms().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_only_half_there_makes_room_too() {
+    const BODY: [u8; 10_000] = [b'x'; 10_000];
+    let dir = Dir::new();
+    let limit = 100_000;
+    let broker = dir.broker_with(Broker::builder().memory_limit(limit)).await;
+    let client = broker.client().unwrap();
+    for queue in 0..4 {
+        let transient = QueueOptions::default();
+        client.declare_queue(&name(queue), transient).await.unwrap();
+        let published = client.publish(message(&name(queue), &BODY, false));
+        soon("a confirm", published).await.unwrap();
+    }
+    let mut wire = Wire::open(&broker).await;
+    let mut half = Vec::new();
+    let properties = leveret_amqp_codec::RawProperties::EMPTY;
+    let publish = leveret_amqp_codec::method::basic::Publish::default();
+    write_method(&mut half, ChannelId(1), &publish);
+    write_content_header(&mut half, ChannelId(1), 60, 60_000, properties);
+    write_body(&mut half, ChannelId(1), &[0; 30_000], 131_072);
+    wire.send_bytes(&half).await;
+    // What comes behind it is answered, so it is there.
+    wire.open_channel(2).await;
+    assert!(broker.memory_used() > 30_000);
+    memory_falls_to(&broker, limit / 2).await;
 }

@@ -1,7 +1,7 @@
 //! Who gives up memory when there is too little: not the queue that happens to be at work, but one that nobody takes from.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use leveret_queue_store::Time;
@@ -13,6 +13,13 @@ const LOOKS_MAX: usize = 256;
 /// How soon to go round again after a round in which nothing was found. What is in memory then is in use, or too little in
 /// each queue to be worth writing.
 const RETRY_MS: u64 = 100;
+
+/// There is memory enough, as far as is known.
+const ENOUGH: u8 = 0;
+/// Somebody has found that there is too little.
+const NOTED: u8 = 1;
+/// Whoever asks holders has seen that, and looks.
+const SEEN: u8 = 2;
 
 /// Something that holds messages in memory.
 pub(crate) trait Holder: fmt::Debug + Send + Sync {
@@ -39,8 +46,8 @@ pub(crate) enum Relieved {
 /// its messages.
 #[derive(Debug, Default)]
 pub(super) struct Relief {
-    /// Somebody has found that there is too little memory.
-    is_short: AtomicBool,
+    /// [`ENOUGH`], [`NOTED`] or [`SEEN`]: a note that comes while holders are asked is one more reason to ask.
+    shortage: AtomicU8,
     /// Those that are asked have something to give.
     is_of_use: AtomicBool,
     round: Mutex<Round>,
@@ -59,14 +66,35 @@ struct Round {
 }
 
 impl Relief {
-    /// There is too little memory. Says whether that is news.
+    /// There is too little memory. Says whether somebody has to be woken for it.
     pub(super) fn note_shortage(&self) -> bool {
-        !self.is_short.load(Ordering::Relaxed) && !self.is_short.swap(true, Ordering::AcqRel)
+        // What was counted before this is seen by whoever sees the note, and by whoever has not taken it up yet.
+        fence(Ordering::SeqCst);
+        self.shortage.load(Ordering::Relaxed) != NOTED
+            && self.shortage.swap(NOTED, Ordering::AcqRel) == ENOUGH
     }
 
     /// Whether there is too little memory.
     pub(super) fn is_short(&self) -> bool {
-        self.is_short.load(Ordering::Relaxed)
+        self.shortage.load(Ordering::Relaxed) != ENOUGH
+    }
+
+    /// Whether there is too little memory. What is noted from now on was not known yet.
+    fn see(&self) -> bool {
+        if !self.is_short() {
+            return false;
+        }
+        self.shortage.store(SEEN, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        true
+    }
+
+    /// There is memory enough, or nothing to be done. Not if a shortage was noted since it was [seen](Self::see) last.
+    fn end(&self) -> bool {
+        let ended =
+            self.shortage
+                .compare_exchange(SEEN, ENOUGH, Ordering::AcqRel, Ordering::Relaxed);
+        ended.is_ok()
     }
 
     /// Whether there is too little memory, and going on will make it more.
@@ -86,7 +114,7 @@ impl Relief {
     /// Asks some, while there is too little memory and `may_go_on`. Says when to go on if there still is.
     pub(super) fn relieve(&self, now: Time, may_go_on: impl Fn() -> bool) -> Option<Time> {
         for _ in 0..LOOKS_MAX {
-            if !self.is_short.load(Ordering::Acquire) {
+            if !self.see() {
                 return None;
             }
             let again_at = self.round.lock().again_at;
@@ -99,17 +127,20 @@ impl Relief {
             }
             // One that is gone counts as asked.
             let next = self.round.lock().next();
+            let asked = next.as_ref().map(Arc::downgrade);
             let relieved = next.map_or(Relieved::None, |holder| holder.relieve(now));
             if relieved == Relieved::NotNeeded {
-                self.is_short.store(false, Ordering::Release);
-                return None;
+                if self.end() {
+                    return None;
+                }
+                continue;
             }
             if matches!(relieved, Relieved::Some | Relieved::Forget) {
                 self.is_of_use.store(true, Ordering::Relaxed);
             }
-            if self.round.lock().note(relieved, now) {
-                // Nothing will come of going round again until something has happened, and then it is said.
-                self.is_short.store(false, Ordering::Release);
+            let is_in_vain = self.round.lock().note(relieved, asked.as_ref(), now);
+            // Nothing will come of going round again until something has happened, and then it is said.
+            if is_in_vain && self.end() {
                 return None;
             }
         }
@@ -134,7 +165,7 @@ impl Round {
     }
 
     /// Notes what came of asking the one that the hand has just left. Says whether all were asked in vain and none is in use.
-    fn note(&mut self, relieved: Relieved, now: Time) -> bool {
+    fn note(&mut self, relieved: Relieved, asked: Option<&Weak<dyn Holder>>, now: Time) -> bool {
         match relieved {
             Relieved::Some => self.in_vain = 0,
             Relieved::InUse => {
@@ -143,8 +174,9 @@ impl Round {
             }
             // There is one less to ask, so this ends; and it may have given up something.
             Relieved::Forget => {
-                self.hand = self.hand.saturating_sub(1);
-                self.holders.swap_remove(self.hand);
+                if let Some(asked) = asked {
+                    self.forget(asked);
+                }
             }
             Relieved::None | Relieved::NotNeeded => self.in_vain += 1,
         }
@@ -154,6 +186,22 @@ impl Round {
             self.again_at = now.saturating_add(RETRY_MS);
         }
         is_in_vain && !std::mem::take(&mut self.any_in_use)
+    }
+
+    /// Forgets one, which is where the hand came from unless others have come or gone meanwhile.
+    fn forget(&mut self, asked: &Weak<dyn Holder>) {
+        let is_asked =
+            |holder: &Weak<dyn Holder>| std::ptr::addr_eq(holder.as_ptr(), asked.as_ptr());
+        let last = self.hand.saturating_sub(1);
+        let place = match self.holders.get(last) {
+            Some(holder) if is_asked(holder) => Some(last),
+            _ => self.holders.iter().position(is_asked),
+        };
+        if let Some(place) = place {
+            self.holders.swap_remove(place);
+            // The one that has its place now has not been asked.
+            self.hand = self.hand.min(place);
+        }
     }
 }
 
@@ -195,6 +243,67 @@ mod tests {
     fn asked(fakes: &[Arc<Fake>]) -> Vec<usize> {
         let asked = fakes.iter().map(|fake| fake.asked.load(Ordering::Relaxed));
         asked.collect()
+    }
+
+    /// One that answers when there is too little again already, which is noted before its answer is heard.
+    #[derive(Debug)]
+    struct Overtaken {
+        relief: Arc<Relief>,
+        answer: Relieved,
+        /// How often it is asked until then.
+        overtaken_at: usize,
+        asked: AtomicUsize,
+    }
+
+    impl Holder for Overtaken {
+        fn relieve(self: Arc<Self>, _: Time) -> Relieved {
+            if self.asked.fetch_add(1, Ordering::Relaxed) + 1 == self.overtaken_at {
+                let is_news = self.relief.note_shortage();
+                assert!(!is_news, "nobody need be woken for it");
+            }
+            self.answer
+        }
+    }
+
+    #[track_caller]
+    fn check_overtaken(answer: Relieved, overtaken_at: usize, again_at: Option<Time>) {
+        let relief = Arc::new(Relief::default());
+        let overtaken = Arc::new(Overtaken {
+            relief: Arc::clone(&relief),
+            answer,
+            overtaken_at,
+            asked: AtomicUsize::new(0),
+        });
+        let holder: Weak<dyn Holder> = Arc::<Overtaken>::downgrade(&overtaken);
+        relief.add(holder);
+        relief.note_shortage();
+        let now = Time::from_millis(1);
+        assert_eq!(relief.relieve(now, || true), again_at);
+        assert_eq!(relief.is_short(), again_at.is_some());
+        assert_eq!(overtaken.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_shortage_that_is_noted_while_somebody_answers_is_not_forgotten() {
+        check_overtaken(Relieved::NotNeeded, 1, None);
+        // The second is the last of a round in vain.
+        let again_at = Time::from_millis(1).saturating_add(RETRY_MS);
+        check_overtaken(Relieved::None, 2, Some(again_at));
+    }
+
+    #[test]
+    fn who_wants_to_be_forgotten_is_even_if_others_have_gone_meanwhile() {
+        let (relief, mut fakes) = relief(&[Relieved::None, Relieved::Forget, Relieved::None]);
+        let mut round = relief.round.into_inner();
+        assert!(round.next().is_some());
+        let asked = Arc::downgrade(&round.next().unwrap());
+        fakes.remove(0);
+        round.holders.retain(|holder| holder.strong_count() > 0);
+        round.note(Relieved::Forget, Some(&asked), Time::from_millis(1));
+        let [left] = &round.holders[..] else {
+            panic!("one has gone, one is forgotten");
+        };
+        assert!(std::ptr::addr_eq(left.as_ptr(), Arc::as_ptr(&fakes[1])));
     }
 
     #[test]

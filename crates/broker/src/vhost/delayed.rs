@@ -142,7 +142,7 @@ impl Delayed {
             state.schedule.page_out(excess);
             (result, before, state.schedule.held(), state.next_timer())
         };
-        services.memory.account(before, after);
+        services.account(before, after);
         if let Some(at) = timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
             services.timers.schedule(self.timer, at, due);
@@ -177,7 +177,7 @@ impl Due for Delayed {
             let due = state.schedule.take_due(now, TURN_MAX);
             let after = state.schedule.held();
             drop(state);
-            vhost.services().memory.account(before, after);
+            vhost.services().account(before, after);
             due
         };
         for (_, message) in &due {

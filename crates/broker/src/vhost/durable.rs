@@ -218,10 +218,15 @@ impl Disk {
     }
 
     /// Takes messages out of memory while there are too many there and the disk keeps up. Counts what the queue holds,
-    /// which was `held` when it was counted last, and returns it.
+    /// which was `held` when it was counted last, and returns it, and whether that is still too much.
     ///
     /// `memory_excess` is by how much all queues of the broker hold more than they should.
-    pub(super) fn page_out(&self, queue: &mut Queue, held: usize, memory_excess: usize) -> usize {
+    pub(super) fn page_out(
+        &self,
+        queue: &mut Queue,
+        held: usize,
+        memory_excess: usize,
+    ) -> (usize, bool) {
         let at_first = MemoryGauge::of(queue);
         let mut holds = at_first;
         self.account(held, holds);
@@ -233,10 +238,12 @@ impl Disk {
             let held = std::mem::replace(&mut holds, MemoryGauge::of(queue));
             self.account(held, holds);
         }
-        if is_over(holds) {
-            self.store.note_shortage();
-        }
-        holds
+        (holds, is_over(holds))
+    }
+
+    /// There is too little memory, and the queue at work has given up what it can without harm.
+    pub(super) fn note_shortage(&self) {
+        self.store.note_shortage();
     }
 
     /// Takes everything out of memory, or so much that there is enough, of a queue that nobody takes from. Counts as

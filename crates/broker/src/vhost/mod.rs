@@ -102,6 +102,26 @@ pub(crate) struct Services {
     pub(crate) histories: AtomicUsize,
 }
 
+impl Services {
+    /// Counts messages that are in no queue: somebody held `before` bytes of them and now holds `after`. Queues make room for
+    /// what has come. Must be called without a queue's lock.
+    pub(crate) fn account(&self, before: usize, after: usize) {
+        self.memory.account(before, after);
+        if after > before {
+            self.make_room();
+        }
+    }
+
+    /// Has queues give up memory if there is too little.
+    pub(crate) fn make_room(&self) {
+        if self.memory.excess() > 0
+            && let Some(store) = &self.store
+        {
+            store.note_shortage();
+        }
+    }
+}
+
 /// See the module.
 ///
 /// The topology's lock is the outermost of all. Routing reads it when a connection's [`RouteCache`] has no answer;

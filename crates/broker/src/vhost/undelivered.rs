@@ -47,7 +47,7 @@ impl Undelivered {
         let Some(vhost) = self.vhost.upgrade() else {
             return;
         };
-        vhost.services().memory.account(0, cost(&letter));
+        vhost.services().account(0, cost(&letter));
         let must_be_timed = {
             let mut state = self.state.lock();
             state.letters.push_back(letter);

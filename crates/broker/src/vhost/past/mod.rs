@@ -242,7 +242,7 @@ impl Past {
     fn follow_up(self: &Arc<Self>, loose: Loose) {
         let (before, after) = loose.memory;
         if before != after {
-            self.services.memory.account(before, after);
+            self.services.account(before, after);
         }
         if let Some(at) = loose.timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);

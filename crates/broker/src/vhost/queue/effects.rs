@@ -27,6 +27,8 @@ pub(in crate::vhost) struct Afterwards {
     memory: (usize, usize),
     /// The store does not know yet that the queue holds messages.
     is_to_be_listed: bool,
+    /// There is too little memory, and the queue could not give up enough.
+    is_short: bool,
 }
 
 /// A message that has died.
@@ -42,6 +44,7 @@ impl Afterwards {
     /// Whether there is anything but what nearly every change of a queue brings.
     fn has_rare(&self) -> bool {
         self.is_to_be_listed
+            || self.is_short
             || self.timer.is_some()
             || self.lease_ran_out
             || self.lost_consumer
@@ -89,7 +92,8 @@ impl QueueCell {
             let holds = match &self.disk {
                 Some(disk) => {
                     let excess = self.services.memory.excess();
-                    let holds = disk.page_out(&mut state.queue, held, excess);
+                    let (holds, is_over) = disk.page_out(&mut state.queue, held, excess);
+                    afterwards.is_short |= is_over;
                     if !state.is_listed && disk.is_worth_a_page(holds) {
                         state.is_listed = true;
                         afterwards.is_to_be_listed = true;
@@ -176,6 +180,8 @@ impl QueueCell {
         let (before, after) = afterwards.memory;
         if before != after {
             self.services.memory.account(before, after);
+            // What it has grown by was not counted before.
+            afterwards.is_short |= after > before && self.services.memory.excess() > 0;
         }
         if afterwards.has_rare() {
             self.follow_up_rare(now, afterwards);
@@ -183,10 +189,14 @@ impl QueueCell {
     }
 
     fn follow_up_rare(self: &Arc<Self>, now: Time, afterwards: Afterwards) {
-        if afterwards.is_to_be_listed
-            && let Some(disk) = &self.disk
-        {
-            disk.list(self);
+        if let Some(disk) = &self.disk {
+            if afterwards.is_to_be_listed {
+                disk.list(self);
+            }
+            // Not before it is counted and listed: else whoever looks might find that nothing is to be done.
+            if afterwards.is_short {
+                disk.note_shortage();
+            }
         }
         if let Some(at) = afterwards.timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
