@@ -54,6 +54,14 @@ async fn fill(client: &Client, options: &QueueOptions, places: std::ops::Range<u
     }
 }
 
+/// Makes a queue that is not kept, with a message of ten thousand bytes.
+async fn fill_transient(client: &Client, queue: usize) {
+    let transient = QueueOptions::default();
+    client.declare_queue(&name(queue), transient).await.unwrap();
+    let published = client.publish(message(&name(queue), &[b'x'; 10_000], false));
+    soon("a confirm", published).await.unwrap();
+}
+
 /// Returns once no more than so much is in memory.
 async fn memory_falls_to(broker: &Broker, bytes: usize) {
     until("memory", || broker.memory_used() <= bytes).await;
@@ -190,34 +198,24 @@ async fn transient_queues_make_room_before_publishers_are_stopped() {
 
 #[tokio::test]
 async fn the_message_that_makes_it_too_much_is_enough_to_make_room() {
-    const BODY: [u8; 10_000] = [b'x'; 10_000];
     let dir = Dir::new();
     let limit = 100_000;
     let broker = dir.broker_with(Broker::builder().memory_limit(limit)).await;
     let client = broker.client().unwrap();
     for queue in 0..5 {
-        let transient = QueueOptions::default();
-        client.declare_queue(&name(queue), transient).await.unwrap();
-    }
-    for queue in 0..5 {
         assert!(broker.memory_used() <= limit / 2);
-        let published = client.publish(message(&name(queue), &BODY, false));
-        soon("a confirm", published).await.unwrap();
+        fill_transient(&client, queue).await;
     }
     memory_falls_to(&broker, limit / 2).await;
 }
 
 #[tokio::test]
 async fn a_limit_that_is_lowered_makes_room_at_once() {
-    const BODY: [u8; 10_000] = [b'x'; 10_000];
     let dir = Dir::new();
     let broker = dir.broker().await;
     let client = broker.client().unwrap();
     for queue in 0..5 {
-        let transient = QueueOptions::default();
-        client.declare_queue(&name(queue), transient).await.unwrap();
-        let published = client.publish(message(&name(queue), &BODY, false));
-        soon("a confirm", published).await.unwrap();
+        fill_transient(&client, queue).await;
     }
     broker.set_memory_limit(40_000);
     memory_falls_to(&broker, 20_000).await;
@@ -226,16 +224,12 @@ async fn a_limit_that_is_lowered_makes_room_at_once() {
 
 #[tokio::test]
 async fn a_message_that_is_only_half_there_makes_room_too() {
-    const BODY: [u8; 10_000] = [b'x'; 10_000];
     let dir = Dir::new();
     let limit = 100_000;
     let broker = dir.broker_with(Broker::builder().memory_limit(limit)).await;
     let client = broker.client().unwrap();
     for queue in 0..4 {
-        let transient = QueueOptions::default();
-        client.declare_queue(&name(queue), transient).await.unwrap();
-        let published = client.publish(message(&name(queue), &BODY, false));
-        soon("a confirm", published).await.unwrap();
+        fill_transient(&client, queue).await;
     }
     let mut wire = Wire::open(&broker).await;
     let mut half = Vec::new();
