@@ -54,6 +54,8 @@ pub(crate) enum Outgoing {
         channel: ChannelId,
         consumer: ConsumerKey,
     },
+    /// A queue has given back what it had entered of the window, and others may have been refused because of it.
+    WindowOpened,
     /// All alarms are over.
     Unblocked,
     /// The broker wants the connection closed.

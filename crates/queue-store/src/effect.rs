@@ -81,11 +81,16 @@ pub enum Effect {
         /// The last slot.
         last: u16,
     },
-    /// A gate of this consumer's, its window or its channel's, had refused somebody and now has
-    /// room. What that changes in this queue has been done; poll the other queues that the gate
-    /// belongs to.
+    /// The gate of this consumer's channel had refused somebody and now has room. What that changes
+    /// in this queue has been done; poll the other queues that the gate belongs to.
     GateOpened {
         /// Whose gate it is. It may have been cancelled since.
+        consumer: ConsumerId,
+    },
+    /// The window of this consumer had refused somebody because of what this queue had entered and has now given back, with
+    /// nothing in it that would be written and tell: poll the queues that the window belongs to, this one too. Hardly ever.
+    WindowOpened {
+        /// Whose window it is.
         consumer: ConsumerId,
     },
     /// So many messages died of the maximum length since something was last delivered for the first

@@ -54,6 +54,18 @@ impl Gate {
         self.enter_if_room(amount)
     }
 
+    /// Enters with `amount` if that leaves at least half of the limit free: ahead of what it is for, without being in
+    /// anybody's way. No mark is left.
+    pub(crate) fn try_enter_ahead(&self, amount: usize) -> bool {
+        let used = self.used.load(Ordering::SeqCst);
+        let entered = used.saturating_add(amount);
+        entered <= self.limit.load(Ordering::SeqCst) / 2
+            && self
+                .used
+                .compare_exchange(used, entered, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+    }
+
     fn enter_if_room(&self, amount: usize) -> bool {
         let mut used = self.used.load(Ordering::SeqCst);
         while used < self.limit.load(Ordering::SeqCst) {
@@ -81,6 +93,23 @@ impl Gate {
         before.wrapping_sub(amount) < self.limit.load(Ordering::SeqCst) && self.take_mark()
     }
 
+    /// Gives back `amount` that was entered for nothing. Who was refused meanwhile is left to those who are inside, whose
+    /// [`leave`](Self::leave) is to come. True if there are none, and somebody was: poll the queues.
+    #[must_use = "whoever was refused has to be polled"]
+    pub(crate) fn give_back(&self, amount: usize) -> bool {
+        let before = self.used.fetch_sub(amount, Ordering::SeqCst);
+        debug_assert!(
+            before >= amount,
+            "gave back {amount} to a gate when {before} was in use"
+        );
+        before == amount && self.limit.load(Ordering::SeqCst) > 0 && self.take_mark()
+    }
+
+    /// Gives back `amount` that was entered for nothing, to whoever enters just after this and would have to say so.
+    pub(crate) fn take_out(&self, amount: usize) {
+        self.used.fetch_sub(amount, Ordering::SeqCst);
+    }
+
     /// Changes the limit. What is inside stays inside. True as for [`leave`](Self::leave): poll the
     /// queues.
     #[must_use = "whoever was refused has to be polled"]
@@ -98,5 +127,34 @@ impl Gate {
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_enters_ahead_leaves_half_free_and_no_mark() {
+        let gate = Gate::new(100);
+        assert!(!gate.try_enter_ahead(51));
+        assert!(gate.try_enter_ahead(50));
+        assert!(!gate.try_enter_ahead(1));
+        assert_eq!(gate.used(), 50);
+        assert!(!gate.leave(50), "nobody was refused");
+    }
+
+    #[test]
+    fn what_is_given_back_is_told_by_those_inside_if_there_are_any() {
+        let gate = Gate::new(10);
+        assert!(gate.try_enter(1));
+        assert!(gate.try_enter(20));
+        assert!(!gate.try_enter(1));
+        assert!(!gate.give_back(20));
+        assert!(gate.leave(1), "somebody was refused");
+
+        assert!(gate.try_enter(20));
+        assert!(!gate.try_enter(1));
+        assert!(gate.give_back(20), "nobody is there to tell it");
     }
 }

@@ -3,6 +3,7 @@
 mod chunk;
 mod consumers;
 mod inspect;
+mod lease;
 mod level;
 mod paged;
 mod paging;
@@ -122,6 +123,32 @@ impl Queue {
     /// who does not settle.
     pub fn publish(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) -> Published {
         self.expire(now, effects);
+        self.append(now, message, effects)
+    }
+
+    /// [Publishes](Self::publish) messages that have come together, for less than one after the other costs. Those that are
+    /// rejected are given to `rejected`, with what came with them.
+    pub fn publish_all<T>(
+        &mut self,
+        now: Time,
+        messages: impl IntoIterator<Item = (Message, T)>,
+        effects: &mut Vec<Effect>,
+        mut rejected: impl FnMut(Message, T),
+    ) {
+        // What enters is dealt with as it does, if it is overdue at once.
+        self.expire(now, effects);
+        let ends = self.consumers.begin_together();
+        for (message, tag) in messages {
+            if let Published::Rejected(message) = self.append(now, message, effects) {
+                rejected(message, tag);
+            }
+        }
+        if ends {
+            self.consumers.end_together(effects);
+        }
+    }
+
+    fn append(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) -> Published {
         // As in RabbitMQ a queue that refuses does so without asking whether a consumer is waiting,
         // which shows only at a maximum of zero and when the body alone is beyond the limit.
         if self.refuses(&message) {

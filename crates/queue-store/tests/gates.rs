@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use leveret_queue_store::{ConsumerOptions, Effect, Gate, QueueOptions, Settlement};
+use leveret_queue_store::{
+    ConsumerOptions, Effect, Gate, QueueOptions, Settlement, SlowAction, SlowConsumer,
+};
 use support::{Subject, message, no_ack, prefetch};
 
 fn through(window: &Arc<Gate>) -> ConsumerOptions {
@@ -236,4 +238,85 @@ fn a_channel_that_refuses_gives_the_window_back() {
     subject.publish("m");
     assert_eq!((subject.delivered().len(), window.used()), (0, 0));
     assert_eq!(subject.queue.ready_len(), 1);
+}
+
+/// What messages of these bodies take of a window.
+fn size_of(bodies: &[String]) -> usize {
+    bodies.iter().map(|body| message(body).size_bytes()).sum()
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("{number:100}")).collect()
+}
+
+#[test]
+fn what_comes_together_takes_as_much_of_a_window_as_one_by_one() {
+    // From windows that are too small to enter ahead to one that has room for all.
+    for limit in [0, 1, 1_000, 40_000, 70_000, 100_000, 1_000_000] {
+        let bodies = numbered(0..500);
+        let windows = [(); 2].map(|()| Arc::new(Gate::new(limit)));
+        let [mut together, mut alone] = windows.each_ref().map(|window| {
+            let mut subject = Subject::new(QueueOptions::default());
+            subject.consume(through(window));
+            subject
+        });
+        together.publish_together(&bodies);
+        bodies.iter().for_each(|body| alone.publish(body));
+        let delivered = alone.delivered();
+        assert_eq!(together.delivered(), delivered, "{limit}");
+        assert_eq!(windows[0].used(), size_of(&bodies[..delivered.len()]));
+        assert_eq!(windows[0].used(), windows[1].used());
+
+        // The same for what had to wait.
+        let used = windows[0].used();
+        for (window, subject) in windows.iter().zip([&mut together, &mut alone]) {
+            let had_to_wait = delivered.len() < bodies.len();
+            assert_eq!(window.leave(used), had_to_wait && limit > 0, "{limit}");
+            subject.poll();
+        }
+        assert_eq!(together.delivered(), alone.delivered(), "{limit}");
+        assert_eq!(windows[0].used(), windows[1].used());
+    }
+}
+
+#[test]
+fn several_consumers_enter_their_windows_for_each_message() {
+    let windows = [(); 2].map(|()| Arc::new(Gate::new(1_000_000)));
+    let mut subject = Subject::new(QueueOptions::default());
+    let consumers = windows.each_ref().map(|it| subject.consume(through(it)));
+    let bodies = numbered(0..100);
+    subject.publish_together(&bodies);
+    let half = size_of(&bodies[..50]);
+    assert_eq!(windows.each_ref().map(|window| window.used()), [half; 2]);
+    assert!(subject.cancel(consumers[0]));
+    subject.publish_together(&bodies);
+    assert_eq!(windows[1].used(), half + size_of(&bodies));
+}
+
+#[test]
+fn a_consumer_that_is_closed_on_the_way_leaves_nothing_in_its_window() {
+    // It has settled nothing when the third message waits for it, and much room was entered ahead.
+    let window = Arc::new(Gate::new(1_000_000));
+    let mut subject = Subject::new(QueueOptions::default());
+    let closes = SlowConsumer {
+        action: SlowAction::Close,
+        limit: 2,
+        limit_bytes: u64::MAX,
+        own_window: None,
+    };
+    subject.consume(ConsumerOptions {
+        window: Some(Arc::clone(&window)),
+        slow: Some(Box::new(closes)),
+        ..prefetch(1)
+    });
+    let bodies = numbered(0..4);
+    subject.publish_together(&bodies);
+    let effects = subject.effects();
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::TooSlow { .. })),
+        "{effects:?}"
+    );
+    assert_eq!(window.used(), size_of(&bodies[..1]));
 }

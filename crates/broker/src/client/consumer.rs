@@ -110,6 +110,7 @@ impl Consumer {
                 Some(Outgoing::ConsumerCancelled { .. } | Outgoing::Close { .. }) => {
                     self.over = true
                 }
+                Some(Outgoing::WindowOpened) => self.source.queue.poll(self.source.clock.now()),
                 Some(_) => {}
                 None => {
                     if self.outbox.poll_take(cx, &mut self.inbox).is_pending() {

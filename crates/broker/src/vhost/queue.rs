@@ -10,8 +10,8 @@ use std::task::Waker;
 
 use leveret_amqp_codec::{Properties, RawProperties, Value};
 use leveret_queue_store::{
-    ConsumerId, DeathReason, Delivery, DeliveryId, Lsn, Message, Published, Queue, QueueKey,
-    QueueOptions, Settlement, Stored, TakeMode, Time,
+    ConsumerId, DeathReason, Delivery, DeliveryId, Lsn, Message, Queue, QueueKey, QueueOptions,
+    Settlement, Stored, TakeMode, Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -261,12 +261,8 @@ impl QueueCell {
             if state.deleted {
                 return None;
             }
-            for (message, ticket) in messages {
-                match state.queue.publish(now, message, effects) {
-                    Published::Accepted => {}
-                    _ => refused.push(ticket),
-                }
-            }
+            let refuse = |_, ticket| refused.push(ticket);
+            state.queue.publish_all(now, messages, effects, refuse);
             state.behind(effects)
         });
         let safe_at = afterwards.safe_at.take();

@@ -29,6 +29,9 @@ pub(super) enum Done {
     GateOpened {
         consumer: usize,
     },
+    WindowOpened {
+        consumer: usize,
+    },
     LeftOut {
         consumer: usize,
         count: u64,

@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::lease::Lease;
 use super::ring::{Links, Ring};
 use crate::{ConsumeError, ConsumerOptions, Effect, Gate, Message, SlowAction, SlowConsumer};
 
@@ -59,6 +60,8 @@ pub(super) struct Consumers {
     registered: u64,
     /// The active one, if only one is to be.
     single_active: Option<SingleActive>,
+    /// Room in the window of the only one.
+    lease: Lease,
 }
 
 /// The slot of the active consumer.
@@ -103,6 +106,7 @@ impl Consumers {
             len: 0,
             registered: 0,
             single_active: single_active.then_some(None),
+            lease: Lease::default(),
         }
     }
 
@@ -276,6 +280,26 @@ impl Consumers {
         false
     }
 
+    /// Several messages are about to be given out together. Says whether to [end](Self::end_together) that.
+    pub(super) fn begin_together(&mut self) -> bool {
+        self.slots.len() == 1 && self.lease.open()
+    }
+
+    /// They were given out, or could not be.
+    pub(super) fn end_together(&mut self, effects: &mut Vec<Effect>) {
+        let left = self.lease.close();
+        let Some((slot, consumer)) = self.slots.iter().next().filter(|_| left > 0) else {
+            return;
+        };
+        let window = consumer.options.window.as_ref();
+        if window.is_some_and(|window| window.give_back(left)) {
+            let slot = u32::try_from(slot).expect("it fitted when it was inserted");
+            effects.push(Effect::WindowOpened {
+                consumer: self.id(slot),
+            });
+        }
+    }
+
     /// Finds the consumer for a message, if any can take one, and counts the message as given to
     /// it. Those that have enough, and those a gate refuses, are put aside on the way.
     pub(super) fn admit(&mut self, message: &Message, effects: &mut Vec<Effect>) -> Option<u32> {
@@ -285,14 +309,15 @@ impl Consumers {
                 self.slots[slot as usize].standing = Standing::Full;
                 continue;
             }
-            match self.slots[slot as usize].options.try_enter(message) {
+            let consumer = &self.slots[slot as usize];
+            match consumer.options.try_enter(message, &mut self.lease) {
                 Admission::Entered => {
                     self.count_served(slot);
                     return Some(slot);
                 }
                 Admission::Refused { opened_another } => {
                     if opened_another {
-                        effects.push(Effect::GateOpened {
+                        effects.push(Effect::WindowOpened {
                             consumer: self.id(slot),
                         });
                     }
@@ -425,25 +450,25 @@ enum Admission {
 
 impl ConsumerOptions {
     /// Passes all gates, or none.
-    fn try_enter(&self, message: &Message) -> Admission {
+    fn try_enter(&self, message: &Message, lease: &mut Lease) -> Admission {
         if let Some(slow) = &self.slow
             && let Some(own) = &slow.own_window
         {
-            return self.try_enter_with(own, message);
+            return self.try_enter_with(own, message, lease);
         }
-        self.try_enter_shared(message)
+        self.try_enter_shared(message, lease)
     }
 
     /// Out of the way of those that have no window of their own.
     #[inline(never)]
-    fn try_enter_with(&self, own: &Gate, message: &Message) -> Admission {
+    fn try_enter_with(&self, own: &Gate, message: &Message, lease: &mut Lease) -> Admission {
         let size = message.size_bytes();
         if !own.try_enter(size) {
             return Admission::Refused {
                 opened_another: false,
             };
         }
-        let admission = self.try_enter_shared(message);
+        let admission = self.try_enter_shared(message, lease);
         if let Admission::Refused { .. } = admission {
             // Nobody else waits for room in there, and this one is polled for the other gate.
             let _ = own.leave(size);
@@ -451,12 +476,12 @@ impl ConsumerOptions {
         admission
     }
 
-    fn try_enter_shared(&self, message: &Message) -> Admission {
+    fn try_enter_shared(&self, message: &Message, lease: &mut Lease) -> Admission {
         let size = match &self.window {
             None => 0,
             Some(window) => {
                 let size = message.size_bytes();
-                if !window.try_enter(size) {
+                if !lease.try_enter(window, size) {
                     return Admission::Refused {
                         opened_another: false,
                     };
@@ -469,7 +494,7 @@ impl ConsumerOptions {
                 let opened_another = self
                     .window
                     .as_ref()
-                    .is_some_and(|window| window.leave(size));
+                    .is_some_and(|window| lease.give_back(window, size));
                 Admission::Refused { opened_another }
             }
             _ => Admission::Entered,

@@ -123,6 +123,7 @@ impl Queue {
         while self.wanted_page().is_none()
             && let Some(consumer) = self.slow_closer()
         {
+            self.consumers.end_together(effects);
             self.take_out(consumer);
             effects.push(Effect::TooSlow { consumer });
             self.touch(now);

@@ -92,6 +92,14 @@ impl Queue {
 
     /// Serves consumers until nothing is ready in memory or nobody can take more.
     pub(super) fn dispatch(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let ends = self.ready.len() > 1 && self.consumers.begin_together();
+        self.dispatch_each(now, effects);
+        if ends {
+            self.consumers.end_together(effects);
+        }
+    }
+
+    fn dispatch_each(&mut self, now: Time, effects: &mut Vec<Effect>) {
         loop {
             let Some(message) = self.ready.first() else {
                 // It may be out of memory, which is no matter as long as nobody could have it.

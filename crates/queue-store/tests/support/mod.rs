@@ -158,6 +158,16 @@ impl Subject {
         self.queue.set_options(self.now, options, &mut self.effects);
     }
 
+    /// Publishes what has come together. Nothing of it may be refused.
+    #[track_caller]
+    pub(crate) fn publish_together(&mut self, bodies: &[String]) {
+        let messages = bodies.iter().map(|body| (message(body), body));
+        self.queue
+            .publish_all(self.now, messages, &mut self.effects, |_, body| {
+                panic!("{body} was refused")
+            });
+    }
+
     /// What has happened since this was last asked.
     pub(crate) fn effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)

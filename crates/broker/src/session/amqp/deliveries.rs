@@ -66,6 +66,7 @@ impl Session {
             Outgoing::ConsumerTooSlow { channel, consumer } => {
                 self.consumer_too_slow(now, channel, consumer, out);
             }
+            Outgoing::WindowOpened => self.poll_queues(now),
             Outgoing::Unblocked => {
                 if self.core.blocked.take().is_some_and(|blocked| blocked.told) {
                     write_method(

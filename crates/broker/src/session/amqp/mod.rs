@@ -485,11 +485,16 @@ impl Session {
             own_windows.leave(now);
         }
         if has_room {
-            for channel in self.channels.values() {
-                channel.poll_queues(now);
-            }
+            self.poll_queues(now);
         }
         self.core.outbox.wrote(written);
+    }
+
+    /// Has the queues of all consumers hand out what they can.
+    fn poll_queues(&self, now: Time) {
+        for channel in self.channels.values() {
+            channel.poll_queues(now);
+        }
     }
 
     /// See [`PublishBatch::take_behind`].

@@ -61,6 +61,7 @@ impl Session {
             Outgoing::ConsumerTooSlow { consumer, .. } => {
                 self.subscription_too_slow(now, consumer, out);
             }
+            Outgoing::WindowOpened => self.subscriptions.poll_queues(now),
             // STOMP has no word for it: the client only notices that it is read from again.
             Outgoing::Unblocked => self.core.blocked = false,
             Outgoing::Close { code, text } => self.forced_close(now, code, &text, out),

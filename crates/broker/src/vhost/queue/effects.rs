@@ -277,6 +277,12 @@ impl State {
         }])
     }
 
+    /// Has the consumer's connection poll its queues.
+    fn push_window_opened(&self, consumer: ConsumerId) -> Option<Waker> {
+        let (_, link) = self.links.get(consumer.index())?.as_ref()?;
+        link.outbox.push([Outgoing::WindowOpened])
+    }
+
     /// Consumers are given theirs; the rest is for afterwards.
     fn hand_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
         let mut pending = effects.drain(..);
@@ -313,6 +319,9 @@ impl State {
                 Some(Effect::TooSlow { consumer }) => {
                     afterwards.wakers.extend(self.push_too_slow(consumer));
                     afterwards.lost_consumer = true;
+                }
+                Some(Effect::WindowOpened { consumer }) => {
+                    afterwards.wakers.extend(self.push_window_opened(consumer));
                 }
                 // A gate that opens is the affair of the channel that it belongs to, which settles all that enters it.
                 Some(_) => {}

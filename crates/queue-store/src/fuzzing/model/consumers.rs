@@ -163,8 +163,8 @@ impl Model {
         }
         let refused =
             channel.is_some_and(|channel| !no_ack && !self.channels[channel].try_enter(1));
-        if refused && window.is_some_and(|window| self.windows[window].leave(size)) {
-            self.done.push(Done::GateOpened { consumer: number });
+        if refused && window.is_some_and(|window| self.windows[window].give_back(size)) {
+            self.done.push(Done::WindowOpened { consumer: number });
         }
         !refused
     }

@@ -23,6 +23,11 @@ impl Gate {
         self.used < self.limit && std::mem::take(&mut self.starved)
     }
 
+    pub(in crate::fuzzing) fn give_back(&mut self, amount: usize) -> bool {
+        self.used -= amount;
+        self.used == 0 && self.limit > 0 && std::mem::take(&mut self.starved)
+    }
+
     pub(in crate::fuzzing) fn set_limit(&mut self, limit: usize) -> bool {
         self.limit = limit;
         self.used < limit && std::mem::take(&mut self.starved)

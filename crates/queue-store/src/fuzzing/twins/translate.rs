@@ -72,6 +72,9 @@ impl Twins {
             Effect::GateOpened { consumer } => Done::GateOpened {
                 consumer: self.number(consumer),
             },
+            Effect::WindowOpened { consumer } => Done::WindowOpened {
+                consumer: self.number(consumer),
+            },
             Effect::LeftOut { consumer, count } => Done::LeftOut {
                 consumer: self.number(consumer),
                 count,
