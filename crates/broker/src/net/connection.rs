@@ -65,6 +65,10 @@ pub(super) struct Connection<S, P: Protocol> {
     asking: Option<Box<Asking>>,
     /// Only where rates are limited.
     throttle: Option<Box<Throttle>>,
+    /// How many messages were published by what was read.
+    published: u32,
+    /// What was read last was of long messages.
+    reads_long: bool,
     /// Up to where the journal has to be safe before this task is woken.
     asked: Option<Asked>,
     /// Whom this connection lets catch up before it reads on.
@@ -128,6 +132,8 @@ impl<S, P: Protocol> Connection<S, P> {
             commit: None,
             asking: None,
             throttle: Throttle::new(&shared.config.rate_limits),
+            published: 0,
+            reads_long: false,
             asked: None,
             behind: None,
             patience: Patience::default(),

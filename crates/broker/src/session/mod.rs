@@ -61,9 +61,8 @@ pub(crate) trait Protocol: fmt::Debug {
     /// What it is at the moment, for people; none for one that has ended.
     fn describe(&self) -> Option<ConnectionOverview>;
 
-    /// How many messages the client has published since this was asked last, or about as many: asked only where rates are
-    /// limited.
-    fn take_published(&mut self) -> u32;
+    /// How many messages the client has published, or about as many. Beyond the largest number it begins anew.
+    fn published(&self) -> u32;
 
     /// A question for the embedding program; the answer goes to [`Protocol::handle_answer`].
     fn take_ask(&mut self) -> Option<Ask>;

@@ -18,6 +18,13 @@ use crate::session::{Output, Protocol};
 /// the processor's cache until they are routed.
 const READ_SIZE: usize = 256 * 1024;
 
+/// How much is read at once of messages that are [long](LONG_MESSAGE): some hundreds of these take as much time as a thousand
+/// small ones, and so nobody waits longer for it.
+const LONG_READ_SIZE: usize = 512 * 1024;
+
+/// From this length on a message is long, with all its frames.
+const LONG_MESSAGE: usize = 512;
+
 /// How much is read at once of a client that has not logged in: what it says until then is short, and what follows would be
 /// kept for it, who may be anybody, until its login has been looked at.
 const STRANGERS_READ_SIZE: usize = 8 * 1024;
@@ -35,7 +42,7 @@ impl Input {
     fn behind(&mut self, unread: &[u8], size: usize) -> &mut [u8] {
         let end = unread.len() + size;
         // What one large frame needed is not kept for small ones.
-        let is_enough = end..=2 * end.max(READ_SIZE);
+        let is_enough = end..=2 * end.max(LONG_READ_SIZE);
         if !is_enough.contains(&self.0.len()) {
             // The system gives what is zero already, and takes no memory for it before it is used.
             self.0 = vec![0; end];
@@ -84,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         // No more than a throttle lets through at once.
         let size = match self.throttle {
             Some(_) => throttle::READ_SIZE,
+            None if self.reads_long => LONG_READ_SIZE,
             None if self.session.is_open() => READ_SIZE,
             None => STRANGERS_READ_SIZE,
         };
@@ -100,9 +108,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         let mut input = input.first(kept + received);
         self.hear(now, &mut input, output);
         self.ask(cx, now, &mut input, output);
+        let published = self.session.published();
+        let messages = published.wrapping_sub(self.published);
+        self.published = published;
+        if messages > 0 {
+            self.reads_long = received / LONG_MESSAGE >= messages as usize;
+        }
         if let Some(throttle) = &mut self.throttle {
-            let messages = u64::from(self.session.take_published());
-            throttle.charge(now, received as u64, messages);
+            throttle.charge(now, received as u64, u64::from(messages));
         }
         self.keep_unread(input);
         self.is_stopped = !self.session.takes_input();

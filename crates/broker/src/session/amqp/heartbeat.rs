@@ -3,7 +3,7 @@
 use leveret_amqp_codec::write_heartbeat;
 use leveret_queue_store::Time;
 
-use super::{Core, Phase, Publisher, Session};
+use super::{Core, Phase, Session};
 use crate::session::Output;
 
 impl Session {
@@ -18,11 +18,7 @@ impl Session {
             write_heartbeat(out.buffer());
             self.core.sent_at = now;
         }
-        if std::mem::take(&mut self.core.publisher.published) == 0
-            && self.core.publisher.batch.is_empty()
-        {
-            self.core.publisher = Publisher::default();
-        }
+        self.core.publisher.rest();
     }
 }
 

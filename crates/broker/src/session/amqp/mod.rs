@@ -133,11 +133,26 @@ struct Publisher {
     scratch: Vec<u8>,
     /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
     captured: Option<Lsn>,
-    /// How many messages since the last heartbeat was due, or since a throttle has asked.
+    /// How many messages in all, and how many when the last heartbeat was due. Beyond the largest number they begin anew.
     published: u32,
+    published_then: u32,
 }
 
 impl Publisher {
+    /// Gives the memory of one that has fallen silent back.
+    fn rest(&mut self) {
+        let published = self.published;
+        if std::mem::replace(&mut self.published_then, published) == published
+            && self.batch.is_empty()
+        {
+            *self = Self {
+                published,
+                published_then: published,
+                ..Self::default()
+            };
+        }
+    }
+
     /// Gives the batch to its queues. Tells up to where the journal must be safe before all is that has to be.
     fn hand_over(&mut self, now: Time) -> Option<Lsn> {
         let safe_at = self.batch.flush(now, &mut self.refused);

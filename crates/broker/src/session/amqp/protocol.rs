@@ -38,8 +38,8 @@ impl Protocol for Session {
         Some(self.describe())
     }
 
-    fn take_published(&mut self) -> u32 {
-        std::mem::take(&mut self.core.publisher.published)
+    fn published(&self) -> u32 {
+        self.core.publisher.published
     }
 
     fn take_ask(&mut self) -> Option<Ask> {

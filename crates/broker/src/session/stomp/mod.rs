@@ -418,8 +418,8 @@ impl Protocol for Session {
         Some(self.describe())
     }
 
-    fn take_published(&mut self) -> u32 {
-        std::mem::take(&mut self.publisher.published)
+    fn published(&self) -> u32 {
+        self.publisher.published
     }
 
     fn take_ask(&mut self) -> Option<Ask> {

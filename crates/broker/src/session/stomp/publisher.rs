@@ -24,8 +24,9 @@ pub(super) struct Publisher {
     pub(super) captured: Option<Lsn>,
     refused: Vec<u32>,
     pub(super) scratch: Vec<u8>,
-    /// How many messages since the last heart-beat was due, or since a throttle has asked.
+    /// How many messages in all, and how many when the last heart-beat was due. Beyond the largest number they begin anew.
     pub(super) published: u32,
+    published_then: u32,
 }
 
 /// A receipt that is due once the queues have the message.
@@ -124,9 +125,16 @@ impl Publisher {
 
     /// Gives the memory of a publisher that has fallen silent back.
     pub(super) fn rest(&mut self) {
-        if std::mem::take(&mut self.published) == 0 && self.batch.is_empty() && self.owed.is_empty()
+        let published = self.published;
+        if std::mem::replace(&mut self.published_then, published) == published
+            && self.batch.is_empty()
+            && self.owed.is_empty()
         {
-            *self = Self::default();
+            *self = Self {
+                published,
+                published_then: published,
+                ..Self::default()
+            };
         }
     }
 }

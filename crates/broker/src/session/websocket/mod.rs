@@ -273,9 +273,9 @@ impl Protocol for WebSocket {
         }
     }
 
-    fn take_published(&mut self) -> u32 {
-        match &mut self.phase {
-            Phase::Open(open) => open.session_mut().take_published(),
+    fn published(&self) -> u32 {
+        match &self.phase {
+            Phase::Open(open) => open.session().published(),
             _ => 0,
         }
     }

@@ -64,7 +64,7 @@ impl Protocol for Stutterer {
         None
     }
 
-    fn take_published(&mut self) -> u32 {
+    fn published(&self) -> u32 {
         0
     }
 
