@@ -12,7 +12,7 @@ pub const FRAME_HEADER_SIZE: usize = 7;
 pub const FRAME_OVERHEAD: usize = 8;
 
 /// The octet that ends each frame.
-pub(crate) const FRAME_END: u8 = 0xCE;
+pub const FRAME_END: u8 = 0xCE;
 
 /// The number of a channel within its connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

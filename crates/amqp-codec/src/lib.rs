@@ -146,7 +146,7 @@ pub use encode::{
     write_frame_end, write_heartbeat, write_method,
 };
 pub use error::{ContentError, DecodeError, MethodError, TableError};
-pub use frame::{ChannelId, FRAME_HEADER_SIZE, FRAME_OVERHEAD, FrameKind, RawFrame};
+pub use frame::{ChannelId, FRAME_END, FRAME_HEADER_SIZE, FRAME_OVERHEAD, FrameKind, RawFrame};
 pub use frame_error::{Excerpt, FrameError};
 pub use limits::Limits;
 pub use method::{DecodeMethod, EncodeMethod, Method};

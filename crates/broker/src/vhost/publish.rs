@@ -37,6 +37,8 @@ pub(crate) struct RouteCache {
     /// The latest answer, for publishers that always send the same way, and its key.
     latest: Option<Arc<Route>>,
     latest_key: Vec<u8>,
+    /// How often another answer has become the latest, or all were forgotten.
+    answers: u64,
     /// The latest answer is out, and comes [back](RouteCache::put_back).
     is_lent: bool,
     /// It is never lent, see [`RouteCache::counting`].
@@ -93,13 +95,36 @@ impl RouteCache {
         let route = Arc::clone(self.routes.get(self.key.as_slice())?);
         self.latest = Some(Arc::clone(&route));
         self.latest_key.clone_from(&self.key);
+        self.answers += 1;
         Some(route)
+    }
+
+    /// Makes the answer to this the latest, if it is known, and says what it is to be [asked for](RouteCache::latest) by.
+    /// None as well if a message that goes this way is kept by an exchange, or reaches no queue.
+    pub(crate) fn answer(
+        &mut self,
+        generation: u64,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Option<u64> {
+        let route = self.find(generation, exchange, routing_key)?;
+        let is_plain = route.captures.is_empty() && !route.queues.is_empty();
+        self.put_back(route);
+        is_plain.then_some(self.answers)
+    }
+
+    /// The latest answer, if it still is the one that was called this, and holds.
+    #[inline]
+    pub(crate) fn latest(&self, generation: u64, answer: u64) -> Option<&Arc<Route>> {
+        let is_the_same = self.generation == generation && self.answers == answer;
+        self.latest.as_ref().filter(|_| is_the_same)
     }
 
     /// Gives the memory back.
     pub(crate) fn forget(&mut self) {
         *self = Self {
             counts: self.counts,
+            answers: self.answers + 1,
             ..Self::default()
         };
     }

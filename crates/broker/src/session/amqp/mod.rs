@@ -25,8 +25,10 @@ mod methods;
 mod promises;
 mod protocol;
 mod publish;
+mod repeat;
 mod sasl;
 mod tx;
+mod whole;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -53,6 +55,7 @@ use closing::{Failure, undecodable};
 use handshake::Negotiated;
 use introduction::Introduction;
 use promises::{Promised, Promises};
+use repeat::Repeat;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -127,6 +130,8 @@ struct Blocked {
 struct Publisher {
     batch: PublishBatch,
     cache: RouteCache,
+    /// From the first publish on.
+    repeat: Option<Box<Repeat>>,
     /// Which channel and confirm number each ticket of the batch stands for.
     tickets: Vec<(ChannelId, u64)>,
     refused: Vec<u32>,
@@ -333,9 +338,7 @@ impl Session {
             return Ok(Progress::Wait);
         };
         // A publish in several pieces, which was not taken whole.
-        if matches!(self.phase, Phase::Running)
-            && publish::is_publish(&frame)
-            && self.must_block(out)
+        if matches!(self.phase, Phase::Running) && whole::is_publish(&frame) && self.must_block(out)
         {
             return Ok(Progress::Wait);
         }

@@ -4,25 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use leveret_amqp_codec::{
-    ChannelId, ContentHeader, DecodeMethod, EncodeMethod, FrameKind, Peek, Properties, RawFrame,
-    RawProperties, RawTable, ReplyCode, ShortStr, method::basic, write_body, write_content_header,
-    write_method,
+    ChannelId, EncodeMethod, Peek, Properties, RawProperties, RawTable, ReplyCode, ShortStr,
+    method::basic, write_body, write_content_header, write_method,
 };
 use leveret_queue_store::{Message, MessageParts, SmallMessage, Time};
 
 use super::Blocked;
 use super::channel::{Channel, Mode};
+use super::whole::Whole;
 use super::{Core, Failure, Progress, Publisher, Session};
 use crate::error::Refusal;
 use crate::expiration;
 use crate::session::Output;
-use crate::vhost::{REPLY_TO, Route};
+use crate::vhost::{PublishBatch, REPLY_TO, Route};
 
 /// From this size on a body is on its own, so that it is not copied again on its way to its consumers.
-const SHARED_BODY_MIN: usize = 64 * 1024;
-
-/// How the payload of a basic.publish begins: class 60 and method 40 (AMQP 2.3.5 and 4.2.3).
-const PUBLISH_IDS: [u8; 4] = [0, 60, 0, 40];
+pub(super) const SHARED_BODY_MIN: usize = 64 * 1024;
 
 /// What a client publishes, complete.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +69,21 @@ impl NewMessage<'_> {
         Message::with_shared_body(&self.parts, body)
     }
 
+    /// Puts it into a batch.
+    #[inline]
+    fn push(
+        &self,
+        batch: &mut PublishBatch,
+        route: &Arc<Route>,
+        ticket: u32,
+        scratch: &mut Vec<u8>,
+    ) {
+        match self.make_small(scratch) {
+            Some(message) => batch.push_small(route, message, ticket),
+            None => batch.push(route, self.make_large(), ticket),
+        }
+    }
+
     #[inline(never)]
     fn make(&self, scratch: &mut Vec<u8>) -> Message {
         match self.make_small(scratch) {
@@ -90,15 +102,6 @@ pub(super) enum Body<'a> {
     Shared(&'a Bytes),
 }
 
-/// The three frames of a message that fits them, all there.
-struct Whole<'a> {
-    channel: ChannelId,
-    publish: basic::Publish<'a>,
-    properties: RawProperties<'a>,
-    body: &'a [u8],
-    size: usize,
-}
-
 impl Session {
     /// Takes a publish whose method, header and body lie in the input in one piece, which is the way of nearly every
     /// message. None when what comes next is something else, or must be looked at frame by frame.
@@ -108,7 +111,10 @@ impl Session {
         rest: &[u8],
         out: &mut Output,
     ) -> Result<Option<Progress>, Failure> {
-        let Some(whole) = self.core.decode_whole(rest) else {
+        if let Some(progress) = self.publish_again(rest, out) {
+            return Ok(Some(progress));
+        }
+        let Some(whole) = Whole::decode(rest, &self.core.limits) else {
             return Ok(None);
         };
         if self.must_block(out) {
@@ -130,7 +136,41 @@ impl Session {
             Body::Shared(&own)
         };
         self.publish_decoded(now, &whole, body, out)?;
+        self.core.remember(&whole);
         Ok(Some(Progress::Consumed(size)))
+    }
+
+    /// Takes a publish that is like the one before, without decoding it. None when it is not, or would have to be looked at
+    /// again.
+    fn publish_again(&mut self, rest: &[u8], out: &mut Output) -> Option<Progress> {
+        let core = &mut self.core;
+        let repeat = core.publisher.repeat.as_mut()?;
+        let again = repeat.find(rest, &core.limits)?;
+        let (id, answer) = (repeat.channel(), repeat.answer());
+        let generation = core.vhost.as_ref()?.generation();
+        core.publisher.cache.latest(generation, answer)?;
+        if again.body.len() > core.shared.config.message_size_max() {
+            return None;
+        }
+        if self.must_block(out) {
+            return Some(Progress::Wait);
+        }
+        let channel = self.channels.get_mut(&id)?;
+        if channel.closing || channel.content.is_some() {
+            return None;
+        }
+        let number = match &mut channel.mode {
+            Mode::Transaction(_) => return None,
+            Mode::Confirm(confirms) => Some(confirms.count()),
+            Mode::Plain => None,
+        };
+        if number.is_some() && !self.unsettled.contains(&id) {
+            self.unsettled.push(id);
+        }
+        self.core
+            .publisher
+            .push_again(generation, id, number, again.body);
+        Some(Progress::Consumed(again.size))
     }
 
     fn publish_decoded(
@@ -257,10 +297,7 @@ impl Session {
         if route.captures.is_empty() && !route.queues.is_empty() {
             let ticket = publisher.ticket(id, number);
             let Publisher { batch, scratch, .. } = publisher;
-            match new.make_small(scratch) {
-                Some(message) => batch.push_small(&route, message, ticket),
-                None => batch.push(&route, new.make_large(), ticket),
-            }
+            new.push(batch, &route, ticket, scratch);
             publisher.cache.put_back(route);
         } else {
             let publish = RoutedPublish {
@@ -275,6 +312,33 @@ impl Session {
 }
 
 impl Publisher {
+    /// Adds a message to the batch that is like the one before, but for its body. The cache has its route.
+    fn push_again(
+        &mut self,
+        generation: u64,
+        channel: ChannelId,
+        number: Option<u64>,
+        body: &[u8],
+    ) {
+        self.published = self.published.wrapping_add(1);
+        let ticket = self.ticket(channel, number);
+        let Self {
+            batch,
+            cache,
+            repeat,
+            scratch,
+            ..
+        } = self;
+        let Some(repeat) = repeat else {
+            return;
+        };
+        if let Some(route) = cache.latest(generation, repeat.answer()) {
+            let body = Body::Borrowed(body);
+            let parts = repeat.parts(&[]);
+            NewMessage { parts, body }.push(batch, route, ticket, scratch);
+        }
+    }
+
     /// What a message of the batch is called, whose number among the confirms of its channel this is.
     fn ticket(&mut self, channel: ChannelId, number: Option<u64>) -> u32 {
         let Some(number) = number else {
@@ -287,43 +351,14 @@ impl Publisher {
 }
 
 impl Core {
-    fn decode_whole<'a>(&self, input: &'a [u8]) -> Option<Whole<'a>> {
-        // AMQP 2.3.5 and 4.2.3: a method frame, then class 60 and method 40. A look at five bytes spares everything else
-        // the attempt.
-        if input.first() != Some(&1) || input.get(7..11) != Some(&PUBLISH_IDS) {
-            return None;
-        }
-        let (method, method_size) = RawFrame::decode(input, &self.limits).ok()??;
-        let publish =
-            basic::Publish::decode_arguments(method.payload.get(4..)?, &self.limits).ok()?;
-        let input = input.get(method_size..)?;
-        let (header, header_size) = RawFrame::decode(input, &self.limits).ok()??;
-        if header.kind != FrameKind::Header || header.channel != method.channel {
-            return None;
-        }
-        let content = ContentHeader::decode(header.payload, &self.limits).ok()?;
-        if content.class_id != basic::Publish::CLASS_ID {
-            return None;
-        }
-        let mut size = method_size + header_size;
-        let mut body: &[u8] = &[];
-        if content.body_size > 0 {
-            let (frame, body_size) =
-                RawFrame::decode(input.get(header_size..)?, &self.limits).ok()??;
-            let is_all = frame.payload.len() as u64 == content.body_size;
-            if frame.kind != FrameKind::Body || frame.channel != method.channel || !is_all {
-                return None;
-            }
-            body = frame.payload;
-            size += body_size;
-        }
-        Some(Whole {
-            channel: method.channel,
-            publish,
-            properties: content.properties,
-            body,
-            size,
-        })
+    /// Remembers a publish that was taken, for those that are like it.
+    fn remember(&mut self, whole: &Whole<'_>) {
+        let Some(vhost) = &self.vhost else {
+            return;
+        };
+        let Publisher { cache, repeat, .. } = &mut self.publisher;
+        let repeat = repeat.get_or_insert_default();
+        repeat.remember(whole, cache, vhost.generation());
     }
 
     /// Adds a message to the batch, or returns it when nobody is there to take it.
@@ -431,11 +466,6 @@ fn rewrite(properties: RawProperties<'_>, reply_to: Option<&str>) -> Vec<u8> {
         properties.reply_to = Some(reply_to.to_owned());
     }
     properties.to_bytes()
-}
-
-/// Whether a frame is the first of a publish, on whatever channel.
-pub(super) fn is_publish(frame: &RawFrame<'_>) -> bool {
-    frame.kind == FrameKind::Method && frame.payload.starts_with(&PUBLISH_IDS)
 }
 
 pub(super) fn check_immediate(publish: &basic::Publish<'_>) -> Result<(), Refusal> {
