@@ -1,5 +1,5 @@
-//! What a session is given to read, and what becomes of what it leaves because it must wait: that is taken when it need not
-//! wait any more, however soon.
+//! How much a session is given to read, and what becomes of what it leaves because it must wait: that is taken when it need
+//! not wait any more, however soon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +17,13 @@ use crate::overview::ConnectionOverview;
 use crate::session::{Answer, Ask, Awaited, Output, Protocol};
 
 /// Says each byte after its client, and has to wait after each until deliveries are next looked for: as a publisher that
-/// an alarm stops which is over at once.
+/// an alarm stops which is over at once. Or takes everything as it comes.
 #[derive(Debug, Default)]
 struct Stutterer {
     waits: bool,
+    /// How long the messages are that it takes, if it does.
+    takes: Option<usize>,
+    published: u32,
     /// Has not logged in, as far as the connection knows.
     is_stranger: bool,
     /// The most that it was given at once.
@@ -30,6 +33,10 @@ struct Stutterer {
 impl Protocol for Stutterer {
     fn handle_input(&mut self, _: Time, input: &[u8], out: &mut Output) -> usize {
         self.most.fetch_max(input.len(), Ordering::Relaxed);
+        if let Some(message_len) = self.takes {
+            self.published += u32::try_from(input.len() / message_len).unwrap();
+            return input.len();
+        }
         let Some(byte) = input.first() else {
             return 0;
         };
@@ -65,7 +72,7 @@ impl Protocol for Stutterer {
     }
 
     fn published(&self) -> u32 {
-        0
+        self.published
     }
 
     fn take_ask(&mut self) -> Option<Ask> {
@@ -146,5 +153,29 @@ async fn little_is_kept_of_what_a_stranger_sends_meanwhile() {
         connection.abort();
         let given = most.load(Ordering::Relaxed);
         assert_eq!(given, if is_stranger { 8 * 1024 } else { 100_000 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "net is the part of the broker that has tasks"
+)]
+async fn more_is_read_of_long_messages() {
+    let broker = Broker::builder().start().await.unwrap();
+    for (message_len, read_at_once) in [(100, 256 * 1024), (511, 256 * 1024), (512, 512 * 1024)] {
+        let (mut client, server) = duplex(4 << 20);
+        client.write_all(&vec![b'x'; 2 << 20]).await.unwrap();
+        let seat = Seat::take(&broker.shared, None).expect("the broker runs");
+        let most = Arc::new(AtomicUsize::new(0));
+        let start = |_, _, _, _, _| Stutterer {
+            takes: Some(message_len),
+            most: Arc::clone(&most),
+            ..Stutterer::default()
+        };
+        tokio::spawn(Connection::new(server, seat, &broker.shared, start).run());
+        // The clock only moves once nothing else does.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(most.load(Ordering::Relaxed), read_at_once, "{message_len}");
     }
 }
