@@ -73,6 +73,8 @@ impl RouteCache {
         }
     }
 
+    // Always: the caller that seldom asks would keep it out of the one that does for each message.
+    #[inline(always)]
     fn find(&mut self, generation: u64, exchange: &str, routing_key: &str) -> Option<Arc<Route>> {
         if self.generation != generation {
             self.forget();
@@ -92,6 +94,12 @@ impl RouteCache {
             self.is_lent = true;
             return self.latest.take();
         }
+        self.find_other()
+    }
+
+    /// An answer that is not the latest, and is so from now on.
+    #[inline(never)]
+    fn find_other(&mut self) -> Option<Arc<Route>> {
         let route = Arc::clone(self.routes.get(self.key.as_slice())?);
         self.latest = Some(Arc::clone(&route));
         self.latest_key.clone_from(&self.key);
@@ -101,6 +109,7 @@ impl RouteCache {
 
     /// Makes the answer to this the latest, if it is known, and says what it is to be [asked for](RouteCache::latest) by.
     /// None as well if a message that goes this way is kept by an exchange, or reaches no queue.
+    #[inline(never)]
     pub(crate) fn answer(
         &mut self,
         generation: u64,
