@@ -109,7 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         self.hear(now, &mut input, output);
         self.ask(cx, now, &mut input, output);
         let published = self.session.published();
-        let messages = published.wrapping_sub(self.published);
+        // Less than before when it has begun anew, or the session is no more what it was.
+        let messages = published.saturating_sub(self.published);
         self.published = published;
         if messages > 0 {
             self.reads_long = received / LONG_MESSAGE >= messages as usize;

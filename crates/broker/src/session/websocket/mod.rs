@@ -275,7 +275,7 @@ impl Protocol for WebSocket {
 
     fn published(&self) -> u32 {
         match &self.phase {
-            Phase::Open(open) => open.session().published(),
+            Phase::Open(open) | Phase::Closing { socket: open, .. } => open.session().published(),
             _ => 0,
         }
     }

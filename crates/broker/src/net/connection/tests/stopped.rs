@@ -35,6 +35,9 @@ impl Protocol for Stutterer {
         self.most.fetch_max(input.len(), Ordering::Relaxed);
         if let Some(message_len) = self.takes {
             self.published += u32::try_from(input.len() / message_len).unwrap();
+            if input == b"over" {
+                self.published = 0;
+            }
             return input.len();
         }
         let Some(byte) = input.first() else {
@@ -178,4 +181,28 @@ async fn more_is_read_of_long_messages() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(most.load(Ordering::Relaxed), read_at_once, "{message_len}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "net is the part of the broker that has tasks"
+)]
+async fn a_count_that_begins_anew_costs_a_limited_rate_nothing() {
+    let broker = Broker::builder().messages_per_s_max(10);
+    let broker = broker.start().await.unwrap();
+    let (mut client, server) = duplex(64);
+    let seat = Seat::take(&broker.shared, None).expect("the broker runs");
+    let most = Arc::new(AtomicUsize::new(0));
+    let start = |_, _, _, _, _| Stutterer {
+        takes: Some(1),
+        most: Arc::clone(&most),
+        ..Stutterer::default()
+    };
+    tokio::spawn(Connection::new(server, seat, &broker.shared, start).run());
+    for said in [&b"a"[..], b"over", b"read in time"] {
+        client.write_all(said).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(most.load(Ordering::Relaxed), b"read in time".len());
 }
