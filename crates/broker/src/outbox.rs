@@ -97,7 +97,7 @@ pub(crate) struct AfterGap {
 ///
 /// Bounded by its window: a queue enters [`Outbox::window`] for each message it assigns and passes the connection's
 /// consumers over while the window is full; the connection leaves it when the bytes are written. The few items that are
-/// not deliveries are bounded by the number of consumers.
+/// not deliveries are bounded by the number of consumers, and by how often they were refused.
 ///
 /// Its lock is the innermost of all: it may be taken while a queue's lock is held, and nothing is locked or woken under
 /// it.

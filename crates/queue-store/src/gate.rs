@@ -29,6 +29,10 @@ pub struct Gate {
 // caller polls the queue after that; the refuser's queue is locked from the attempt until the
 // consumer is put aside, so that poll finds the consumer waiting, and either gets in or leaves a
 // new mark.
+//
+// What is given back may make room without a look at `starved`. Then somebody else is inside, or
+// gets in just after, whose change comes later and looks; or is refused, and leaves a mark of its
+// own. The last one inside looks.
 impl Gate {
     /// A gate that admits while less than `limit` is in use.
     #[must_use]

@@ -183,3 +183,29 @@ impl Drop for Consumer {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Broker, ConsumeOptions, Publish, QueueOptions};
+
+    #[tokio::test]
+    async fn an_opened_window_is_filled() {
+        let broker = Broker::builder().start().await.unwrap();
+        let client = broker.client().unwrap();
+        let queue = QueueOptions::default();
+        client.declare_queue("letters", queue).await.unwrap();
+        let consume = ConsumeOptions::default();
+        let mut consumer = client.consume("letters", consume).await.unwrap();
+        assert!(consumer.outbox.window().try_enter(WINDOW_BYTES));
+        let letter = Publish::to_queue("letters", b"held back");
+        client.publish(letter).await.unwrap();
+        assert!(consumer.try_recv().is_none());
+
+        // The room is given back by a queue, which tells the consumer.
+        let _ = consumer.outbox.window().leave(WINDOW_BYTES);
+        assert!(consumer.try_recv().is_none());
+        let _ = consumer.outbox.push([Outgoing::WindowOpened]);
+        assert!(consumer.try_recv().is_some());
+    }
+}

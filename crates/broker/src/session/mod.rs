@@ -7,6 +7,7 @@ mod asking;
 #[cfg(feature = "stomp")]
 mod newcomer;
 mod output;
+mod published;
 #[cfg(feature = "stomp")]
 pub(crate) mod stomp;
 mod unacked;

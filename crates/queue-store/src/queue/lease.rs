@@ -8,9 +8,9 @@ const AHEAD: u16 = 16 << 10;
 /// Room in the window of a queue's only consumer, entered ahead of the messages that it will be for.
 ///
 /// To enter a window is to write to memory that other queues and the connection write to as well, so that a processor has to
-/// wait until everything that it has written before is done. Messages that come together share it. While the lease is
-/// [open](Self::open) there is one consumer, or room is entered for each message; whoever opens it closes it before anybody
-/// else has the queue.
+/// wait until everything that it has written before is done. Messages that come together share it, while the lease is
+/// [open](Self::open): as long as there is no other consumer, and until the queue is let go. Otherwise the window is entered
+/// for each message.
 #[derive(Debug, Default)]
 pub(super) struct Lease {
     is_open: bool,

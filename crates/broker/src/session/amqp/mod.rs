@@ -46,6 +46,7 @@ use crate::outbox::{Outbox, Outgoing};
 #[cfg(feature = "stomp")]
 use crate::session::Newcomer;
 use crate::session::Output;
+use crate::session::published::Published;
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
@@ -138,21 +139,15 @@ struct Publisher {
     scratch: Vec<u8>,
     /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
     captured: Option<Lsn>,
-    /// How many messages in all, and how many when the last heartbeat was due. Beyond the largest number they begin anew.
-    published: u32,
-    published_then: u32,
+    published: Published,
 }
 
 impl Publisher {
     /// Gives the memory of one that has fallen silent back.
     fn rest(&mut self) {
-        let published = self.published;
-        if std::mem::replace(&mut self.published_then, published) == published
-            && self.batch.is_empty()
-        {
+        if self.published.has_paused() && self.batch.is_empty() {
             *self = Self {
-                published,
-                published_then: published,
+                published: self.published,
                 ..Self::default()
             };
         }

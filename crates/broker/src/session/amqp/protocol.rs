@@ -39,7 +39,7 @@ impl Protocol for Session {
     }
 
     fn published(&self) -> u32 {
-        self.core.publisher.published
+        self.core.publisher.published.count()
     }
 
     fn take_ask(&mut self) -> Option<Ask> {

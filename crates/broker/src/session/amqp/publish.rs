@@ -143,18 +143,19 @@ impl Session {
     /// Takes a publish that is like the one before, without decoding it. None when it is not, or would have to be looked at
     /// again.
     fn publish_again(&mut self, rest: &[u8], out: &mut Output) -> Option<Progress> {
-        let core = &mut self.core;
-        let repeat = core.publisher.repeat.as_mut()?;
-        let again = repeat.find(rest, &core.limits)?;
-        let (id, answer) = (repeat.channel(), repeat.answer());
-        let generation = core.vhost.as_ref()?.generation();
-        core.publisher.cache.latest(generation, answer)?;
-        if again.body.len() > core.shared.config.message_size_max() {
-            return None;
-        }
+        let repeat = self.core.publisher.repeat.as_mut()?;
+        let again = repeat.find(rest, &self.core.limits)?;
         if self.must_block(out) {
             return Some(Progress::Wait);
         }
+        let generation = self.core.vhost.as_ref()?.generation();
+        let publisher = &mut self.core.publisher;
+        let repeat = publisher.repeat.as_ref()?;
+        let route = publisher.cache.latest(generation, repeat.answer())?;
+        if again.body.len() > self.core.shared.config.message_size_max() {
+            return None;
+        }
+        let id = repeat.channel();
         let channel = self.channels.get_mut(&id)?;
         if channel.closing || channel.content.is_some() {
             return None;
@@ -167,9 +168,13 @@ impl Session {
         if number.is_some() && !self.unsettled.contains(&id) {
             self.unsettled.push(id);
         }
-        self.core
-            .publisher
-            .push_again(generation, id, number, again.body);
+        publisher.published.add_one();
+        let ticket = ticket(&mut publisher.tickets, id, number);
+        let new = NewMessage {
+            parts: repeat.parts(&[]),
+            body: Body::Borrowed(again.body),
+        };
+        new.push(&mut publisher.batch, route, ticket, &mut publisher.scratch);
         Some(Progress::Consumed(again.size))
     }
 
@@ -278,7 +283,7 @@ impl Session {
             body: publish.body,
         };
         let publisher = &mut self.core.publisher;
-        publisher.published = publisher.published.wrapping_add(1);
+        publisher.published.add_one();
         let mandatory = publish.mandatory;
         let number = match &mut channel.mode {
             Mode::Transaction(transaction) => {
@@ -295,9 +300,8 @@ impl Session {
             self.unsettled.push(id);
         }
         if route.captures.is_empty() && !route.queues.is_empty() {
-            let ticket = publisher.ticket(id, number);
-            let Publisher { batch, scratch, .. } = publisher;
-            new.push(batch, &route, ticket, scratch);
+            let ticket = ticket(&mut publisher.tickets, id, number);
+            new.push(&mut publisher.batch, &route, ticket, &mut publisher.scratch);
             publisher.cache.put_back(route);
         } else {
             let publish = RoutedPublish {
@@ -311,43 +315,14 @@ impl Session {
     }
 }
 
-impl Publisher {
-    /// Adds a message to the batch that is like the one before, but for its body. The cache has its route.
-    fn push_again(
-        &mut self,
-        generation: u64,
-        channel: ChannelId,
-        number: Option<u64>,
-        body: &[u8],
-    ) {
-        self.published = self.published.wrapping_add(1);
-        let ticket = self.ticket(channel, number);
-        let Self {
-            batch,
-            cache,
-            repeat,
-            scratch,
-            ..
-        } = self;
-        let Some(repeat) = repeat else {
-            return;
-        };
-        if let Some(route) = cache.latest(generation, repeat.answer()) {
-            let body = Body::Borrowed(body);
-            let parts = repeat.parts(&[]);
-            NewMessage { parts, body }.push(batch, route, ticket, scratch);
-        }
-    }
-
-    /// What a message of the batch is called, whose number among the confirms of its channel this is.
-    fn ticket(&mut self, channel: ChannelId, number: Option<u64>) -> u32 {
-        let Some(number) = number else {
-            return u32::MAX;
-        };
-        self.tickets.push((channel, number));
-        // One read has room for fewer publishes than this.
-        u32::try_from(self.tickets.len() - 1).unwrap_or(u32::MAX)
-    }
+/// What a message of the batch is called, whose number among the confirms of its channel this is.
+fn ticket(tickets: &mut Vec<(ChannelId, u64)>, channel: ChannelId, number: Option<u64>) -> u32 {
+    let Some(number) = number else {
+        return u32::MAX;
+    };
+    tickets.push((channel, number));
+    // One read has room for fewer publishes than this.
+    u32::try_from(tickets.len() - 1).unwrap_or(u32::MAX)
 }
 
 impl Core {
@@ -395,7 +370,7 @@ impl Core {
                 return;
             }
         }
-        let ticket = self.publisher.ticket(channel, number);
+        let ticket = ticket(&mut self.publisher.tickets, channel, number);
         self.publisher.batch.push(&route, message, ticket);
     }
 

@@ -113,20 +113,22 @@ impl Repeat {
             self.pause -= 1;
             return;
         }
-        if !self.before_len.is_empty() {
+        let (exchange, routing_key) = (&whole.publish.exchange, &whole.publish.routing_key);
+        let is_new = self.before_len.is_empty()
+            && cache
+                .answer(generation, exchange, routing_key)
+                .is_some_and(|answer| self.learn(whole, answer));
+        if !is_new {
+            // Another than was remembered, or one like which there is none.
             self.before_len.clear();
             self.vain = (self.vain + 1).min(VAIN_MAX);
             self.pause = (1 << self.vain) - 1;
-            return;
-        }
-        let (exchange, routing_key) = (&whole.publish.exchange, &whole.publish.routing_key);
-        if let Some(answer) = cache.answer(generation, exchange, routing_key) {
-            self.learn(whole, answer);
         }
     }
 
-    /// Remembers it if nothing has to be looked at for each message: further keys in its headers, or who the client is.
-    fn learn(&mut self, whole: &Whole<'_>, answer: u64) {
+    /// Remembers it if nothing has to be looked at for each message: headers, where there may be further keys, or who the
+    /// client is.
+    fn learn(&mut self, whole: &Whole<'_>, answer: u64) -> bool {
         let peek = whole.properties.peek();
         let is_plain = peek.headers.is_none()
             && peek.user_id.is_none()
@@ -134,7 +136,7 @@ impl Repeat {
             && !whole.publish.immediate
             && !whole.body.is_empty();
         let Some(expiration_ms) = expiration::of(&peek).ok().filter(|_| is_plain) else {
-            return;
+            return false;
         };
         let (header_start, header_end) = whole.header.split_at(BODY_LEN_AT);
         self.before_len.extend_from_slice(whole.method);
@@ -163,6 +165,7 @@ impl Repeat {
         self.priority = peek.priority.unwrap_or(0);
         self.expiration_ms = expiration_ms;
         self.answer = answer;
+        true
     }
 }
 
@@ -211,6 +214,35 @@ mod tests {
         let mut repeat = Repeat::default();
         repeat.learn(&whole, ANSWER);
         repeat
+    }
+
+    #[test]
+    fn what_is_in_vain_is_tried_less_and_less_often() {
+        let input = frames(&plain(), b"body");
+        let whole = Whole::decode(&input, &Limits::default()).unwrap();
+        // Nothing that this publisher sends has an answer that could be remembered.
+        let mut cache = RouteCache::default();
+        let mut repeat = Repeat::default();
+        let mut tried_at = Vec::new();
+        for number in 0..300 {
+            let may_try = repeat.pause == 0;
+            repeat.remember(&whole, &mut cache, 1);
+            if may_try {
+                tried_at.push(number);
+            }
+        }
+        assert_eq!(tried_at, [0, 2, 6, 14, 30, 62, 126, 190, 254]);
+
+        // What was remembered and is not sent again is in vain, too, and what comes again is not.
+        let mut repeat = learnt(&plain(), b"first");
+        repeat.vain = 3;
+        repeat.remember(&whole, &mut cache, 1);
+        assert_eq!((repeat.vain, repeat.pause), (4, 15));
+        assert_eq!(repeat.find(&input, &Limits::default()), None);
+        let mut repeat = learnt(&plain(), b"first");
+        repeat.vain = 3;
+        assert!(repeat.find(&input, &Limits::default()).is_some());
+        assert_eq!(repeat.vain, 0);
     }
 
     #[test]

@@ -419,7 +419,7 @@ impl Protocol for Session {
     }
 
     fn published(&self) -> u32 {
-        self.publisher.published
+        self.publisher.published.count()
     }
 
     fn take_ask(&mut self) -> Option<Ask> {

@@ -8,6 +8,7 @@ use leveret_stomp_codec::{Command, Version};
 
 use super::writer::Writer;
 use crate::outbox::Outbox;
+use crate::session::published::Published;
 use crate::session::{Awaited, Output};
 use crate::vhost::{PublishBatch, RouteCache};
 
@@ -24,9 +25,7 @@ pub(super) struct Publisher {
     pub(super) captured: Option<Lsn>,
     refused: Vec<u32>,
     pub(super) scratch: Vec<u8>,
-    /// How many messages in all, and how many when the last heart-beat was due. Beyond the largest number they begin anew.
-    pub(super) published: u32,
-    published_then: u32,
+    pub(super) published: Published,
 }
 
 /// A receipt that is due once the queues have the message.
@@ -125,14 +124,9 @@ impl Publisher {
 
     /// Gives the memory of a publisher that has fallen silent back.
     pub(super) fn rest(&mut self) {
-        let published = self.published;
-        if std::mem::replace(&mut self.published_then, published) == published
-            && self.batch.is_empty()
-            && self.owed.is_empty()
-        {
+        if self.published.has_paused() && self.batch.is_empty() && self.owed.is_empty() {
             *self = Self {
-                published,
-                published_then: published,
+                published: self.published,
                 ..Self::default()
             };
         }

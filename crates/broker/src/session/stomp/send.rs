@@ -165,7 +165,7 @@ impl Session {
             message,
             receipt,
         } = send;
-        self.publisher.published = self.publisher.published.wrapping_add(1);
+        self.publisher.published.add_one();
         let ticket = self.publisher.promise(receipt.as_deref());
         if let Some(vhost) = &self.core.vhost {
             if !route.captures.is_empty() {
