@@ -226,10 +226,12 @@ impl Config {
         self.message_size_max
     }
 
-    /// How many bytes a connection may hold: at least the largest message, properties and all.
+    /// How many bytes a connection may hold: at least the largest message, with its properties and names.
     pub(crate) fn held_max(&self) -> usize {
+        const NAMES_MAX: usize = 2 * 255;
         let properties_max = usize::try_from(self.frame_size_max).unwrap_or(usize::MAX);
         let largest = self.message_size_max.saturating_add(properties_max);
+        let largest = largest.saturating_add(NAMES_MAX);
         self.held_max.max(largest)
     }
 

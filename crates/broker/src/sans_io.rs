@@ -254,7 +254,7 @@ impl Peer {
         loop {
             let now = self.clock.now();
             let before = self.unread.len();
-            if self.session.takes_input() && before > 0 {
+            if self.session.takes_input() && (before > 0 || self.session.has_paused()) {
                 let consumed = self
                     .session
                     .handle_input(now, &self.unread, &mut self.output);
@@ -282,6 +282,7 @@ impl Peer {
             self.write();
             let was_idle = self.unread.len() == before
                 && !had_login
+                && !self.session.has_paused()
                 && self.outbox.poll_ready(&cx).is_pending();
             if was_idle {
                 return;
@@ -452,77 +453,4 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    use leveret_amqp_codec::method::{basic, queue};
-    use leveret_amqp_codec::{EncodeMethod, Properties, write_body, write_content_header};
-
-    use super::*;
-    use crate::outbox::{Outgoing, WINDOW_BYTES};
-
-    const BODY: &[u8] = b"held back";
-
-    fn publish(out: &mut Vec<u8>, routing_key: &'static str) {
-        let channel = ChannelId(1);
-        let publish = basic::Publish {
-            routing_key: ShortStr::from_static(routing_key),
-            ..basic::Publish::default()
-        };
-        write_method(out, channel, &publish);
-        let no_properties = Properties::default().to_bytes();
-        let no_properties = RawProperties::from_validated_bytes(&no_properties);
-        let class = basic::Publish::CLASS_ID;
-        write_content_header(out, channel, class, BODY.len() as u64, no_properties);
-        write_body(out, channel, BODY, 131_072);
-    }
-
-    fn is_told(peer: &Peer, what: &[u8]) -> bool {
-        peer.said().windows(what.len()).any(|said| said == what)
-    }
-
-    /// A message is held back because its consumer's window is full, and the window opens without the connection having
-    /// written anything.
-    fn comes_when_the_window_opens(mut peer: Peer, consume: &[u8], publish: &[u8]) {
-        peer.hear(consume);
-        assert!(peer.outbox.window().try_enter(WINDOW_BYTES));
-        peer.hear(publish);
-        assert!(!is_told(&peer, BODY));
-
-        // The queue that gave the room back tells the connection, and nobody else does.
-        let _ = peer.outbox.window().leave(WINDOW_BYTES);
-        peer.tick(Duration::ZERO);
-        assert!(!is_told(&peer, BODY));
-        let _ = peer.outbox.push([Outgoing::WindowOpened]);
-        peer.tick(Duration::ZERO);
-        assert!(is_told(&peer, BODY));
-        peer.leave();
-    }
-
-    #[test]
-    fn an_opened_window_of_amqp_is_filled() {
-        let mut consume = handshake(false);
-        let name = ShortStr::from_static("letters");
-        let declare = queue::Declare {
-            queue: name,
-            ..queue::Declare::default()
-        };
-        let letters = basic::Consume {
-            queue: name,
-            no_ack: true,
-            ..basic::Consume::default()
-        };
-        write_method(&mut consume, ChannelId(1), &declare);
-        write_method(&mut consume, ChannelId(1), &letters);
-        let mut letter = Vec::new();
-        publish(&mut letter, "letters");
-        comes_when_the_window_opens(Peer::new(1 << 20), &consume, &letter);
-    }
-
-    #[cfg(feature = "stomp")]
-    #[test]
-    fn an_opened_window_of_stomp_is_filled() {
-        let consume = b"CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0\
-            SUBSCRIBE\nid:0\ndestination:/queue/letters\n\n\0";
-        let letter = b"SEND\ndestination:/queue/letters\n\nheld back\0";
-        comes_when_the_window_opens(Peer::stomp(1 << 20), consume, letter);
-    }
-}
+mod tests;

@@ -432,8 +432,8 @@ async fn a_body_that_is_announced_but_does_not_come_takes_no_memory() {
         wires.push(wire);
     }
     broker.wait_idle().await;
-    // What has arrived counts, what was announced does not.
-    assert!(broker.memory_used() <= 100, "{}", broker.memory_used());
+    // What has arrived counts, a few bytes each, and what was announced does not.
+    assert!(broker.memory_used() <= 1000, "{}", broker.memory_used());
     assert_eq!(broker.connection_count(), 100);
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+use leveret_amqp_codec::Properties;
 use leveret_amqp_codec::method::{basic, tx};
 use leveret_broker::{Broker, UserTable};
 use support::{Wire, short, soon, start, until};
@@ -125,6 +126,27 @@ async fn parts_of_messages_have_a_limit_for_each_connection() {
     drop(wire);
     until("nothing to be held", || broker.memory_used() == 0).await;
     other.quiet().await;
+}
+
+#[tokio::test]
+async fn properties_of_messages_that_do_not_follow_count() {
+    let broker = start(Broker::builder().message_size_max(MIB).held_max(MIB)).await;
+    let mut wire = Wire::open(&broker).await;
+    let properties = Properties {
+        headers: Some([("x", "y".repeat(100_000))].into_iter().collect()),
+        ..Properties::default()
+    };
+    for channel in 1..=12 {
+        if channel > 1 {
+            wire.open_channel(channel).await;
+        }
+        let bytes = wire.publish_bytes(&basic::Publish::default(), &properties, b"never");
+        // All but the frame of the body.
+        let _ = wire.try_send_bytes(&bytes[..bytes.len() - 13]).await;
+    }
+    assert_eq!(wire.expect_connection_closed().await.code, 506);
+    drop(wire);
+    until("nothing to be held", || broker.memory_used() == 0).await;
 }
 
 #[tokio::test]

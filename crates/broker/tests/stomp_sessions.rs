@@ -312,3 +312,43 @@ async fn a_queue_of_the_application_is_reached() {
     assert_eq!(client.queue_info("jobs").await.unwrap().ready, 1);
     stomp.publish("/amq/queue/none", "lost").await;
 }
+
+#[tokio::test]
+async fn a_request_of_http_is_not_taken_for_frames() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    let client = &client;
+    client
+        .declare_queue("q", QueueOptions::default())
+        .await
+        .unwrap();
+    for request in ["POST / HTTP/1.1", "get"] {
+        let mut stomp = Stomp::dial(&broker).await;
+        // What a page may have a browser send anywhere.
+        let body = "\0CONNECT\n\n\0SEND\ndestination:/queue/q\n\nforged\0";
+        let request = format!("{request}\r\nHost: localhost:61613\r\n\r\n{body}");
+        stomp.send_raw(request.as_bytes()).await;
+        stomp.expect_error("Illegal command").await;
+        stomp.expect_end().await;
+    }
+    assert_eq!(client.queue_info("q").await.unwrap().ready, 0);
+}
+
+#[tokio::test]
+async fn who_does_not_say_connect_is_answered_a_few_times() {
+    let broker = broker().await;
+    let mut stomp = Stomp::dial(&broker).await;
+    stomp.send_raw(&b"A\n\n\0BEGIN\n\n\0".repeat(10)).await;
+    for _ in 0..8 {
+        stomp.expect_error("Illegal command").await;
+    }
+    stomp.expect_end().await;
+    // Fewer do not matter.
+    let mut stomp = Stomp::dial(&broker).await;
+    stomp.send_raw(&b"A\n\n\0".repeat(7)).await;
+    for _ in 0..7 {
+        stomp.expect_error("Illegal command").await;
+    }
+    stomp.send(Command::Connect, &[], b"").await;
+    stomp.expect(Command::Connected).await;
+}

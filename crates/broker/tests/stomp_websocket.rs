@@ -475,3 +475,27 @@ async fn a_broker_that_stops_says_so_to_whoever_is_there() {
         socket.expect_close(1000).await;
     });
 }
+
+#[tokio::test]
+async fn the_time_to_log_in_does_not_begin_anew_with_the_websocket() {
+    for subprotocol in ["v12.stomp", "amqp", ""] {
+        let (broker, clock) = timed_broker().await;
+        let stream = tokio::net::TcpStream::connect(broker.websocket_addresses()[0]).await;
+        let stream = stream.unwrap();
+        until("a connection", || broker.connection_count() == 1).await;
+        pass(&broker, &clock, 9_900).await;
+        let header = match subprotocol {
+            "" => String::new(),
+            name => format!("Sec-WebSocket-Protocol: {name}\r\n"),
+        };
+        let (mut socket, head) = WebSocket::request_on(stream, "/ws", &header).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        if subprotocol.is_empty() {
+            // It was undecided until now.
+            socket.send(BINARY, b"AMQP\0\0\x09\x01").await;
+            assert!(socket.next().await.is_some(), "connection.start");
+        }
+        pass(&broker, &clock, 100).await;
+        socket.expect_close(1000).await;
+    }
+}

@@ -52,8 +52,8 @@ pub(super) struct Connection<S, P: Protocol> {
     shared: Arc<Shared>,
     /// Read but not consumed: part of a frame, or input that must wait.
     unread: Vec<u8>,
-    /// The session did not take what it was given to the end, because it had to wait. What it left may be whole, and nobody
-    /// may say anything more: it is offered again as soon as the session takes input.
+    /// The session did not take what it was given to the end, because it had to wait or has paused. What it left may be
+    /// whole, and nobody may say anything more: it is offered again as soon as the session takes input and there is room.
     is_stopped: bool,
     /// Encoded but not written: the peer is slow.
     unwritten: Output,
@@ -205,13 +205,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
                 }
             }
         }
+        // A client that always has something to say would put its end off for ever. Its heartbeat is in what has been read.
+        let now = self.shared.now();
+        if self.session.next_timeout().is_some_and(|at| at <= now) {
+            self.session.handle_timeout(now, &mut buffers.output);
+            self.flush(cx, now, &mut buffers.output)?;
+        }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
         let now = self.shared.now();
-        if self.is_stopped && self.session.takes_input() {
+        if self.is_stopped && self.session.takes_input() && self.has_room() {
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }

@@ -28,6 +28,10 @@ pub(crate) use asking::{Answer, Answered, Ask, Rights, Secret};
 pub(crate) use newcomer::{Credentials, Newcomer};
 pub(crate) use output::Output;
 
+/// How many bytes may be put out for what a client sends before its session pauses: as many as may wait for a client that
+/// does not read.
+pub(crate) const TURN_OUTPUT_MAX: usize = 1024 * 1024;
+
 /// What a session waits for to be on disk, before it tells its client so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Awaited {
@@ -44,7 +48,14 @@ pub(crate) struct Awaited {
 pub(crate) trait Protocol: fmt::Debug {
     /// Consumes what it can of `input` and says how much that was. What it leaves is incomplete or must wait, and comes again
     /// in front of what is read next.
+    ///
+    /// What is asked for in few bytes may be much work or long answers: it [pauses](Protocol::has_paused) when that is
+    /// [enough](TURN_OUTPUT_MAX) for one turn.
     fn handle_input(&mut self, now: Time, input: &[u8], out: &mut Output) -> usize;
+
+    /// Whether it stopped in the middle of its input, to go on once there is room for what it says and others have had
+    /// their turn, with what it left or, if it keeps that itself, with nothing.
+    fn has_paused(&self) -> bool;
 
     /// Whether bytes should be read for it.
     fn takes_input(&self) -> bool;

@@ -24,6 +24,10 @@ type Hasher = foldhash::fast::RandomState;
 /// How many routes one publisher remembers. A publisher with more keys than this starts anew when it is full.
 const CACHED_ROUTES_MAX: usize = 16_384;
 
+/// How many places in queues the messages of a batch take beside one each before it is [heavy](PublishBatch::is_heavy): ten
+/// milliseconds of work, and a megabyte and a half.
+const PLACES_MAX: usize = 65_536;
+
 /// What a publisher remembers of the virtual host's routing, so that a repeated (exchange, routing key) needs neither a
 /// lock nor the exchange's index.
 ///
@@ -152,6 +156,8 @@ pub(crate) struct PublishBatch {
     places: HashMap<usize, u32, Hasher>,
     latest: Option<Arc<Route>>,
     latest_places: Vec<u32>,
+    /// How many places its messages take, but for those that take one.
+    places_taken: usize,
     /// A connection that is behind with what it was given.
     behind: Option<Arc<Outbox>>,
     /// What passes an exchange that keeps history, and everything behind it. Nearly always none.
@@ -191,6 +197,7 @@ impl PublishBatch {
             if route.passes.is_some() || self.passing.is_some() {
                 // Nothing may be looked up as if it had been the latest in a bucket.
                 self.latest = None;
+                self.places_taken += route.queues.len();
                 let waiting = self.passing.get_or_insert_default();
                 return waiting.messages.push(Passing::new(route, message, ticket));
             }
@@ -232,6 +239,10 @@ impl PublishBatch {
         let Some((&last, others)) = self.latest_places.split_last() else {
             return;
         };
+        if others.is_empty() {
+            return self.buckets[last as usize].messages.push((message, ticket));
+        }
+        self.places_taken += others.len();
         for &place in others {
             // Made where it stays, for the reason given at [`SmallMessage`].
             let messages = &mut self.buckets[place as usize].messages;
@@ -242,6 +253,13 @@ impl PublishBatch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.used == 0 && self.passing.is_none()
+    }
+
+    /// Whether it is to be flushed before more is added, so that others get their turn: a few bytes of a client may be a
+    /// message for each of a hundred thousand queues.
+    #[inline]
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.places_taken >= PLACES_MAX
     }
 
     fn find_places(&mut self, route: &Arc<Route>) {
@@ -278,7 +296,18 @@ impl PublishBatch {
         if let Some(waiting) = self.passing.take() {
             safe_at = safe_at.max(self.flush_passing(now, waiting.messages, refused));
         }
+        if std::mem::take(&mut self.places_taken) > PLACES_MAX / 4 {
+            self.give_back();
+        }
         safe_at
+    }
+
+    /// Gives back what was for more than a batch takes: each of many buckets may have been the large one once.
+    fn give_back(&mut self) {
+        let kept = self.buckets.iter().map(|bucket| bucket.messages.capacity());
+        if kept.sum::<usize>() > 2 * PLACES_MAX {
+            self.buckets = Vec::new();
+        }
     }
 
     /// Hands what is in the buckets to the queues.

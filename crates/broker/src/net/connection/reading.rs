@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             throttle.charge(now, received as u64, u64::from(messages));
         }
         self.keep_unread(input);
-        self.is_stopped = !self.session.takes_input();
+        self.is_stopped = !self.session.takes_input() || self.session.has_paused();
         self.behind = self.behind();
         self.deliver(cx, now, output)?;
         self.flush(cx, now, output)?;
@@ -175,7 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         Ok(Poll::Ready(Step::Done))
     }
 
-    /// Input that had to wait for an answer or for the end of an alarm may be taken now. Writes the output.
+    /// Input that had to wait for an answer, for the end of an alarm, or for room or for others after a
+    /// [pause](Protocol::has_paused), may be taken now. Writes the output.
     pub(super) fn consume_unread(
         &mut self,
         cx: &mut Context<'_>,
@@ -185,7 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         let output = &mut buffers.output;
         let unread = std::mem::take(&mut self.unread);
         let mut input = &unread[..];
-        let reads = !input.is_empty() && self.session.takes_input();
+        let is_due = !input.is_empty() || self.session.has_paused();
+        let may_read = self.session.takes_input() && self.has_room();
+        let reads = is_due && may_read;
         if reads {
             self.hear(now, &mut input, output);
         }
@@ -195,7 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         } else {
             self.keep_unread(input);
         }
-        self.is_stopped = !self.session.takes_input();
+        self.is_stopped =
+            is_due && !may_read || !self.session.takes_input() || self.session.has_paused();
         if reads {
             self.deliver(cx, now, output)?;
         }

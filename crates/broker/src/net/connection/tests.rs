@@ -1,5 +1,7 @@
 //! How publishers wait for those who consume what they publish. Time only passes here while everybody waits for something.
 
+#[cfg(feature = "stomp")]
+mod never_silent;
 mod stopped;
 
 use leveret_amqp_codec::method::basic;

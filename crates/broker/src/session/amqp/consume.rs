@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use leveret_amqp_codec::{
-    ChannelId, EncodeMethod, RawProperties, RawTable, ShortStr, method::basic, write_body,
-    write_content_header, write_method,
-};
+use leveret_amqp_codec::{ChannelId, RawProperties, RawTable, ShortStr, method::basic};
 use leveret_queue_store::{ConsumerOptions, Settlement, TakeMode, Time};
 
 use super::Session;
 use super::channel::{Consumer, Mode};
+use super::deliveries::write_content;
 use super::methods::{reply, reply_unless, to_u32};
 use super::tx::HeldSettlement;
 use crate::error::Refusal;
@@ -231,16 +229,8 @@ impl Session {
         let properties = RawProperties::from_validated_bytes(
             stamped.as_deref().unwrap_or_else(|| message.properties()),
         );
-        let out = out.buffer();
-        write_method(out, id, &ok);
-        write_content_header(
-            out,
-            id,
-            basic::GetOk::CLASS_ID,
-            message.body_len() as u64,
-            properties,
-        );
-        write_body(out, id, message.body(), self.core.negotiated.frame_size_max);
+        let frame_size_max = self.core.negotiated.frame_size_max;
+        write_content(id, &ok, message, properties, frame_size_max, out);
         Ok(())
     }
 

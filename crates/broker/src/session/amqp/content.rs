@@ -127,11 +127,15 @@ impl Channel {
             usize::try_from(header.body_size).unwrap_or(usize::MAX),
             size_max,
         )?;
+        let properties = header.properties.as_bytes();
+        let mut held = Held::new(services, outbox);
+        held.set(content.exchange.len() + content.routing_key.len() + properties.len());
+        held.check()?;
         content.body = Some(IncomingBody {
-            properties: header.properties.as_bytes().into(),
+            properties: properties.into(),
             announced: header.body_size,
             received: BytesMut::new(),
-            held: Held::new(services, outbox),
+            held,
         });
         Ok(header.body_size == 0)
     }
@@ -149,7 +153,7 @@ impl Channel {
                 .reserve(FIRST_BODY_CAPACITY.max(payload.len()));
         }
         body.received.extend_from_slice(payload);
-        body.held.set(body.received.len());
+        body.held.add(payload.len());
         body.held.check()?;
         let received = body.received.len() as u64;
         if received > body.announced {

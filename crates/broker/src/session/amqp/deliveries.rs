@@ -2,7 +2,7 @@
 
 use leveret_amqp_codec::{
     ChannelId, EncodeMethod, FRAME_OVERHEAD, RawProperties, ShortStr, method::basic,
-    method::connection, write_body_frame_header, write_content_header, write_delivery,
+    method::connection, write_body, write_body_frame_header, write_content_header, write_delivery,
     write_frame_end, write_method,
 };
 use leveret_queue_store::{Delivery, Message, Time};
@@ -129,15 +129,7 @@ impl Session {
                     exchange: ShortStr::truncated(message.exchange()),
                     routing_key: ShortStr::truncated(message.routing_key()),
                 };
-                write_method(out.buffer(), id, &deliver);
-                write_content_header(
-                    out.buffer(),
-                    id,
-                    basic::Deliver::CLASS_ID,
-                    body.len() as u64,
-                    properties,
-                );
-                write_body_in_place(id, message, frame_size_max, out);
+                write_content(id, &deliver, message, properties, frame_size_max, out);
             }
             _ => {
                 let delivery = leveret_amqp_codec::Delivery {
@@ -201,6 +193,25 @@ impl Session {
             method: (0, 0),
         };
         self.fail(now, failure, out);
+    }
+}
+
+/// A method with the message that it brings. What is large is not copied.
+pub(super) fn write_content<M: EncodeMethod>(
+    id: ChannelId,
+    method: &M,
+    message: &Message,
+    properties: RawProperties<'_>,
+    frame_size_max: u32,
+    out: &mut Output,
+) {
+    let body = message.body();
+    write_method(out.buffer(), id, method);
+    write_content_header(out.buffer(), id, M::CLASS_ID, body.len() as u64, properties);
+    if body.len() >= WRITE_IN_PLACE_MIN && message.shared_body().is_some() {
+        write_body_in_place(id, message, frame_size_max, out);
+    } else {
+        write_body(out.buffer(), id, body, frame_size_max);
     }
 }
 

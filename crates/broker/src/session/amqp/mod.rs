@@ -45,8 +45,8 @@ use crate::error::Refusal;
 use crate::outbox::{Outbox, Outgoing};
 #[cfg(feature = "stomp")]
 use crate::session::Newcomer;
-use crate::session::Output;
 use crate::session::published::Published;
+use crate::session::{Output, TURN_OUTPUT_MAX};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
@@ -74,6 +74,8 @@ pub(crate) struct Session {
     unsettled: Vec<ChannelId>,
     /// Taken from the outbox and not sent yet.
     inbox: VecDeque<Outgoing>,
+    /// See [`Protocol::has_paused`](crate::session::Protocol::has_paused).
+    has_paused: bool,
 }
 
 /// What all channels of a connection use.
@@ -197,6 +199,8 @@ enum Phase {
 enum Progress {
     /// Consumed this many bytes.
     Consumed(usize),
+    /// The same, and that is enough for one turn.
+    Paused(usize),
     /// The frame is not complete, or must wait.
     Wait,
 }
@@ -252,13 +256,15 @@ impl Session {
             channels: HashMap::default(),
             unsettled: Vec::new(),
             inbox: VecDeque::new(),
+            has_paused: false,
         }
     }
 
-    /// The same for a client of whom something is known before it logs in.
+    /// The same for a client of whom something is known before it logs in, which it has to do by the deadline as any other.
     #[cfg(feature = "stomp")]
-    pub(crate) fn with_newcomer(mut self, newcomer: Option<Box<Newcomer>>) -> Self {
+    pub(crate) fn with_newcomer(mut self, newcomer: Option<Box<Newcomer>>, deadline: Time) -> Self {
         self.core.newcomer = newcomer;
+        self.phase = Phase::Header { deadline };
         self
     }
 
@@ -269,17 +275,25 @@ impl Session {
         if !self.core.is_trying_again {
             self.core.forget_stale(now);
         }
+        self.has_paused = false;
         let mut consumed = 0;
-        while self.takes_input() {
+        while self.takes_input() && !self.has_paused {
             match self.step(now, &input[consumed..], out) {
                 Ok(Progress::Consumed(n)) => consumed += n,
+                Ok(Progress::Paused(n)) => {
+                    consumed += n;
+                    self.has_paused = true;
+                }
                 Ok(Progress::Wait) => break,
                 Err(mut failure) => match failure.refusal.take_questions() {
                     Some(questions) => {
                         self.suspend_command(questions);
                         break;
                     }
-                    None => self.fail(now, failure, out),
+                    None => {
+                        self.fail(now, failure, out);
+                        self.has_paused = out.len() >= TURN_OUTPUT_MAX;
+                    }
                 },
             }
             if self.core.is_trying_again {
@@ -338,7 +352,7 @@ impl Session {
             return Ok(Progress::Wait);
         }
         self.handle_frame(now, frame, out)?;
-        Ok(Progress::Consumed(size))
+        Ok(self.core.progress(size, out))
     }
 
     fn handle_frame(
@@ -517,6 +531,14 @@ impl Session {
 }
 
 impl Core {
+    /// So much of the input has been dealt with.
+    fn progress(&self, consumed: usize, out: &Output) -> Progress {
+        match self.publisher.batch.is_heavy() || out.len() >= TURN_OUTPUT_MAX {
+            true => Progress::Paused(consumed),
+            false => Progress::Consumed(consumed),
+        }
+    }
+
     fn name(&self) -> String {
         Endpoints::name_of(self.endpoints)
     }

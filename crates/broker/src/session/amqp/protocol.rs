@@ -16,6 +16,10 @@ impl Protocol for Session {
         self.handle_input(now, input, out)
     }
 
+    fn has_paused(&self) -> bool {
+        self.has_paused
+    }
+
     fn takes_input(&self) -> bool {
         self.takes_input()
     }

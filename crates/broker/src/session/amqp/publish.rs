@@ -137,7 +137,7 @@ impl Session {
         };
         self.publish_decoded(now, &whole, body, out)?;
         self.core.remember(&whole);
-        Ok(Some(Progress::Consumed(size)))
+        Ok(Some(self.core.progress(size, out)))
     }
 
     /// Takes a publish that is like the one before, without decoding it. None when it is not, or would have to be looked at
@@ -175,7 +175,10 @@ impl Session {
             body: Body::Borrowed(again.body),
         };
         new.push(&mut publisher.batch, route, ticket, &mut publisher.scratch);
-        Some(Progress::Consumed(again.size))
+        Some(match publisher.batch.is_heavy() {
+            true => Progress::Paused(again.size),
+            false => Progress::Consumed(again.size),
+        })
     }
 
     fn publish_decoded(

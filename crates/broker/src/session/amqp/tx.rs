@@ -107,14 +107,19 @@ impl Session {
         let vhost = self.vhost()?;
         // The queues count them from now on.
         drop(transaction.held);
+        let mut safe_at = None;
         for mut held in transaction.publishes {
             // A queue may have been deleted since, and declared again.
             held.route = vhost.renew(held.route);
             // The number is only there to learn of a refusal.
             self.core.send(now, id, held, Some(0), out);
+            let publisher = &mut self.core.publisher;
+            if publisher.batch.is_heavy() {
+                safe_at = safe_at.max(publisher.hand_over(now));
+            }
         }
         let publisher = &mut self.core.publisher;
-        let mut safe_at = publisher.hand_over(now);
+        safe_at = safe_at.max(publisher.hand_over(now));
         publisher.tickets.clear();
         let was_refused = !publisher.refused.is_empty();
         publisher.refused.clear();

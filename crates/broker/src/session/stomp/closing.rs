@@ -5,7 +5,7 @@ use leveret_queue_store::Time;
 use leveret_stomp_codec::{Command, Frame, Version};
 
 use super::problem::Problem;
-use super::{Phase, Session};
+use super::{MISTAKES_MAX, Phase, Session};
 use crate::exchange::presence::End;
 use crate::session::Output;
 
@@ -16,12 +16,21 @@ impl Session {
         self.flush(now, out);
         let title = problem.title();
         let detail = problem.detail().trim_end();
-        let ends_session = problem.ends_session();
+        let ends_session = problem.ends_session() || self.is_last_mistake();
         tracing::info!(connection = %self.core.connection(), title, detail, ends_session, "error");
         if ends_session {
             self.end(now, out);
         }
         self.write_error(problem, &[], out);
+    }
+
+    /// Counts the mistakes of a client that has not said CONNECT, whose number is limited.
+    fn is_last_mistake(&mut self) -> bool {
+        let Phase::Connect { mistakes, .. } = &mut self.phase else {
+            return false;
+        };
+        *mistakes += 1;
+        *mistakes >= MISTAKES_MAX
     }
 
     /// An ERROR frame, with these headers beside the usual ones.

@@ -48,7 +48,7 @@ use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::overview::ConnectionOverview;
-use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, amqp};
+use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, TURN_OUTPUT_MAX, amqp};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
@@ -65,6 +65,12 @@ use writer::Writer;
 /// From this size on a frame of which not everything has arrived is gathered here, so that it is copied once. What is
 /// shorter is cheap to hand in again.
 const GATHERED_MIN: usize = 16 * 1024;
+
+/// Title and detail of what a frame before CONNECT is answered with.
+const NOT_CONNECTED: (&str, &str) = ("Illegal command", "You must log in using CONNECT first");
+
+/// How many frames before CONNECT are answered: each takes a line of the log, and costs a stranger four bytes.
+const MISTAKES_MAX: u8 = 8;
 
 /// One session. See the module for its phases.
 #[derive(Debug)]
@@ -87,6 +93,8 @@ pub(crate) struct Session {
     inbox: VecDeque<Outgoing>,
     /// It ended because what came was not STOMP.
     input_was_broken: bool,
+    /// See [`Protocol::has_paused`].
+    has_paused: bool,
     /// Where values of headers are put together. Empty between calls, and short.
     text: String,
 }
@@ -134,6 +142,8 @@ pub(crate) struct Start {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) endpoints: Option<Endpoints>,
     pub(crate) now: Time,
+    /// When the client has to have logged in.
+    pub(crate) deadline: Time,
     pub(crate) transport: Transport,
     pub(crate) newcomer: Option<Box<Newcomer>>,
 }
@@ -142,6 +152,8 @@ pub(crate) struct Start {
 enum Phase {
     Connect {
         deadline: Time,
+        /// How often the client has said something else.
+        mistakes: u8,
     },
     /// Waits for [`Protocol::handle_login`].
     Login(Box<Connecting>),
@@ -174,12 +186,14 @@ impl Session {
         endpoints: Option<Endpoints>,
         now: Time,
     ) -> Self {
+        let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
         Self::start(Start {
             shared,
             registration,
             outbox,
             endpoints,
             now,
+            deadline,
             transport: Transport::Stream,
             newcomer: None,
         })
@@ -193,10 +207,10 @@ impl Session {
             outbox,
             endpoints,
             now,
+            deadline,
             transport,
             newcomer,
         } = start;
-        let deadline = now.saturating_add(shared.config.handshake_timeout_ms());
         let consumer_timeout_at = match shared.config.consumer_timeout_ms() {
             Some(timeout_ms) => now.saturating_add(timeout_ms),
             None => Time::MAX,
@@ -229,7 +243,10 @@ impl Session {
                 sent_at: now,
                 consumer_timeout_at,
             },
-            phase: Phase::Connect { deadline },
+            phase: Phase::Connect {
+                deadline,
+                mistakes: 0,
+            },
             subscriptions: Subscriptions::default(),
             transactions: Transactions::default(),
             publisher: Publisher::default(),
@@ -237,12 +254,16 @@ impl Session {
             prefetch: 0,
             inbox: VecDeque::new(),
             input_was_broken: false,
+            has_paused: false,
             text: String::new(),
         }
     }
 
     /// A session of AMQP in the place of this one, which has heard nothing yet. None when the broker is shutting down.
     pub(crate) fn turn_into_amqp(&mut self, now: Time) -> Option<amqp::Session> {
+        let Phase::Connect { deadline, .. } = self.phase else {
+            return None;
+        };
         let Core {
             shared,
             outbox,
@@ -255,13 +276,18 @@ impl Session {
         registration.replace(old);
         let (shared, outbox) = (Arc::clone(shared), Arc::clone(outbox));
         let session = amqp::Session::new(shared, registration, outbox, *endpoints, now);
-        Some(session.with_newcomer(newcomer.take()))
+        Some(session.with_newcomer(newcomer.take(), deadline))
     }
 
-    /// Takes frames off the input until it is incomplete or must wait. An alarm does not stop the first frame if that was
+    /// Takes frames off the input until it is incomplete, must wait, or is enough for one turn. An alarm does not stop the first frame if that was
     /// begun before: it takes memory already, which it gives back only once it is whole.
     fn consume(&mut self, now: Time, input: &mut BytesMut, mut is_begun: bool, out: &mut Output) {
+        self.has_paused = false;
         while self.takes_input() {
+            if self.publisher.batch.is_heavy() || out.len() >= TURN_OUTPUT_MAX {
+                self.has_paused = true;
+                return;
+            }
             if matches!(self.phase, Phase::Dropping { .. }) {
                 input.clear();
                 return;
@@ -298,14 +324,21 @@ impl Session {
 
     fn undecodable(&self, error: DecodeError) -> Problem {
         match (&self.phase, error) {
-            (Phase::Connect { .. }, DecodeError::UnknownCommand { .. }) => not_connected(),
+            (Phase::Connect { .. }, DecodeError::UnknownCommand { command }) => {
+                match command.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                    true => not_connected(),
+                    // Nothing that speaks STOMP: a request of HTTP, whose body a page of the web has chosen, perhaps as
+                    // frames that would be obeyed.
+                    false => Problem::fatal(NOT_CONNECTED.0, NOT_CONNECTED.1),
+                }
+            }
             (_, error) => error.into(),
         }
     }
 
     fn handle_frame(&mut self, now: Time, frame: &Frame, out: &mut Output) -> Result<(), Problem> {
         match (&self.phase, frame.command) {
-            (Phase::Connect { deadline }, Command::Connect | Command::Stomp) => {
+            (Phase::Connect { deadline, .. }, Command::Connect | Command::Stomp) => {
                 let deadline = *deadline;
                 return self.connect(now, deadline, frame, out);
             }
@@ -377,14 +410,14 @@ impl Protocol for Session {
         self.core.received_at = now;
         // Frames are slices of what they are decoded from, so they get a buffer of their own.
         let mut gathered = std::mem::take(&mut self.gathered);
-        let is_begun = !gathered.is_empty();
+        let is_begun = !gathered.is_empty() && !self.has_paused;
         gathered.extend_from_slice(input);
         if self.core.caller.forget_stale(now) {
             self.publisher.cache.forget();
         }
         self.consume(now, &mut gathered, is_begun, out);
         let mut left = gathered.len();
-        if left >= GATHERED_MIN && self.takes_input() {
+        if self.has_paused || left >= GATHERED_MIN && self.takes_input() {
             self.gathered = gathered;
             left = 0;
         }
@@ -392,6 +425,10 @@ impl Protocol for Session {
         self.flush(now, out);
         // What was gathered before is used up, or gathered still.
         input.len().saturating_sub(left)
+    }
+
+    fn has_paused(&self) -> bool {
+        self.has_paused
     }
 
     fn takes_input(&self) -> bool {
@@ -472,7 +509,7 @@ impl Protocol for Session {
 
     fn next_timeout(&self) -> Option<Time> {
         match &self.phase {
-            Phase::Connect { deadline } => Some(*deadline),
+            Phase::Connect { deadline, .. } => Some(*deadline),
             Phase::Login(connecting) => Some(connecting.deadline),
             Phase::Dropping { until } => Some(*until),
             Phase::Running => {
@@ -544,5 +581,5 @@ impl Core {
 }
 
 fn not_connected() -> Problem {
-    Problem::new("Illegal command", "You must log in using CONNECT first")
+    Problem::new(NOT_CONNECTED.0, NOT_CONNECTED.1)
 }

@@ -152,6 +152,9 @@ impl Session {
                 Action::Send(send) => {
                     let send = self.route_held(send)?;
                     self.publish(now, send);
+                    if self.publisher.batch.is_heavy() {
+                        self.flush(now, out);
+                    }
                 }
                 Action::Settle(settle) => self.carry_out_settle(now, settle)?,
             }

@@ -23,6 +23,7 @@ use leveret_queue_store::{Lsn, Time};
 use crate::auth::Identity;
 use crate::connection::{Endpoints, Registration};
 use crate::error::Refusal;
+use crate::memory::Held;
 use crate::outbox::Outbox;
 use crate::overview::ConnectionOverview;
 use crate::session::stomp::Transport;
@@ -94,7 +95,7 @@ impl WebSocket {
         identity: Identity,
     ) -> Self {
         let waiting = Waiting {
-            deadline: now,
+            deadline: now.saturating_add(shared.config.handshake_timeout_ms()),
             shared,
             registration,
             outbox,
@@ -180,12 +181,13 @@ impl WebSocket {
 impl Waiting {
     fn open(self, now: Time, speaks: Speaks, newcomer: Newcomer) -> Box<Open> {
         let Self {
+            deadline,
             shared,
             registration,
             outbox,
             endpoints,
-            ..
         } = self;
+        let held = Held::new(&shared.services, &outbox);
         let frame_size_max = shared.config.stomp_frame_size_max;
         let binary = shared.config.websocket.binary;
         let newcomer = Some(Box::new(newcomer));
@@ -197,17 +199,18 @@ impl Waiting {
                     outbox,
                     endpoints,
                     now,
+                    deadline,
                     transport: Transport::WebSocket { binary },
                     newcomer,
                 })))
             }
             Speaks::Amqp => {
                 let session = amqp::Session::new(shared, registration, outbox, endpoints, now);
-                Inner::Amqp(Box::new(session.with_newcomer(newcomer)))
+                Inner::Amqp(Box::new(session.with_newcomer(newcomer, deadline)))
             }
         };
         let is_undecided = speaks == Speaks::Either;
-        Box::new(Open::new(inner, is_undecided, frame_size_max))
+        Box::new(Open::new(inner, is_undecided, frame_size_max, held))
     }
 }
 
@@ -230,6 +233,10 @@ impl Protocol for WebSocket {
         }
         self.close_if_ended(now, out);
         input.len() - rest.len()
+    }
+
+    fn has_paused(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.session().has_paused())
     }
 
     fn takes_input(&self) -> bool {

@@ -9,6 +9,7 @@ use tungstenite::{Error, Message, Utf8Bytes};
 
 use super::inner::Inner;
 use super::lent::Lent;
+use crate::memory::Held;
 use crate::session::{Output, Protocol};
 
 /// How much the library reads at once, and keeps while nothing happens: little, because it copies from what was read
@@ -33,6 +34,10 @@ pub(super) struct Open {
     is_undecided: bool,
     /// What came in messages and the session has not consumed.
     unread: BytesMut,
+    /// How much came of a message that is not whole.
+    begun: usize,
+    /// Counts both.
+    held: Held,
     /// Once the client has logged in.
     message_size_max: usize,
 }
@@ -58,7 +63,12 @@ impl std::fmt::Debug for Open {
 
 impl Open {
     /// Messages may be as large as a STOMP frame, which they seldom are for AMQP.
-    pub(super) fn new(inner: Inner, is_undecided: bool, message_size_max: usize) -> Self {
+    pub(super) fn new(
+        inner: Inner,
+        is_undecided: bool,
+        message_size_max: usize,
+        held: Held,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_SIZE)
             // What the library writes is there at once.
@@ -70,6 +80,8 @@ impl Open {
             inner,
             is_undecided,
             unread: BytesMut::new(),
+            begun: 0,
+            held,
             message_size_max: message_size_max.max(STRANGERS_MESSAGE_SIZE_MAX),
         }
     }
@@ -97,7 +109,8 @@ impl Open {
             self.decide(now);
         }
         // What came before the end counts.
-        self.with_session(now, out, |_, _| {});
+        self.work(now, out, true, |_, _| {});
+        self.held.set(self.unread.len() + self.begun);
         match outcome {
             Ok(()) => Heard::Messages,
             Err(Error::ConnectionClosed) => Heard::Close,
@@ -129,7 +142,13 @@ impl Open {
     /// Appends the payloads of all complete messages to what the session is to read.
     fn read_messages(&mut self, input: &mut &[u8], out: &mut Output) -> Result<(), Error> {
         loop {
-            match self.context.read(&mut Lent { input, out }) {
+            let before = input.len();
+            let read = self.context.read(&mut Lent { input, out });
+            self.begun += before - input.len();
+            if read.is_ok() {
+                self.begun = 0;
+            }
+            match read {
                 Ok(Message::Text(text)) => self.unread.extend_from_slice(text.as_bytes()),
                 Ok(Message::Binary(bytes)) => self.unread.extend_from_slice(&bytes),
                 Ok(_) => {}
@@ -141,18 +160,32 @@ impl Open {
         }
     }
 
-    /// Does something with the session, then has it read what waits for it.
+    /// Does something with the session, then has it read what waits for it, unless it has paused.
     pub(super) fn with_session(
         &mut self,
         now: Time,
         out: &mut Output,
         work: impl FnOnce(&mut dyn Protocol, &mut Output),
     ) {
+        self.work(now, out, false, work);
+    }
+
+    fn work(
+        &mut self,
+        now: Time,
+        out: &mut Output,
+        may_resume: bool,
+        work: impl FnOnce(&mut dyn Protocol, &mut Output),
+    ) {
         let unread = &mut self.unread;
         let was_open = self.inner.protocol().is_open();
         let work_and_read = |session: &mut dyn Protocol, out: &mut Output| {
             work(session, out);
-            if !unread.is_empty() && session.takes_input() {
+            let is_due = match session.has_paused() {
+                true => may_resume,
+                false => !unread.is_empty(),
+            };
+            if is_due && session.takes_input() {
                 let consumed = session.handle_input(now, unread, out);
                 unread.advance(consumed);
             }

@@ -48,6 +48,10 @@ impl Protocol for Stutterer {
         1
     }
 
+    fn has_paused(&self) -> bool {
+        false
+    }
+
     fn takes_input(&self) -> bool {
         !self.waits
     }

@@ -1,0 +1,270 @@
+//! Sessions at work without a socket.
+
+use leveret_amqp_codec::method::{basic, queue};
+use leveret_amqp_codec::{EncodeMethod, Properties, write_body, write_content_header};
+
+use super::*;
+use crate::outbox::{Outgoing, WINDOW_BYTES};
+use crate::session::TURN_OUTPUT_MAX;
+
+const BODY: &[u8] = b"held back";
+
+fn publish(out: &mut Vec<u8>, routing_key: &str) {
+    publish_body(out, "", routing_key, BODY);
+}
+
+fn publish_body(out: &mut Vec<u8>, exchange: &str, routing_key: &str, body: &[u8]) {
+    publish_with(out, (exchange, routing_key), "", body);
+}
+
+/// A publish with this message id, unless it is empty.
+fn publish_with(out: &mut Vec<u8>, to: (&str, &str), message_id: &str, body: &[u8]) {
+    let channel = ChannelId(1);
+    let publish = basic::Publish {
+        exchange: ShortStr::truncated(to.0),
+        routing_key: ShortStr::truncated(to.1),
+        ..basic::Publish::default()
+    };
+    write_method(out, channel, &publish);
+    let properties = Properties {
+        message_id: (!message_id.is_empty()).then(|| message_id.to_owned()),
+        ..Properties::default()
+    };
+    let properties = properties.to_bytes();
+    let properties = RawProperties::from_validated_bytes(&properties);
+    let class = basic::Publish::CLASS_ID;
+    write_content_header(out, channel, class, body.len() as u64, properties);
+    write_body(out, channel, body, 131_072);
+}
+
+fn is_told(peer: &Peer, what: &[u8]) -> bool {
+    peer.said().windows(what.len()).any(|said| said == what)
+}
+
+/// A message is held back because its consumer's window is full, and the window opens without the connection having
+/// written anything.
+fn comes_when_the_window_opens(mut peer: Peer, consume: &[u8], publish: &[u8]) {
+    peer.hear(consume);
+    assert!(peer.outbox.window().try_enter(WINDOW_BYTES));
+    peer.hear(publish);
+    assert!(!is_told(&peer, BODY));
+
+    // The queue that gave the room back tells the connection, and nobody else does.
+    let _ = peer.outbox.window().leave(WINDOW_BYTES);
+    peer.tick(Duration::ZERO);
+    assert!(!is_told(&peer, BODY));
+    let _ = peer.outbox.push([Outgoing::WindowOpened]);
+    peer.tick(Duration::ZERO);
+    assert!(is_told(&peer, BODY));
+    peer.leave();
+}
+
+#[test]
+fn an_opened_window_of_amqp_is_filled() {
+    let mut consume = handshake(false);
+    let name = ShortStr::from_static("letters");
+    let declare = queue::Declare {
+        queue: name,
+        ..queue::Declare::default()
+    };
+    let letters = basic::Consume {
+        queue: name,
+        no_ack: true,
+        ..basic::Consume::default()
+    };
+    write_method(&mut consume, ChannelId(1), &declare);
+    write_method(&mut consume, ChannelId(1), &letters);
+    let mut letter = Vec::new();
+    publish(&mut letter, "letters");
+    comes_when_the_window_opens(Peer::new(1 << 20), &consume, &letter);
+}
+
+#[cfg(feature = "stomp")]
+#[test]
+fn an_opened_window_of_stomp_is_filled() {
+    let consume = b"CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0\
+        SUBSCRIBE\nid:0\ndestination:/queue/letters\n\n\0";
+    let letter = b"SEND\ndestination:/queue/letters\n\nheld back\0";
+    comes_when_the_window_opens(Peer::stomp(1 << 20), consume, letter);
+}
+
+/// Has the session hear this once. Nothing is written.
+fn first_turn(peer: &mut Peer, bytes: &[u8]) {
+    peer.unread.extend_from_slice(bytes);
+    let now = peer.clock.now();
+    let consumed = peer
+        .session
+        .handle_input(now, &peer.unread, &mut peer.output);
+    peer.unread.advance(consumed);
+}
+
+fn declare(out: &mut Vec<u8>, name: &str) {
+    let declare = queue::Declare {
+        queue: ShortStr::truncated(name),
+        ..queue::Declare::default()
+    };
+    write_method(out, ChannelId(1), &declare);
+}
+
+#[test]
+fn what_is_asked_for_in_few_bytes_is_not_all_put_out_at_once() {
+    const LETTER: &[u8] = &[7; 300_000];
+    const TIMES: usize = 64;
+    let mut peer = Peer::new(1 << 30);
+    let mut begin = handshake(false);
+    declare(&mut begin, "letters");
+    publish_body(&mut begin, "", "letters", LETTER);
+    peer.hear(&begin);
+    peer.forget_said();
+    let mut again = Vec::new();
+    for tag in 1..=TIMES as u64 {
+        let get = basic::Get {
+            queue: ShortStr::from_static("letters"),
+            no_ack: false,
+        };
+        write_method(&mut again, ChannelId(1), &get);
+        let back = basic::Nack {
+            delivery_tag: tag,
+            multiple: false,
+            requeue: true,
+        };
+        write_method(&mut again, ChannelId(1), &back);
+    }
+    first_turn(&mut peer, &again);
+    assert!(peer.session.has_paused());
+    let put_out = peer.output.len();
+    assert!(
+        put_out < TURN_OUTPUT_MAX + LETTER.len() + 1000,
+        "{put_out} bytes"
+    );
+    peer.work();
+    let said = peer.said().len();
+    assert_eq!(said / LETTER.len(), TIMES, "{said} bytes");
+    peer.leave();
+}
+
+/// Messages for many queues are handed over in parts, and all of them are.
+fn is_handed_over_in_parts(mut peer: Peer, begin: &[u8], publishes: &[u8]) {
+    peer.hear(begin);
+    let queues = peer.shared.vhost("/").unwrap().queues();
+    assert_eq!(queues.len(), QUEUES);
+    let has = |queue: &crate::vhost::QueueCell| {
+        let counts = queue.counts();
+        counts.ready + counts.unacked
+    };
+    first_turn(&mut peer, publishes);
+    assert!(peer.session.has_paused());
+    let few = has(&queues[0]);
+    assert!((1..TIMES as u64 / 2).contains(&few), "{few} at once");
+    peer.work();
+    for queue in &queues {
+        assert_eq!(has(queue), TIMES as u64);
+    }
+    peer.session.handle_disconnect(peer.clock.now());
+}
+
+const QUEUES: usize = 200;
+const TIMES: usize = 1000;
+
+#[test]
+fn a_fan_out_of_amqp_is_handed_over_in_parts() {
+    let mut begin = handshake(false);
+    let mut publishes = Vec::new();
+    for number in 0..QUEUES {
+        let name = number.to_string();
+        declare(&mut begin, &name);
+        let bind = queue::Bind {
+            queue: ShortStr::truncated(&name),
+            exchange: ShortStr::from_static("amq.fanout"),
+            ..queue::Bind::default()
+        };
+        write_method(&mut begin, ChannelId(1), &bind);
+    }
+    for _ in 0..TIMES {
+        publish_body(&mut publishes, "amq.fanout", "", BODY);
+    }
+    is_handed_over_in_parts(Peer::new(1 << 30), &begin, &publishes);
+    // Each with properties of its own, so that all are decoded.
+    publishes.clear();
+    for number in 0..TIMES {
+        publish_with(
+            &mut publishes,
+            ("amq.fanout", ""),
+            &number.to_string(),
+            BODY,
+        );
+    }
+    is_handed_over_in_parts(Peer::new(1 << 30), &begin, &publishes);
+}
+
+#[cfg(feature = "stomp")]
+mod stomp {
+    use super::*;
+
+    fn begin() -> String {
+        let mut begin =
+            "CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0".to_owned();
+        for number in 0..QUEUES {
+            begin += &format!(
+                "SUBSCRIBE\nid:{number}\ndestination:/exchange/amq.fanout\nack:client\n\n\0"
+            );
+        }
+        begin
+    }
+
+    const SEND: &str = "SEND\ndestination:/exchange/amq.fanout\n\nbody\0";
+
+    #[test]
+    fn a_fan_out_of_stomp_is_handed_over_in_parts() {
+        let publishes = SEND.repeat(TIMES);
+        is_handed_over_in_parts(
+            Peer::stomp(1 << 30),
+            begin().as_bytes(),
+            publishes.as_bytes(),
+        );
+    }
+
+    /// A message of a client, whose mask changes nothing.
+    fn message(last: bool, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![if last { 0x82 } else { 0x02 }, 0x80 | 127];
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    const UPGRADE: &[u8] =
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: v12.stomp\r\n\r\n";
+
+    #[test]
+    fn a_fan_out_of_a_websocket_is_handed_over_in_parts() {
+        let mut begin_bytes = UPGRADE.to_vec();
+        begin_bytes.extend(message(true, begin().as_bytes()));
+        let publishes = message(true, SEND.repeat(TIMES).as_bytes());
+        is_handed_over_in_parts(Peer::websocket(1 << 30), &begin_bytes, &publishes);
+    }
+
+    #[test]
+    fn what_came_of_a_message_counts_until_it_is_whole() {
+        let mut peer = Peer::websocket(1 << 30);
+        peer.hear(UPGRADE);
+        let connect = b"CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0";
+        peer.hear(&message(true, connect));
+        let used = |peer: &Peer| peer.shared.services.memory.used();
+        let part = [b'\n'; 100_000];
+        peer.hear(&message(false, &part));
+        assert!(used(&peer) >= part.len());
+        // One frame of several, and of that again only the beginning.
+        let mut rest = message(true, &part);
+        rest[0] = 0x80;
+        let (first, last) = rest.split_at(50_000);
+        peer.hear(first);
+        assert!(used(&peer) >= part.len() + 40_000, "{}", used(&peer));
+        peer.hear(last);
+        assert_eq!(used(&peer), 0);
+        peer.hear(&message(false, &part));
+        peer.leave();
+    }
+}
