@@ -177,6 +177,15 @@ impl Channel {
         Ok(had_none && !self.dirty.is_empty())
     }
 
+    /// Whether any of these queues has yet to be told of acknowledgements.
+    pub(super) fn owes_acks_to(&self, queues: &[Arc<QueueCell>]) -> bool {
+        let mut owed = self.dirty.iter();
+        owed.any(|key| {
+            let owed = &self.sources[key.0 as usize].queue;
+            queues.iter().any(|queue| Arc::ptr_eq(queue, owed))
+        })
+    }
+
     /// Tells the queues what was acknowledged.
     pub(super) fn flush_acks(&mut self, now: Time) {
         if self.dirty.is_empty() {

@@ -257,6 +257,7 @@ impl Session {
                 .ok()
                 .map(|delivery| channel.ack(delivery))
         };
+        self.has_acks |= first == Some(true);
         match first {
             None => Err(unknown_tag(tag)),
             Some(true) if !self.unsettled.contains(&id) => {

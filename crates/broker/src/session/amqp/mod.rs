@@ -72,6 +72,8 @@ pub(crate) struct Session {
     channels: HashMap<ChannelId, Box<Channel>, Hasher>,
     /// Channels with confirms or acknowledgements that wait for the end of the batch.
     unsettled: Vec<ChannelId>,
+    /// Some of them have acknowledgements.
+    has_acks: bool,
     /// Taken from the outbox and not sent yet.
     inbox: VecDeque<Outgoing>,
     /// See [`Protocol::has_paused`](crate::session::Protocol::has_paused).
@@ -255,6 +257,7 @@ impl Session {
             phase: Phase::Header { deadline },
             channels: HashMap::default(),
             unsettled: Vec::new(),
+            has_acks: false,
             inbox: VecDeque::new(),
             has_paused: false,
         }
@@ -452,6 +455,7 @@ impl Session {
             }
             channel.flush_acks(now);
         }
+        self.has_acks = false;
     }
 
     /// When [`Session::handle_timeout`] must be called.

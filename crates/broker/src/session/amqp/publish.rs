@@ -16,7 +16,7 @@ use super::{Core, Failure, Progress, Publisher, Session};
 use crate::error::Refusal;
 use crate::expiration;
 use crate::session::Output;
-use crate::vhost::{PublishBatch, REPLY_TO, Route};
+use crate::vhost::{PublishBatch, QueueCell, REPLY_TO, Route};
 
 /// From this size on a body is on its own, so that it is not copied again on its way to its consumers.
 pub(super) const SHARED_BODY_MIN: usize = 64 * 1024;
@@ -143,6 +143,9 @@ impl Session {
     /// Takes a publish that is like the one before, without decoding it. None when it is not, or would have to be looked at
     /// again.
     fn publish_again(&mut self, rest: &[u8], out: &mut Output) -> Option<Progress> {
+        if self.has_acks {
+            return None;
+        }
         let repeat = self.core.publisher.repeat.as_mut()?;
         let again = repeat.find(rest, &self.core.limits)?;
         if self.must_block(out) {
@@ -285,6 +288,13 @@ impl Session {
             },
             body: publish.body,
         };
+        if self.has_acks && self.owes_acks_to(&route.queues) {
+            // A queue has room for a message, and a consumer for it, once it knows what was acknowledged before.
+            self.flush(now, out);
+        }
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Ok(());
+        };
         let publisher = &mut self.core.publisher;
         publisher.published.add_one();
         let mandatory = publish.mandatory;
@@ -315,6 +325,15 @@ impl Session {
             self.core.send(now, id, publish, number, out);
         }
         Ok(())
+    }
+}
+
+impl Session {
+    fn owes_acks_to(&self, queues: &[Arc<QueueCell>]) -> bool {
+        let channels = self.unsettled.iter().filter_map(|id| self.channels.get(id));
+        channels
+            .into_iter()
+            .any(|channel| channel.owes_acks_to(queues))
     }
 }
 

@@ -80,7 +80,7 @@ impl Session {
         let Some(transaction) = frame.header("transaction") else {
             let mut send = self.route(exchange, routing_key, properties, &frame.body)?;
             send.receipt = receipt;
-            self.publish(now, send);
+            self.publish(now, send, out);
             return Ok(());
         };
         let is_small = frame.body.len() < SHARED_BODY_MIN;
@@ -159,12 +159,16 @@ impl Session {
     }
 
     /// Adds a message to the batch. Nobody is told of one that reaches no queue.
-    pub(super) fn publish(&mut self, now: Time, send: RoutedSend) {
+    pub(super) fn publish(&mut self, now: Time, send: RoutedSend, out: &mut Output) {
         let RoutedSend {
             route,
             message,
             receipt,
         } = send;
+        if self.subscriptions.owe_acks_to(&route.queues) {
+            // A queue has room for a message, and a consumer for it, once it knows what was acknowledged before.
+            self.flush(now, out);
+        }
         self.publisher.published.add_one();
         let ticket = self.publisher.promise(receipt.as_deref());
         if let Some(vhost) = &self.core.vhost {

@@ -206,6 +206,12 @@ impl Subscriptions {
         }
     }
 
+    /// Whether any of these queues has yet to be told of acknowledgements.
+    pub(super) fn owe_acks_to(&self, queues: &[Arc<QueueCell>]) -> bool {
+        let mut owed = self.dirty.iter().filter_map(|key| self.get(*key));
+        owed.any(|owed| queues.iter().any(|queue| Arc::ptr_eq(queue, &owed.queue)))
+    }
+
     /// Tells the queues what was acknowledged.
     pub(super) fn flush_acks(&mut self, now: Time) {
         while let Some(key) = self.dirty.pop() {

@@ -151,7 +151,7 @@ impl Session {
             match action {
                 Action::Send(send) => {
                     let send = self.route_held(send)?;
-                    self.publish(now, send);
+                    self.publish(now, send, out);
                     if self.publisher.batch.is_heavy() {
                         self.flush(now, out);
                     }
