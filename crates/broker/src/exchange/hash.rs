@@ -1,9 +1,12 @@
 //! Exchanges that spread messages over their bindings: each message goes to exactly one (behaviour reference, 5.10).
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, ValueRef};
 
+use super::shares::{ShareId, Shares};
 use super::{Destination, Subject};
 use crate::error::Refusal;
 
@@ -98,9 +101,19 @@ fn hash(bytes: &[u8]) -> u64 {
 pub(crate) struct ConsistentHashRouter {
     hashed_by: HashedBy,
     /// A destination has as many buckets as its weight says.
-    buckets: Vec<Destination>,
-    /// One binding per destination counts: the first. The others wait for it to go.
-    bindings: Vec<(Destination, u32)>,
+    buckets: Shares,
+    bound: HashMap<Destination, Bound, foldhash::fast::RandomState>,
+}
+
+/// The bindings of one destination. One counts: the first.
+#[derive(Debug)]
+struct Bound {
+    buckets: ShareId,
+    weight: u32,
+    /// The weights of those that wait for it to go, by their order.
+    waiting: BTreeMap<u64, u32>,
+    /// The same, by their weights.
+    by_weight: BTreeSet<(u32, u64)>,
 }
 
 /// The largest weight of a binding; RabbitMQ's bound, which keeps the ring small.
@@ -125,8 +138,8 @@ impl ConsistentHashRouter {
     pub(super) fn new(hashed_by: HashedBy) -> Self {
         Self {
             hashed_by,
-            buckets: Vec::new(),
-            bindings: Vec::new(),
+            buckets: Shares::default(),
+            bound: HashMap::default(),
         }
     }
 
@@ -136,70 +149,88 @@ impl ConsistentHashRouter {
 
     pub(super) fn insert(&mut self, destination: Destination, key: &str) {
         let weight = validate_weight(key).unwrap_or(1);
-        if !self.bindings.iter().any(|(known, _)| *known == destination) {
-            self.add_buckets(destination, weight);
-        }
-        self.bindings.push((destination, weight));
-    }
-
-    pub(super) fn remove(&mut self, destination: Destination, key: &str) {
-        let weight = validate_weight(key).unwrap_or(1);
-        let first = self
-            .bindings
-            .iter()
-            .position(|(known, _)| *known == destination);
-        let Some(at) = self
-            .bindings
-            .iter()
-            .position(|known| *known == (destination, weight))
-        else {
-            return;
-        };
-        self.bindings.remove(at);
-        if first == Some(at) {
-            self.buckets.retain(|known| *known != destination);
-            let next = self
-                .bindings
-                .iter()
-                .find(|(known, _)| *known == destination)
-                .copied();
-            if let Some((destination, weight)) = next {
-                self.add_buckets(destination, weight);
+        match self.bound.entry(destination) {
+            Entry::Occupied(mut bound) => bound.get_mut().wait(weight),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Bound {
+                    buckets: self.buckets.push(destination, weight),
+                    weight,
+                    waiting: BTreeMap::new(),
+                    by_weight: BTreeSet::new(),
+                });
             }
         }
     }
 
-    fn add_buckets(&mut self, destination: Destination, weight: u32) {
-        self.buckets
-            .extend(std::iter::repeat_n(destination, weight as usize));
+    pub(super) fn remove(&mut self, destination: Destination, key: &str) {
+        let weight = validate_weight(key).unwrap_or(1);
+        let Some(bound) = self.bound.get_mut(&destination) else {
+            return;
+        };
+        if weight != bound.weight {
+            return bound.stop_waiting(weight);
+        }
+        self.buckets.remove(bound.buckets);
+        match bound.take_next() {
+            Some(next) => {
+                bound.weight = next;
+                bound.buckets = self.buckets.push(destination, next);
+            }
+            None => {
+                self.bound.remove(&destination);
+            }
+        }
     }
 
     pub(super) fn route(&self, subject: &Subject<'_>, found: &mut dyn FnMut(Destination)) {
-        if !self.buckets.is_empty() {
-            found(self.buckets[jump(self.hashed_by.hash(subject), self.buckets.len())]);
+        if self.buckets.total() > 0 {
+            let bucket = jump(self.hashed_by.hash(subject), self.buckets.total());
+            self.buckets.at(bucket).into_iter().for_each(found);
         }
     }
 
     pub(super) fn destinations(&self) -> Vec<Destination> {
-        self.bindings
-            .iter()
-            .map(|(destination, _)| *destination)
-            .collect()
+        self.bound.keys().copied().collect()
+    }
+}
+
+impl Bound {
+    fn wait(&mut self, weight: u32) {
+        let last = self.waiting.last_key_value();
+        let number = last.map_or(0, |(number, _)| number + 1);
+        self.waiting.insert(number, weight);
+        self.by_weight.insert((weight, number));
+    }
+
+    /// The first that waits with this weight is gone.
+    fn stop_waiting(&mut self, weight: u32) {
+        let mut of_weight = self.by_weight.range((weight, 0)..=(weight, u64::MAX));
+        if let Some(&(_, number)) = of_weight.next() {
+            self.waiting.remove(&number);
+            self.by_weight.remove(&(weight, number));
+        }
+    }
+
+    /// The weight of the first that waits.
+    fn take_next(&mut self) -> Option<u32> {
+        let (number, weight) = self.waiting.pop_first()?;
+        self.by_weight.remove(&(weight, number));
+        Some(weight)
     }
 }
 
 /// Jump consistent hashing (Lamping and Veach, 2014): the bucket of a key among `buckets`, which must be at least one.
 /// With one bucket more, only the keys that move into it change theirs.
-fn jump(mut key: u64, buckets: usize) -> usize {
+fn jump(mut key: u64, buckets: u64) -> u64 {
     let (mut bucket, mut next) = (0_u64, 0_u64);
-    while next < buckets as u64 {
+    while next < buckets {
         bucket = next;
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
         // Both numbers have at most 33 bits, which a float holds exactly; the quotient is cut off as the method wants.
         let step = (1_u64 << 31) as f64 / ((key >> 33) + 1) as f64;
         next = ((bucket + 1) as f64 * step) as u64;
     }
-    bucket as usize
+    bucket
 }
 
 /// `x-modulus-hash`: the hash of the routing key modulo the number of bindings, in the order in which they were made.
@@ -242,6 +273,7 @@ impl ModulusHashRouter {
 mod tests {
     use super::*;
     use crate::exchange::QueueId;
+    use crate::random::mix;
     use leveret_amqp_codec::RawProperties;
 
     fn queue(id: u32) -> Destination {
@@ -303,11 +335,119 @@ mod tests {
         let mut router = ConsistentHashRouter::new(HashedBy::RoutingKey);
         router.insert(queue(0), "5");
         router.insert(queue(0), "7");
-        assert_eq!(router.buckets.len(), 5);
+        assert_eq!(router.buckets.total(), 5);
         router.remove(queue(0), "5");
-        assert_eq!(router.buckets.len(), 7);
+        assert_eq!(router.buckets.total(), 7);
         router.remove(queue(0), "7");
-        assert!(router.buckets.is_empty());
+        assert_eq!(router.buckets.total(), 0);
+    }
+
+    /// The same with every bucket written out.
+    #[derive(Default)]
+    struct Naive {
+        buckets: Vec<Destination>,
+        bindings: Vec<(Destination, u32)>,
+    }
+
+    impl Naive {
+        fn add_buckets(&mut self, (destination, weight): (Destination, u32)) {
+            let buckets = std::iter::repeat_n(destination, weight as usize);
+            self.buckets.extend(buckets);
+        }
+
+        fn insert(&mut self, destination: Destination, weight: u32) {
+            if self.bindings.iter().all(|(known, _)| *known != destination) {
+                self.add_buckets((destination, weight));
+            }
+            self.bindings.push((destination, weight));
+        }
+
+        fn remove(&mut self, at: usize) {
+            let removed = self.bindings[at];
+            let first_of = |bindings: &[(Destination, u32)]| {
+                bindings.iter().position(|(known, _)| *known == removed.0)
+            };
+            // Of equal ones the first goes.
+            let equal = self.bindings.iter().position(|known| *known == removed);
+            let counted = first_of(&self.bindings) == equal;
+            self.bindings.remove(equal.unwrap_or(at));
+            if counted {
+                self.buckets.retain(|known| *known != removed.0);
+                if let Some(next) = first_of(&self.bindings) {
+                    self.add_buckets(self.bindings[next]);
+                }
+            }
+        }
+
+        fn destination_of(&self, key: &str) -> Destination {
+            let bucket = jump(hash(key.as_bytes()), self.buckets.len() as u64);
+            self.buckets[bucket as usize]
+        }
+    }
+
+    #[test]
+    fn messages_go_where_they_went_with_every_bucket_written_out() {
+        for seed in 0..20_u64 {
+            let mut router = ConsistentHashRouter::new(HashedBy::RoutingKey);
+            let mut naive = Naive::default();
+            for step in 0..150_u64 {
+                let chance = mix(seed << 32 | step);
+                if !naive.bindings.is_empty() && chance % 150 < step {
+                    let at = (chance >> 32) as usize % naive.bindings.len();
+                    let (destination, weight) = naive.bindings[at];
+                    router.remove(destination, &weight.to_string());
+                    naive.remove(at);
+                } else {
+                    // Few queues and weights, so that queues are bound several times, also with the same weight.
+                    let destination = queue((chance >> 32) as u32 % 12);
+                    let weight = [1, 2, 3, 20][(chance >> 48) as usize % 4];
+                    router.insert(destination, &weight.to_string());
+                    naive.insert(destination, weight);
+                }
+                assert_eq!(router.buckets.total(), naive.buckets.len() as u64);
+                let mut destinations: Vec<_> = naive.bindings.iter().map(|it| it.0).collect();
+                destinations.sort_unstable();
+                destinations.dedup();
+                let mut known = router.destinations();
+                known.sort_unstable();
+                assert_eq!(known, destinations);
+                if naive.buckets.is_empty() {
+                    continue;
+                }
+                for n in 0..30 {
+                    let key = format!("key-{n}");
+                    let (found, want) = (destination_of(&router, &key), naive.destination_of(&key));
+                    assert_eq!(found, want, "seed {seed}, step {step}, {key}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn heavy_bindings_take_no_more_than_light_ones() {
+        const QUEUES: u32 = 50_000;
+        let mut router = ConsistentHashRouter::new(HashedBy::RoutingKey);
+        (0..QUEUES).for_each(|id| router.insert(queue(id), "10000"));
+        assert_eq!(router.buckets.total(), u64::from(QUEUES) * 10_000);
+        assert!(router.buckets.places() <= 65_536);
+        (0..QUEUES).for_each(|id| router.remove(queue(id), "10000"));
+        assert_eq!(router.buckets.places(), 0);
+        assert!(router.destinations().is_empty());
+    }
+
+    #[test]
+    fn a_queue_bound_many_times_is_unbound_as_fast() {
+        const BINDINGS: u32 = 50_000;
+        let mut router = ConsistentHashRouter::new(HashedBy::RoutingKey);
+        let weights = (0..BINDINGS).map(|n| (1 + n % 10_000).to_string());
+        let weights: Vec<_> = weights.collect();
+        for weight in &weights {
+            router.insert(queue(0), weight);
+        }
+        for weight in weights.iter().rev() {
+            router.remove(queue(0), weight);
+        }
+        assert_eq!(router.buckets.total(), 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod headers;
 mod near_miss;
 pub(crate) mod presence;
 mod random;
+mod shares;
 mod topic;
 
 use std::fmt;
