@@ -1,8 +1,11 @@
 //! The exchange types that RabbitMQ has from plugins (behaviour reference, section 5.10).
 
+mod support;
+
 use leveret_broker::{
-    Broker, Client, ExchangeOptions, ExchangeType, Properties, Publish, QueueOptions, Table,
+    Broker, Client, ExchangeOptions, ExchangeType, Properties, Publish, QueueOptions, Table, Value,
 };
+use support::{Wire, table};
 
 async fn start(kind: ExchangeType, queues: &[(&str, &str)]) -> (Broker, Client) {
     let broker = Broker::builder().seed(7).start().await.unwrap();
@@ -133,4 +136,55 @@ async fn recent_history_tells_a_new_binding_what_it_missed() {
         .await
         .unwrap();
     assert_eq!(ready(&client, "late").await, 21);
+}
+
+/// An exchange `x` with a long recent history, in a broker with this memory limit.
+async fn with_long_history(limit: usize) -> (Broker, Client) {
+    let broker = support::start(Broker::builder().memory_limit(limit)).await;
+    let arguments = table([("x-recent-history-length", Value::I64(1_000_000_000))]);
+    let mut wire = Wire::open(&broker).await;
+    wire.declare_exchange_with("x", "x-recent-history", &arguments)
+        .await;
+    let client = broker.client().unwrap();
+    (broker, client)
+}
+
+async fn publish_numbered(client: &Client, messages: usize) {
+    for n in 0..messages {
+        let body = format!("{n:01000}");
+        client
+            .publish(Publish::to_exchange("x", "k", body.as_bytes()))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn recent_histories_take_a_quarter_of_the_memory_at_most_and_the_oldest_go_first() {
+    const LIMIT: usize = 400_000;
+    let (broker, client) = with_long_history(LIMIT).await;
+    for n in 0..500 {
+        publish_numbered(&client, 1).await;
+        assert!(broker.memory_used() > n.min(80) * 1000, "it is counted");
+        assert!(broker.memory_used() <= LIMIT / 4);
+    }
+    publish_numbered(&client, 10).await;
+    client
+        .declare_queue("late", QueueOptions::default())
+        .await
+        .unwrap();
+    client.bind_queue("late", "x", "").await.unwrap();
+    let waiting = client.browse("late", 1000).await.unwrap();
+    assert!(waiting.len() > 80, "{}", waiting.len());
+    for (at, message) in waiting.iter().rev().take(10).enumerate() {
+        assert_eq!(message.body(), format!("{:01000}", 9 - at).as_bytes());
+    }
+    drop(waiting);
+    client.delete_queue("late").await.unwrap();
+
+    broker.set_memory_limit(LIMIT / 10);
+    assert!(broker.memory_used() <= LIMIT / 40, "the alarm can end");
+    assert!(broker.memory_used() > 0);
+    client.delete_exchange("x").await.unwrap();
+    assert_eq!(broker.memory_used(), 0);
 }

@@ -93,9 +93,10 @@ impl VirtualHost {
         let router = Router::new(kind, declare.arguments, self.services.names.seed())?;
         let capture = match kind {
             ExchangeKind::Delayed => Some(Capture::Delay(Delayed::new(Arc::clone(&name), self))),
-            ExchangeKind::RecentHistory => Some(Capture::Keep(Arc::new(History::from_arguments(
-                declare.arguments,
-            )?))),
+            ExchangeKind::RecentHistory => {
+                let history = History::from_arguments(declare.arguments, &self.services)?;
+                Some(Capture::Keep(Arc::new(history)))
+            }
             _ => None,
         };
         let announcer =

@@ -9,6 +9,7 @@ mod durable;
 mod exchanges;
 mod explain;
 mod history;
+mod history_account;
 mod limits;
 mod mismatch;
 mod past;
@@ -309,8 +310,14 @@ impl VirtualHost {
 
     /// Has the exchanges that keep history push out what is too much since the memory limit was changed.
     pub(crate) fn trim_histories(&self) {
-        let pasts: Vec<_> = self.topology.read().pasts().cloned().collect();
+        let (pasts, histories) = {
+            let topology = self.topology.read();
+            let pasts: Vec<_> = topology.pasts().cloned().collect();
+            let histories: Vec<_> = topology.histories().cloned().collect();
+            (pasts, histories)
+        };
         pasts.iter().for_each(|past| past.trim());
+        histories.iter().for_each(|history| history.trim());
     }
 
     /// What died in a queue and waits for a place to go, as it was there.

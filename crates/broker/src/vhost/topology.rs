@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use slab::Slab;
 
 use super::PREDECLARED;
+use super::history::History;
 use super::past::Past;
 use super::queue::QueueCell;
 use super::recorder::Recorder;
@@ -120,6 +121,14 @@ impl Topology {
     /// The histories of all exchanges that keep one.
     pub(crate) fn pasts(&self) -> impl Iterator<Item = &Arc<Past>> {
         self.exchanges.iter().filter_map(|(_, it)| it.past())
+    }
+
+    /// What the exchanges have that replay their latest messages.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = &Arc<History>> {
+        self.exchanges().filter_map(|it| match it.capture() {
+            Some(Capture::Keep(history)) => Some(history),
+            _ => None,
+        })
     }
 
     pub(crate) fn is_closed(&self) -> bool {

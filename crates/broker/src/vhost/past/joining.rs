@@ -66,7 +66,7 @@ impl VirtualHost {
             &mut Vec::new(),
             &mut afterwards,
         );
-        let loose: Loose = past.settle_up(&mut state);
+        let loose: Loose = Past::settle_up(&mut state);
         drop(state);
         announcements.make(self, now);
         queue.follow_up(now, afterwards);

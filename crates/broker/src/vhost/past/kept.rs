@@ -9,6 +9,7 @@ use slab::Slab;
 use super::limits::HistoryLimits;
 use super::position;
 use crate::memory::MemoryGauge;
+use crate::vhost::history_account::PushOut;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -86,11 +87,6 @@ impl Kept {
         }
     }
 
-    /// What all of it counts for.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Keeps a message under one of its keys. Numbers must grow.
     pub(super) fn add(&mut self, now: Time, number: u64, name: &str, message: &Message) {
         // The clocks of publishers may have been read in another order.
@@ -133,22 +129,6 @@ impl Kept {
         let &(_, id) = self.order.first()?;
         let first = self.keys[id as usize].entries.front()?;
         Some(first.at.saturating_add(age_ms))
-    }
-
-    /// Makes room; false when there is nothing left to push out.
-    pub(super) fn push_out(&mut self) -> bool {
-        if let Some((lost, id)) = self.empty.pop_first() {
-            let key = self.keys.remove(id as usize);
-            self.by_name.remove(&key.name);
-            self.bytes -= key.cost();
-            self.forgotten = self.forgotten.max(lost);
-            return true;
-        }
-        let Some(&(_, id)) = self.order.first() else {
-            return false;
-        };
-        self.drop_first_of(id);
-        true
     }
 
     /// What has passed after the number `after`. `interest` tells for a key whether it is asked for, and then what of it
@@ -224,6 +204,27 @@ impl Kept {
         }
         self.order.remove(&(entry.number, id));
         self.bytes -= cost(&entry.message);
+    }
+}
+
+impl PushOut for Kept {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn push_out(&mut self) -> bool {
+        if let Some((lost, id)) = self.empty.pop_first() {
+            let key = self.keys.remove(id as usize);
+            self.by_name.remove(&key.name);
+            self.bytes -= key.cost();
+            self.forgotten = self.forgotten.max(lost);
+            return true;
+        }
+        let Some(&(_, id)) = self.order.first() else {
+            return false;
+        };
+        self.drop_first_of(id);
+        true
     }
 }
 

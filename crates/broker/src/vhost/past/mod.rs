@@ -21,6 +21,7 @@ use leveret_queue_store::{Message, Time};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use super::history_account::{HistoryAccount, PushOut, Recount};
 use super::{Services, VirtualHost};
 use crate::exchange::{ExchangeKind, QueueId};
 use crate::timers::{Due, TimerId};
@@ -36,10 +37,6 @@ pub(crate) use position::{HISTORY_GAP, HISTORY_ID, position_in};
 pub use position::{Position, PositionError, ResumeFrom};
 
 type Hasher = foldhash::fast::RandomState;
-
-/// The part of the memory limit that all histories of a broker may take together: a quarter. The memory alarm can then
-/// always end, because what is in queues can be consumed.
-const BUDGET_DIVISOR: usize = 4;
 
 /// Where the positions of a virtual host come from.
 #[derive(Debug)]
@@ -71,8 +68,7 @@ struct State {
     spans: Spans,
     /// Queues whose next message has to say that others are missing before it, up to that number.
     gaps: HashMap<QueueId, u64, Hasher>,
-    /// What the memory gauge counts for it.
-    accounted: usize,
+    account: HistoryAccount,
     /// The earliest entry among the broker's timers.
     timer_at: Option<Time>,
     deleted: bool,
@@ -98,7 +94,7 @@ pub(super) struct Crossing<'a> {
 /// What remains to be done once a history's lock is released.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Loose {
-    memory: (usize, usize),
+    memory: Recount,
     timer: Option<Time>,
 }
 
@@ -152,7 +148,7 @@ impl Past {
                 kept,
                 spans: Spans::default(),
                 gaps: HashMap::default(),
-                accounted: 0,
+                account: HistoryAccount::new(&vhost.services),
                 timer_at: None,
                 deleted: false,
             }),
@@ -207,43 +203,29 @@ impl Past {
         self.change();
         state.deleted = true;
         while state.kept.push_out() {}
-        let loose = self.settle_up(&mut state);
+        let loose = Self::settle_up(&mut state);
         drop(state);
         self.follow_up(loose);
     }
 
     /// Pushes out what is too much for the memory limit, which may have been changed.
     pub(super) fn trim(self: &Arc<Self>) {
-        let loose = self.settle_up(&mut self.state.lock());
+        let loose = Self::settle_up(&mut self.state.lock());
         self.follow_up(loose);
     }
 
     /// Pushes out what is too much, and notes what it holds now and when something is to be dropped.
-    fn settle_up(&self, state: &mut State) -> Loose {
-        let before = state.accounted;
-        let budget = self.services.memory.limit() / BUDGET_DIVISOR;
-        let histories = &self.services.histories;
-        let others = histories.load(Ordering::Relaxed).saturating_sub(before);
-        while others.saturating_add(state.kept.bytes()) > budget && state.kept.push_out() {}
-        let after = state.kept.bytes();
-        histories.fetch_add(after, Ordering::Relaxed);
-        histories.fetch_sub(before, Ordering::Relaxed);
-        state.accounted = after;
+    fn settle_up(state: &mut State) -> Loose {
+        let memory = state.account.settle(&mut state.kept);
         let timer = state.kept.next_expiry();
         let timer = timer.filter(|at| state.timer_at.is_none_or(|set| *at < set));
         state.timer_at = timer.or(state.timer_at);
-        Loose {
-            memory: (before, after),
-            timer,
-        }
+        Loose { memory, timer }
     }
 
     /// What must not be done under a lock.
     fn follow_up(self: &Arc<Self>, loose: Loose) {
-        let (before, after) = loose.memory;
-        if before != after {
-            self.services.account(before, after);
-        }
+        loose.memory.tell(&self.services);
         if let Some(at) = loose.timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
             self.services.timers.schedule(self.timer, at, due);
@@ -313,9 +295,7 @@ impl<'a> Crossing<'a> {
     pub(super) fn end(mut self) -> SmallVec<[Loose; 1]> {
         let pasts = self.passes.pasts.iter();
         let states = pasts.zip(&mut self.states);
-        states
-            .map(|((past, _), state)| past.settle_up(state))
-            .collect()
+        states.map(|(_, state)| Past::settle_up(state)).collect()
     }
 
     pub(super) fn follow_up(passes: &Passes, loose: SmallVec<[Loose; 1]>) {
@@ -331,18 +311,14 @@ impl Due for Past {
         let mut state = self.state.lock();
         state.timer_at = None;
         state.kept.expire(now);
-        let loose = self.settle_up(&mut state);
+        let loose = Self::settle_up(&mut state);
         drop(state);
         self.follow_up(loose);
     }
 }
 
 impl Drop for Past {
-    /// What is kept goes out of memory with the exchange, or with the broker.
     fn drop(&mut self) {
-        let held = self.state.get_mut().accounted;
-        self.services.histories.fetch_sub(held, Ordering::Relaxed);
-        self.services.memory.account(held, 0);
         self.services.timers.cancel(self.timer);
     }
 }

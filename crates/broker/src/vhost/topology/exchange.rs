@@ -89,8 +89,10 @@ impl Exchange {
 
     /// It has been deleted, and what it holds with it. Called without a lock.
     pub(crate) fn deleted(&self) {
-        if let Some(Capture::Delay(delayed)) = &self.capture {
-            delayed.delete();
+        match &self.capture {
+            Some(Capture::Delay(delayed)) => delayed.delete(),
+            Some(Capture::Keep(history)) => history.delete(),
+            None => {}
         }
         if let Some(past) = &self.past {
             past.delete();
