@@ -138,6 +138,40 @@ async fn recent_history_tells_a_new_binding_what_it_missed() {
     assert_eq!(ready(&client, "late").await, 21);
 }
 
+#[tokio::test]
+async fn whoever_binds_to_a_recent_history_again_and_again_cannot_stop_publishers() {
+    let (broker, client) = with_long_history(400_000).await;
+    publish_numbered(&client, 200).await;
+    client
+        .declare_queue("q", QueueOptions::default())
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        client.bind_queue("q", "x", "").await.unwrap();
+        client.unbind_queue("q", "x", "").await.unwrap();
+    }
+    assert!(broker.alarms().is_empty());
+    let options = ExchangeOptions::default();
+    client
+        .declare_exchange("y", ExchangeType::Fanout, options)
+        .await
+        .unwrap();
+    for queue in ["q", "r", "s", "t"] {
+        client
+            .declare_queue(queue, QueueOptions::default())
+            .await
+            .unwrap();
+        client.bind_queue(queue, "y", "").await.unwrap();
+    }
+    client.purge_queue("q").await.unwrap();
+    client.bind_exchange("y", "x", "").await.unwrap();
+    assert!(broker.alarms().is_empty());
+    assert!(
+        ready(&client, "t").await > 50,
+        "as much as there is room for"
+    );
+}
+
 /// An exchange `x` with a long recent history, in a broker with this memory limit.
 async fn with_long_history(limit: usize) -> (Broker, Client) {
     let broker = support::start(Broker::builder().memory_limit(limit)).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_amqp_codec::RawTable;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Message, Time};
 use parking_lot::RwLockWriteGuard;
 
 use super::VirtualHost;
@@ -243,8 +243,18 @@ impl VirtualHost {
         let name = Arc::clone(topology.destination_name(destination));
         let ticket = self.topology_changed(topology);
         announcements.make(self, now);
-        // A new binding of a recent-history exchange is told what it missed.
-        for message in &history {
+        // A new binding of a recent-history exchange is told what it missed, all of it or nothing. What lies behind an
+        // exchange may be many queues.
+        let has_room = |messages: &[Message]| self.services.has_room_for(messages);
+        let told = if has_room(&history) {
+            &history[..]
+        } else {
+            &[]
+        };
+        for message in told {
+            if !has_room(std::slice::from_ref(message)) {
+                break;
+            }
             match destination {
                 Destination::Queue(_) => self.publish_to_queue(now, &name, message),
                 Destination::Exchange(_) => self.publish_internally(now, &name, message),

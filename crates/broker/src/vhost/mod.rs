@@ -113,6 +113,14 @@ impl Services {
         }
     }
 
+    /// Whether messages of a history may go into a queue: whoever asks for them again and again must not be able to stop all
+    /// publishers.
+    pub(crate) fn has_room_for(&self, messages: &[Message]) -> bool {
+        let bytes = messages.iter().map(|message| message.size_bytes() as u64);
+        let cost = MemoryGauge::cost(messages.len(), bytes.sum());
+        messages.is_empty() || self.memory.has_room_for(cost)
+    }
+
     /// Has queues give up memory if there is too little.
     pub(crate) fn make_room(&self) {
         if self.memory.excess() > 0

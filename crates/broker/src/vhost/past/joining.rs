@@ -10,7 +10,6 @@ use super::kept::{Found, Had};
 use super::position::{ResumeFrom, marked};
 use super::{Loose, Past, State};
 use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
-use crate::memory::MemoryGauge;
 use crate::metadata::Ticket;
 use crate::quota::Seat;
 use crate::vhost::queue::Afterwards;
@@ -105,7 +104,7 @@ impl Past {
             lost,
             is_missing,
         } = self.find(state, now, queue, key, after);
-        if !self.has_room_for(&messages) {
+        if !self.services.has_room_for(&messages) {
             return nothing(Some(last));
         }
         let is_missing = !is_known || (is_missing && resume != Some(ResumeFrom::First));
@@ -120,13 +119,6 @@ impl Past {
             missing_to,
             after,
         }
-    }
-
-    /// Whoever asks for history again and again must not be able to stop all publishers with it.
-    fn has_room_for(&self, messages: &[Message]) -> bool {
-        let bytes = messages.iter().map(|message| message.size_bytes() as u64);
-        let cost = MemoryGauge::cost(messages.len(), bytes.sum());
-        messages.is_empty() || self.services.memory.has_room_for(cost)
     }
 
     /// What is kept after a number that the key leads to and the queue has not had. The same router decides that as for
