@@ -236,36 +236,36 @@ fn jump(mut key: u64, buckets: u64) -> u64 {
 /// `x-modulus-hash`: the hash of the routing key modulo the number of bindings, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(crate) struct ModulusHashRouter {
-    bindings: Vec<(Destination, Arc<str>)>,
+    /// Each binding has one place.
+    places: Shares,
+    bindings: BTreeSet<(Destination, Arc<str>, ShareId)>,
 }
 
 impl ModulusHashRouter {
     pub(super) fn insert(&mut self, destination: Destination, key: &Arc<str>) {
-        self.bindings.push((destination, Arc::clone(key)));
+        let place = self.places.push(destination, 1);
+        self.bindings.insert((destination, Arc::clone(key), place));
     }
 
     pub(super) fn remove(&mut self, destination: Destination, key: &Arc<str>) {
-        let at = self
-            .bindings
-            .iter()
-            .position(|(known, by)| *known == destination && by == key);
-        if let Some(at) = at {
-            self.bindings.remove(at);
+        let first = (destination, Arc::clone(key), ShareId::MIN);
+        let found = self.bindings.range(&first..).next();
+        if let Some(binding) = found.filter(|(to, by, _)| *to == destination && by == key) {
+            let binding = binding.clone();
+            self.places.remove(binding.2);
+            self.bindings.remove(&binding);
         }
     }
 
     pub(super) fn route(&self, routing_key: &str, found: &mut dyn FnMut(Destination)) {
-        if !self.bindings.is_empty() {
-            let at = hash(routing_key.as_bytes()) % self.bindings.len() as u64;
-            found(self.bindings[at as usize].0);
+        if self.places.total() > 0 {
+            let place = hash(routing_key.as_bytes()) % self.places.total();
+            self.places.at(place).into_iter().for_each(found);
         }
     }
 
     pub(super) fn destinations(&self) -> Vec<Destination> {
-        self.bindings
-            .iter()
-            .map(|(destination, _)| *destination)
-            .collect()
+        self.places.destinations().collect()
     }
 }
 
@@ -448,6 +448,58 @@ mod tests {
             router.remove(queue(0), weight);
         }
         assert_eq!(router.buckets.total(), 0);
+    }
+
+    fn modulus_destination_of(router: &ModulusHashRouter, key: &str) -> Option<Destination> {
+        let mut found = Vec::new();
+        router.route(key, &mut |destination| found.push(destination));
+        assert!(found.len() <= 1, "one destination at most");
+        found.pop()
+    }
+
+    #[test]
+    fn a_modulus_is_that_of_the_bindings_in_order() {
+        let keys: [Arc<str>; 3] = ["", "a", "b"].map(Arc::from);
+        for seed in 0..20_u64 {
+            let mut router = ModulusHashRouter::default();
+            let mut naive: Vec<(Destination, &Arc<str>)> = Vec::new();
+            for step in 0..150_u64 {
+                let chance = mix(seed << 32 | step);
+                if !naive.is_empty() && chance % 150 < step {
+                    let wanted = naive[(chance >> 32) as usize % naive.len()];
+                    // Of equal ones the first goes.
+                    let at = naive.iter().position(|known| *known == wanted);
+                    naive.remove(at.expect("it is there"));
+                    router.remove(wanted.0, wanted.1);
+                } else {
+                    // Few, so that the same is bound several times, with other arguments.
+                    let binding = (queue((chance >> 32) as u32 % 5), &keys[chance as usize % 3]);
+                    router.insert(binding.0, binding.1);
+                    naive.push(binding);
+                }
+                let want: Vec<_> = naive.iter().map(|(destination, _)| *destination).collect();
+                assert_eq!(router.destinations(), want, "seed {seed}, step {step}");
+                for n in 0..10 {
+                    let key = format!("key-{n}");
+                    let at = hash(key.as_bytes()).checked_rem(want.len() as u64);
+                    let want = at.map(|at| want[at as usize]);
+                    assert_eq!(modulus_destination_of(&router, &key), want);
+                }
+            }
+            router.remove(queue(99), &keys[0]);
+        }
+    }
+
+    #[test]
+    fn many_bindings_of_a_modulus_are_removed_in_a_moment() {
+        const BINDINGS: usize = 50_000;
+        let mut router = ModulusHashRouter::default();
+        let keys: Vec<Arc<str>> = (0..BINDINGS).map(|n| n.to_string().into()).collect();
+        keys.iter().for_each(|key| router.insert(queue(0), key));
+        for key in keys.iter().rev() {
+            router.remove(queue(0), key);
+        }
+        assert_eq!(router.destinations(), []);
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! Headers exchanges: the binding's arguments are compared with the message's headers (behaviour reference, 5.8).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawTable, ValueRef};
 
-use super::{BindingArguments, Destination};
+use super::{BindingArguments, BindingId, Destination};
 use crate::error::Refusal;
 
 /// See the module. Bindings are tried one after the other, as in RabbitMQ.
 #[derive(Debug, Default)]
 pub(crate) struct HeadersRouter {
     bindings: Vec<Binding>,
+    /// Where each of them stands.
+    places: HashMap<BindingId, usize, foldhash::fast::RandomState>,
 }
 
 #[derive(Debug)]
 struct Binding {
-    destination: Destination,
-    /// Plays no role in routing, but is part of the binding's identity.
-    key: Arc<str>,
-    arguments: Option<Arc<BindingArguments>>,
+    /// The key plays no role in routing.
+    id: BindingId,
     mode: Mode,
 }
 
@@ -86,14 +87,10 @@ impl HeadersRouter {
         key: &Arc<str>,
         arguments: Option<&Arc<BindingArguments>>,
     ) {
-        self.bindings.push(Binding {
-            destination,
-            key: Arc::clone(key),
-            arguments: arguments.cloned(),
-            mode: arguments.map_or(Mode::All { with_x: false }, |arguments| {
-                Mode::of(arguments.table())
-            }),
-        });
+        let id = (destination, Arc::clone(key), arguments.cloned());
+        self.places.insert(id.clone(), self.bindings.len());
+        let mode = Mode::of(arguments_of(&id));
+        self.bindings.push(Binding { id, mode });
     }
 
     pub(super) fn remove(
@@ -102,13 +99,15 @@ impl HeadersRouter {
         key: &Arc<str>,
         arguments: Option<&Arc<BindingArguments>>,
     ) {
-        let at = self.bindings.iter().position(|known| {
-            known.destination == destination
-                && known.key == *key
-                && known.arguments.as_ref() == arguments
-        });
-        if let Some(at) = at {
-            self.bindings.swap_remove(at);
+        let id = (destination, Arc::clone(key), arguments.cloned());
+        let Some(at) = self.places.remove(&id) else {
+            return;
+        };
+        self.bindings.swap_remove(at);
+        if let Some(moved) = self.bindings.get(at)
+            && let Some(place) = self.places.get_mut(&moved.id)
+        {
+            *place = at;
         }
     }
 
@@ -118,31 +117,30 @@ impl HeadersRouter {
             .iter()
             .filter(|binding| binding.matches(headers))
         {
-            found(binding.destination);
+            found(binding.id.0);
         }
     }
 
     pub(super) fn destinations(&self) -> Vec<Destination> {
-        self.bindings
-            .iter()
-            .map(|binding| binding.destination)
-            .collect()
+        self.bindings.iter().map(|binding| binding.id.0).collect()
     }
 }
 
 impl Binding {
     fn matches(&self, headers: RawTable<'_>) -> bool {
-        let arguments = self
-            .arguments
-            .as_ref()
-            .map_or(RawTable::EMPTY, |arguments| arguments.table());
         let comparison = Comparison {
-            arguments,
+            arguments: arguments_of(&self.id),
             headers,
             mode: self.mode,
         };
         comparison.matches()
     }
+}
+
+fn arguments_of((_, _, arguments): &BindingId) -> RawTable<'_> {
+    arguments
+        .as_ref()
+        .map_or(RawTable::EMPTY, |arguments| arguments.table())
 }
 
 /// A binding's arguments beside a message's headers.
@@ -188,5 +186,79 @@ impl<'a> Comparison<'a> {
         self.headers
             .get(name)
             .is_some_and(|value| wanted.matches(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_amqp_codec::{Table, Value};
+
+    use super::*;
+    use crate::arguments::Arguments;
+    use crate::exchange::QueueId;
+    use crate::random::mix;
+
+    fn table(name: &str, value: i32) -> Arguments {
+        let table = Table::from_iter([(name, Value::I32(value))]);
+        Arguments::new(RawTable::from_validated_bytes(&table.to_bytes()))
+    }
+
+    fn found(router: &HeadersRouter, headers: RawTable<'_>) -> Vec<Destination> {
+        let mut found = Vec::new();
+        router.route(headers, &mut |destination| found.push(destination));
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn bindings_that_are_left_match_as_if_the_others_had_never_been() {
+        let keys: [Arc<str>; 2] = ["", "a"].map(Arc::from);
+        let arguments = [None, Some(table("n", 1)), Some(table("n", 2))];
+        let arguments = arguments.map(|it| BindingArguments::new(it?.table()));
+        for seed in 0..20_u64 {
+            let mut router = HeadersRouter::default();
+            let mut naive: Vec<BindingId> = Vec::new();
+            for step in 0..150_u64 {
+                let chance = mix(seed << 32 | step);
+                if !naive.is_empty() && chance % 150 < step {
+                    let at = (chance >> 32) as usize % naive.len();
+                    let (destination, key, arguments) = naive.remove(at);
+                    router.remove(destination, &key, arguments.as_ref());
+                } else {
+                    let destination = Destination::Queue(QueueId((chance >> 32) as u32 % 5));
+                    let key = &keys[chance as usize % 2];
+                    let arguments = arguments[(chance >> 8) as usize % 3].clone();
+                    let id = (destination, Arc::clone(key), arguments);
+                    if naive.contains(&id) {
+                        continue;
+                    }
+                    router.insert(destination, key, id.2.as_ref());
+                    naive.push(id);
+                }
+                for n in 0..4 {
+                    let is_wanted =
+                        |id: &&BindingId| id.2.is_none() || Some(&id.2) == arguments.get(n);
+                    let mut want: Vec<_> = naive.iter().filter(is_wanted).map(|id| id.0).collect();
+                    want.sort_unstable();
+                    let headers = table("n", n as i32);
+                    let found = found(&router, headers.table());
+                    assert_eq!(found, want, "seed {seed}, step {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_bindings_of_one_queue_are_removed_in_a_moment() {
+        const BINDINGS: usize = 50_000;
+        let queue = Destination::Queue(QueueId(0));
+        let mut router = HeadersRouter::default();
+        let keys: Vec<Arc<str>> = (0..BINDINGS).map(|n| n.to_string().into()).collect();
+        keys.iter().for_each(|key| router.insert(queue, key, None));
+        assert_eq!(router.destinations().len(), BINDINGS);
+        for key in keys.iter().skip(1) {
+            router.remove(queue, key, None);
+        }
+        assert_eq!(router.destinations(), [queue]);
     }
 }

@@ -149,6 +149,9 @@ impl fmt::Debug for BindingArguments {
     }
 }
 
+/// A binding of one exchange, by all that makes it another one.
+type BindingId = (Destination, Arc<str>, Option<Arc<BindingArguments>>);
+
 /// What routing looks at in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
@@ -226,7 +229,7 @@ impl Router {
             Self::Headers(router) => router.insert(destination, key, arguments),
             Self::ConsistentHash(router) => router.insert(destination, key),
             Self::ModulusHash(router) => router.insert(destination, key),
-            Self::Random(router) => router.insert(destination, key),
+            Self::Random(router) => router.insert(destination),
             Self::Presence(router) => router.insert(destination, key, arguments),
         }
     }
@@ -245,7 +248,7 @@ impl Router {
             Self::Headers(router) => router.remove(destination, key, arguments),
             Self::ConsistentHash(router) => router.remove(destination, key),
             Self::ModulusHash(router) => router.remove(destination, key),
-            Self::Random(router) => router.remove(destination, key),
+            Self::Random(router) => router.remove(destination),
             Self::Presence(router) => router.remove(destination, key, arguments),
         }
     }

@@ -13,7 +13,7 @@ use leveret_topic_trie::TopicTrie;
 use smallvec::SmallVec;
 
 use super::topic::TopicRouter;
-use super::{BindingArguments, Destination, QueueId};
+use super::{BindingArguments, BindingId, Destination, QueueId};
 use crate::connection::ConnectionId;
 use crate::error::Refusal;
 
@@ -78,9 +78,6 @@ pub(crate) enum End {
     InOrder,
     Broken,
 }
-
-/// A binding, by all that makes it another one.
-type BindingId = (Destination, Arc<str>, Option<Arc<BindingArguments>>);
 
 /// See the module.
 ///

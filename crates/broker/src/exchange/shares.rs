@@ -6,6 +6,10 @@ use super::Destination;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ShareId(u64);
 
+impl ShareId {
+    pub(super) const MIN: Self = Self(0);
+}
+
 /// Shares in the order in which they were added; a removed one leaves no gap.
 ///
 /// Adding, removing and finding what lies somewhere take steps in proportion to the logarithm of their number, and memory

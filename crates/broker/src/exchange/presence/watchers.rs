@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use leveret_topic_trie::TopicTrie;
 
-use super::{BindingId, Destination, Hasher, QueueId};
+use super::{Destination, Hasher, QueueId};
+use crate::exchange::BindingId;
 
 /// The bindings of those who watch, by pattern.
 #[derive(Debug, Default)]
