@@ -2,6 +2,7 @@
 
 mod exchange;
 mod route;
+mod visited;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leveret_amqp_codec::{RawProperties, RawTable};
 use smallvec::SmallVec;
 
+use super::visited::Visited;
 use super::{Capture, Exchange, Topology};
 use crate::exchange::{Destination, ExchangeId, QueueId, Subject};
 use crate::vhost::delayed::delay_ms;
@@ -72,14 +73,13 @@ impl Topology {
     /// Exchanges behind exchanges are visited breadth first and at most once each, so cycles end; an exchange whose
     /// bindings lead nowhere passes the message to its alternate exchange (behaviour reference, 5.4 and 5.9).
     pub(crate) fn route(&self, exchange: ExchangeId, addressing: &Addressing<'_>) -> Route {
-        let mut visited: SmallVec<[ExchangeId; 4]> = SmallVec::new();
+        let mut visited = Visited::starting_at(exchange);
         let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
         let mut captures = Vec::new();
         let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
-        visited.push(exchange);
         let mut next = 0;
-        while let Some(&id) = visited.get(next) {
+        while let Some(id) = visited.nth(next) {
             next += 1;
             let exchange = self.exchange(id);
             follows_from_key &= exchange.router.looks_at_key_only();
@@ -103,7 +103,9 @@ impl Topology {
                     .alternate
                     .as_ref()
                     .and_then(|name| self.exchange_id(name));
-                visit(&mut visited, alternate);
+                if let Some(alternate) = alternate {
+                    visited.add(alternate);
+                }
             }
         }
         queues.sort_unstable();
@@ -144,7 +146,7 @@ impl Topology {
         exchange: &Exchange,
         addressing: &Addressing<'_>,
         queues: &mut SmallVec<[QueueId; 8]>,
-        visited: &mut SmallVec<[ExchangeId; 4]>,
+        visited: &mut Visited,
     ) -> bool {
         let mut found_any = false;
         for routing_key in &addressing.keys {
@@ -170,7 +172,7 @@ impl Topology {
                 found_any = true;
                 match destination {
                     Destination::Queue(id) => queues.push(id),
-                    Destination::Exchange(id) => visit(visited, Some(id)),
+                    Destination::Exchange(id) => visited.add(id),
                 }
             });
         }
@@ -178,10 +180,48 @@ impl Topology {
     }
 }
 
-fn visit(visited: &mut SmallVec<[ExchangeId; 4]>, exchange: Option<ExchangeId>) {
-    if let Some(id) = exchange
-        && !visited.contains(&id)
-    {
-        visited.push(id);
+#[cfg(test)]
+mod tests {
+    use super::super::Binding;
+    use super::*;
+    use crate::exchange::{ExchangeKind, Router};
+
+    fn add_fanout(topology: &mut Topology, name: &str) -> ExchangeId {
+        let kind = ExchangeKind::Fanout;
+        let router = Router::new(kind, RawTable::EMPTY, 0).expect("it takes any arguments");
+        topology.add_exchange(Exchange::new(Arc::from(name), kind, router, None));
+        topology.exchange_id(name).expect("it was added")
+    }
+
+    fn bind(topology: &mut Topology, source: ExchangeId, destination: ExchangeId) {
+        let binding = Binding {
+            source,
+            key: Arc::from(""),
+            arguments: None,
+        };
+        topology.bind(Destination::Exchange(destination), binding, None);
+    }
+
+    #[test]
+    fn a_message_comes_to_very_many_exchanges() {
+        const EXCHANGES: usize = 50_000;
+        let mut topology = Topology::default();
+        let first = add_fanout(&mut topology, "first");
+        let last = add_fanout(&mut topology, "last");
+        for n in 0..EXCHANGES {
+            let exchange = add_fanout(&mut topology, &n.to_string());
+            bind(&mut topology, first, exchange);
+            bind(&mut topology, exchange, last);
+        }
+        bind(&mut topology, last, first);
+        let addressing = Addressing {
+            keys: SmallVec::from_buf(["k"]),
+            headers: RawTable::EMPTY,
+            properties: RawProperties::EMPTY,
+        };
+        assert!(topology.route(first, &addressing).queues.is_empty());
+        topology.remove_exchange(first);
+        topology.remove_exchange(last);
+        assert_eq!(topology.binding_len(), 0);
     }
 }
