@@ -288,6 +288,11 @@ impl Router {
         }
     }
 
+    /// Whether further routing keys of a message lead to nothing more.
+    pub(crate) fn is_blind_to_keys(&self) -> bool {
+        matches!(self, Self::Fanout(_) | Self::Headers(_))
+    }
+
     /// Who is where, if it knows.
     pub(crate) fn as_presence(&self) -> Option<&PresenceRouter> {
         match self {

@@ -1,6 +1,7 @@
 //! The exchanges, queues and bindings of a virtual host as a data structure: no rules about who may do what, no texts.
 
 mod exchange;
+mod reached;
 mod route;
 mod visited;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use leveret_amqp_codec::{RawProperties, RawTable};
 use smallvec::SmallVec;
 
+use super::reached::Reached;
 use super::visited::Visited;
 use super::{Capture, Exchange, Topology};
-use crate::exchange::{Destination, ExchangeId, QueueId, Subject};
+use crate::exchange::{Destination, ExchangeId, Subject};
 use crate::vhost::delayed::delay_ms;
 use crate::vhost::past::{Passes, Past};
 use crate::vhost::queue::QueueCell;
@@ -74,7 +75,7 @@ impl Topology {
     /// bindings lead nowhere passes the message to its alternate exchange (behaviour reference, 5.4 and 5.9).
     pub(crate) fn route(&self, exchange: ExchangeId, addressing: &Addressing<'_>) -> Route {
         let mut visited = Visited::starting_at(exchange);
-        let mut queues: SmallVec<[QueueId; 8]> = SmallVec::new();
+        let mut reached = Reached::new();
         let mut captures = Vec::new();
         let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
@@ -98,7 +99,7 @@ impl Topology {
             if let Some(past) = exchange.past() {
                 pasts.push((Arc::clone(past), past.version()));
             }
-            if !self.route_one(exchange, addressing, &mut queues, &mut visited) {
+            if !self.route_one(exchange, addressing, &mut reached, &mut visited) {
                 let alternate = exchange
                     .alternate
                     .as_ref()
@@ -108,8 +109,7 @@ impl Topology {
                 }
             }
         }
-        queues.sort_unstable();
-        queues.dedup();
+        let queues = reached.into_queues();
         let queues = queues
             .iter()
             .map(|id| Arc::clone(&self.queues[id.0 as usize]))
@@ -145,7 +145,7 @@ impl Topology {
         &self,
         exchange: &Exchange,
         addressing: &Addressing<'_>,
-        queues: &mut SmallVec<[QueueId; 8]>,
+        reached: &mut Reached,
         visited: &mut Visited,
     ) -> bool {
         let mut found_any = false;
@@ -153,7 +153,7 @@ impl Topology {
             if exchange.name.is_empty() {
                 // The default exchange: every queue is bound to it by its name.
                 if let Some(id) = self.queue_names.get(*routing_key) {
-                    queues.push(*id);
+                    reached.add(*id);
                     found_any = true;
                 }
                 continue;
@@ -171,10 +171,14 @@ impl Topology {
             exchange.router.route(&subject, &mut |destination| {
                 found_any = true;
                 match destination {
-                    Destination::Queue(id) => queues.push(id),
+                    Destination::Queue(id) => reached.add(id),
                     Destination::Exchange(id) => visited.add(id),
                 }
             });
+            reached.sweep_if_many();
+            if exchange.router.is_blind_to_keys() {
+                break;
+            }
         }
         found_any
     }
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_to_very_many_exchanges() {
+    fn a_message_with_many_keys_comes_to_very_many_exchanges() {
         const EXCHANGES: usize = 50_000;
         let mut topology = Topology::default();
         let first = add_fanout(&mut topology, "first");
@@ -220,6 +224,12 @@ mod tests {
             properties: RawProperties::EMPTY,
         };
         assert!(topology.route(first, &addressing).queues.is_empty());
+        let keys: Vec<_> = (0..5000).map(|n: u32| n.to_string()).collect();
+        let many_keys = Addressing {
+            keys: keys.iter().map(String::as_str).collect(),
+            ..addressing
+        };
+        assert!(topology.route(first, &many_keys).queues.is_empty());
         topology.remove_exchange(first);
         topology.remove_exchange(last);
         assert_eq!(topology.binding_len(), 0);
