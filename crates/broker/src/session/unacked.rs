@@ -1,11 +1,11 @@
 //! The deliveries of a channel, or of a session without channels, that wait for their acknowledgement.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use leveret_queue_store::DeliveryId;
 
 /// Names a queue within its channel, or a subscription within its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::session) struct SourceKey(pub(in crate::session) u32);
 
 /// A delivery that was acknowledged or must go back.
@@ -13,6 +13,35 @@ pub(in crate::session) struct SourceKey(pub(in crate::session) u32);
 pub(in crate::session) struct Outstanding {
     pub(in crate::session) source: SourceKey,
     pub(in crate::session) id: DeliveryId,
+}
+
+/// Deliveries by their sources, in the order in which these first appear; each source's in order.
+pub(in crate::session) fn by_source(
+    deliveries: impl IntoIterator<Item = Outstanding>,
+) -> Vec<(SourceKey, Vec<DeliveryId>)> {
+    let mut groups: Vec<(SourceKey, Vec<DeliveryId>)> = Vec::new();
+    let mut places: HashMap<SourceKey, usize, foldhash::fast::RandomState> = HashMap::default();
+    for Outstanding { source, id } in deliveries {
+        // Most often all are of one.
+        if let Some((latest, ids)) = groups.last_mut()
+            && *latest == source
+        {
+            ids.push(id);
+            continue;
+        }
+        if groups.len() == 1 {
+            places.insert(groups[0].0, 0);
+        }
+        let place = match groups.len() {
+            0 => 0,
+            new => *places.entry(source).or_insert(new),
+        };
+        match groups.get_mut(place) {
+            Some((_, ids)) => ids.push(id),
+            None => groups.push((source, vec![id])),
+        }
+    }
+    groups
 }
 
 /// Deliveries by their tag, oldest first.
@@ -156,6 +185,7 @@ impl Unacked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::mix;
     use leveret_queue_store::{
         ConsumerOptions, Effect, Message, MessageParts, Queue, QueueOptions, Time,
     };
@@ -232,6 +262,48 @@ mod tests {
         }
         assert!(unacked.entries.len() <= SWEEP_MIN + 1);
         assert!(unacked.take(1).is_ok());
+    }
+
+    /// The same as [`by_source`], source by source.
+    fn by_source_naively(mut rest: Vec<Outstanding>) -> Vec<(SourceKey, Vec<DeliveryId>)> {
+        let mut groups = Vec::new();
+        while let Some(first) = rest.first() {
+            let source = first.source;
+            let (these, others): (Vec<Outstanding>, Vec<_>) =
+                rest.iter().partition(|delivery| delivery.source == source);
+            groups.push((source, these.iter().map(|delivery| delivery.id).collect()));
+            rest = others;
+        }
+        groups
+    }
+
+    #[test]
+    fn deliveries_are_told_apart_by_their_sources() {
+        let all: Vec<_> = list(200).take_all().collect();
+        for sources in [1, 2, 3, 40] {
+            for seed in 0..10_u64 {
+                let chance = |at: usize| mix(seed << 32 | at as u64) % sources;
+                let mixed = all.iter().enumerate().map(|(at, delivery)| Outstanding {
+                    source: SourceKey(chance(at) as u32),
+                    id: delivery.id,
+                });
+                let mixed: Vec<_> = mixed.collect();
+                let want = by_source_naively(mixed.clone());
+                assert_eq!(by_source(mixed), want, "{sources} sources, seed {seed}");
+            }
+        }
+        assert_eq!(by_source([]), []);
+    }
+
+    #[test]
+    fn deliveries_of_very_many_sources_are_told_apart_in_a_moment() {
+        const SOURCES: u32 = 50_000;
+        let all = list(SOURCES.into()).take_all();
+        let of_each = all.zip(0..).map(|(delivery, source)| Outstanding {
+            source: SourceKey(source),
+            ..delivery
+        });
+        assert_eq!(by_source(of_each).len(), SOURCES as usize);
     }
 
     #[test]

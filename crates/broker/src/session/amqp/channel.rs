@@ -13,7 +13,7 @@ use crate::error::Refusal;
 use crate::memory::Held;
 use crate::outbox::ConsumerKey;
 use crate::quota::Seat;
-use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
+use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag, by_source};
 use crate::vhost::QueueCell;
 
 type Hasher = foldhash::fast::RandomState;
@@ -203,17 +203,11 @@ impl Channel {
 
     /// Gives deliveries back to their queues, or discards them, in order.
     pub(super) fn settle(&mut self, now: Time, deliveries: &[Outstanding], how: Settlement) {
-        // Queue by queue; most calls name one queue only.
-        let mut rest: Vec<Outstanding> = deliveries.to_vec();
-        while let Some(first) = rest.first() {
-            let key = first.source;
+        for (key, ids) in by_source(deliveries.iter().copied()) {
             let queue = Arc::clone(&self.sources[key.0 as usize].queue);
-            let (these, others): (Vec<_>, Vec<_>) = rest
-                .into_iter()
-                .partition(|delivery| delivery.source == key);
-            queue.settle(now, these.iter().map(|delivery| delivery.id), how);
-            self.release_source(key, these.len());
-            rest = others;
+            let settled = ids.len();
+            queue.settle(now, ids.into_iter(), how);
+            self.release_source(key, settled);
         }
         self.prefetch_opened(now);
     }

@@ -7,7 +7,7 @@ use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
 use slab::Slab;
 
 use crate::outbox::ConsumerKey;
-use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag};
+use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag, by_source};
 use crate::vhost::QueueCell;
 
 type Hasher = foldhash::fast::RandomState;
@@ -224,15 +224,9 @@ impl Subscriptions {
 
     /// Gives deliveries back to their queues, or discards them, in order.
     pub(super) fn settle(&self, now: Time, deliveries: Vec<Outstanding>, how: Settlement) {
-        let mut rest = deliveries;
-        while let Some(first) = rest.first() {
-            let source = first.source;
-            let (these, others): (Vec<_>, Vec<_>) = rest
-                .into_iter()
-                .partition(|delivery| delivery.source == source);
+        for (source, ids) in by_source(deliveries) {
             let queue = &self.slots[source.0 as usize].queue;
-            queue.settle(now, these.iter().map(|delivery| delivery.id), how);
-            rest = others;
+            queue.settle(now, ids.into_iter(), how);
         }
     }
 
