@@ -1,6 +1,8 @@
 //! The way of a message from a publisher to its queues: routes remembered, messages handed over in batches.
 
 mod passing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::iter;
@@ -28,16 +30,23 @@ const CACHED_ROUTES_MAX: usize = 16_384;
 /// milliseconds of work, and a megabyte and a half.
 const PLACES_MAX: usize = 65_536;
 
+/// To how many queues these lead, counted for each route: behind a fanout exchange with thousands of queues every key has a
+/// list of them. A single route that has more is remembered alone.
+const CACHED_QUEUES_MAX: usize = 65_536;
+
 /// What a publisher remembers of the virtual host's routing, so that a repeated (exchange, routing key) needs neither a
 /// lock nor the exchange's index.
 ///
 /// Valid for one generation of the topology and of its owner's rights: a route that is in it may be used without asking
-/// again whether the publisher may. The first publish after a change finds it empty. Bounded by [`CACHED_ROUTES_MAX`].
+/// again whether the publisher may. The first publish after a change finds it empty. Bounded by [`CACHED_ROUTES_MAX`] and
+/// [`CACHED_QUEUES_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct RouteCache {
     generation: u64,
     /// By exchange and routing key: the first one's length in one byte, then both.
     routes: HashMap<Box<[u8]>, Arc<Route>, Hasher>,
+    /// To how many queues they lead, each counted.
+    queues: usize,
     /// The latest answer, for publishers that always send the same way, and its key.
     latest: Option<Arc<Route>>,
     latest_key: Vec<u8>,
@@ -61,9 +70,12 @@ impl RouteCache {
     }
 
     fn remember(&mut self, route: &Arc<Route>) {
-        if self.routes.len() >= CACHED_ROUTES_MAX {
+        let queues = self.queues + route.queues.len();
+        if self.routes.len() >= CACHED_ROUTES_MAX || queues > CACHED_QUEUES_MAX {
             self.routes.clear();
+            self.queues = 0;
         }
+        self.queues += route.queues.len();
         self.routes
             .insert(self.key.as_slice().into(), Arc::clone(route));
     }

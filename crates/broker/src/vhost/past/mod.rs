@@ -85,6 +85,15 @@ pub(crate) struct Passes {
     pub(super) further_keys: Box<[Box<str>]>,
 }
 
+impl Passes {
+    /// About what it takes to keep them.
+    pub(super) fn size_bytes(&self) -> usize {
+        let keys = self.further_keys.iter();
+        let keys: usize = keys.map(|key| size_of_val(key) + key.len()).sum();
+        size_of::<Self>() + size_of_val(&*self.pasts) + keys
+    }
+}
+
 /// Histories that are locked for messages to pass.
 pub(super) struct Crossing<'a> {
     passes: &'a Passes,

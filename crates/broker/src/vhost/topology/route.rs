@@ -25,6 +25,14 @@ pub(crate) struct Route {
     pub(crate) follows_from_key: bool,
 }
 
+impl Route {
+    /// About what it takes to keep it.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let keys = self.passes.as_ref().map_or(0, |passes| passes.size_bytes());
+        size_of::<Self>() + size_of_val(&*self.queues) + size_of_val(&*self.captures) + keys
+    }
+}
+
 /// The routing keys of a message (its own and those of its CC and BCC headers) and its headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Addressing<'a> {
