@@ -234,6 +234,37 @@ async fn what_it_holds_counts_against_the_memory_limit() {
 }
 
 #[tokio::test]
+async fn the_ways_of_what_it_holds_count_each_once() {
+    const QUEUES: usize = 200;
+    let broker = broker().await;
+    let mut wire = with_transaction(&broker).await;
+    for n in 0..QUEUES {
+        let queue = n.to_string();
+        wire.declare(&queue).await;
+        wire.bind(&queue, "amq.fanout", "").await;
+    }
+    let size = QUEUES * size_of::<usize>();
+    wire.publish("amq.fanout", "same", "").await;
+    wire.quiet().await;
+    let first = broker.memory_used();
+    assert!(first >= size, "{first}");
+    for _ in 0..10 {
+        wire.publish("amq.fanout", "same", "").await;
+    }
+    wire.quiet().await;
+    let same = broker.memory_used();
+    assert!(same - first < size, "{same}");
+    for n in 0..10 {
+        wire.publish("amq.fanout", &n.to_string(), "").await;
+    }
+    wire.quiet().await;
+    let other = broker.memory_used();
+    assert!(other - same >= 10 * size, "{other}");
+    roll_back(&mut wire).await;
+    assert_eq!(broker.memory_used(), 0);
+}
+
+#[tokio::test]
 async fn one_that_alone_would_block_everybody_is_refused() {
     let broker = start(Broker::builder().memory_limit(100_000)).await;
     let mut wire = with_transaction(&broker).await;

@@ -4,6 +4,7 @@
 //! alone. A crash before may leave a part, as in RabbitMQ: the first of the publishes, without the rest or with all of
 //! them and some of the settlements, never a settlement of a durable queue's message without all of the publishes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use leveret_amqp_codec::{ChannelId, EncodeMethod, method::tx, write_method};
@@ -24,7 +25,9 @@ use crate::vhost::Services;
 pub(super) struct Transaction {
     /// Routed when they were published, and delivered at commit.
     publishes: Vec<RoutedPublish>,
-    /// Counts them against the memory limit.
+    /// The routes of these, each once, by their addresses.
+    routes: HashSet<usize, foldhash::fast::RandomState>,
+    /// Counts both against the memory limit.
     held: Held,
     pub(super) settlements: Vec<HeldSettlement>,
 }
@@ -40,6 +43,7 @@ impl Transaction {
     fn new(services: &Arc<Services>, outbox: &Arc<Outbox>) -> Self {
         Self {
             publishes: Vec::new(),
+            routes: HashSet::default(),
             held: Held::new(services, outbox),
             settlements: Vec::new(),
         }
@@ -62,8 +66,11 @@ impl Transaction {
     /// When the transaction alone would keep the memory alarm from ever ending: its client could not be read from any
     /// more, so it could not commit either. RabbitMQ has no such limit, and leaves that client blocked.
     pub(super) fn hold(&mut self, publish: RoutedPublish) -> Result<(), Refusal> {
-        self.held
-            .add(MemoryGauge::cost(1, publish.message.size_bytes() as u64));
+        let mut bytes = publish.message.size_bytes();
+        if self.routes.insert(Arc::as_ptr(&publish.route) as usize) {
+            bytes += publish.route.size_bytes();
+        }
+        self.held.add(MemoryGauge::cost(1, bytes as u64));
         self.held.check()?;
         if self.held.is_too_much() {
             return Err(Refusal::precondition_failed(
