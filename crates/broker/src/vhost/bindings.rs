@@ -43,14 +43,27 @@ impl VirtualHost {
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
-        let kind = self.check_queue_binding(caller, request)?;
-        let asked = match kind {
-            Some(ExchangeKind::Presence) => Asked::of(caller, request)?,
-            _ => Asked::Nothing,
-        };
+        let checked = self.check_queue_binding(caller, request)?;
+        self.bind_queue_checked(now, caller, request, checked)
+    }
+
+    /// Binds a queue for a caller whose rights have been looked at, when the source was of that type.
+    fn bind_queue_checked(
+        &self,
+        now: Time,
+        caller: &Caller,
+        request: &BindingRequest<'_>,
+        checked: Option<ExchangeKind>,
+    ) -> Result<Ticket, Refusal> {
         let topology = self.topology.write();
         // RabbitMQ's order: the exchange, the queue, the binding itself, and only then whose the queue is.
         let source = self.require_exchange(&topology, request.source)?;
+        let kind = topology.exchange(source).kind;
+        check_again(caller, request, checked, kind)?;
+        let asked = match kind {
+            ExchangeKind::Presence => Asked::of(caller, request)?,
+            _ => Asked::Nothing,
+        };
         let queue = topology
             .queue(request.destination)
             .ok_or_else(|| self.no_queue(request.destination))?;
@@ -90,7 +103,7 @@ impl VirtualHost {
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
-        self.check_queue_binding(caller, request)?;
+        let checked = self.check_queue_binding(caller, request)?;
         let topology = self.topology.write();
         let (Some(queue), Some(source)) = (
             topology.queue(request.destination),
@@ -98,6 +111,7 @@ impl VirtualHost {
         ) else {
             return Ok(self.settled(true));
         };
+        check_again(caller, request, checked, topology.exchange(source).kind)?;
         let destination = Destination::Queue(queue.id());
         if topology.is_bound(destination, &binding(source, request)) {
             self.check_owner(queue, caller)?;
@@ -115,17 +129,17 @@ impl VirtualHost {
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
-        let kind = self.check_exchange_binding(caller, request)?;
-        if kind == Some(ExchangeKind::Presence)
-            && matches!(Asked::of(caller, request)?, Asked::ToWatch)
-        {
+        let checked = self.check_exchange_binding(caller, request)?;
+        let topology = self.topology.write();
+        // Where both are missing RabbitMQ names the source.
+        let source = self.require_exchange(&topology, request.source)?;
+        let kind = topology.exchange(source).kind;
+        check_again(caller, request, checked, kind)?;
+        if kind == ExchangeKind::Presence && matches!(Asked::of(caller, request)?, Asked::ToWatch) {
             return Err(Refusal::precondition_failed(
                 "only queues can watch who is present",
             ));
         }
-        let topology = self.topology.write();
-        // Where both are missing RabbitMQ names the source.
-        let source = self.require_exchange(&topology, request.source)?;
         let destination = self.require_exchange(&topology, request.destination)?;
         validate(&topology, source, request)?;
         let destination = Destination::Exchange(destination);
@@ -143,7 +157,7 @@ impl VirtualHost {
         caller: &Caller,
         request: &BindingRequest<'_>,
     ) -> Result<Ticket, Refusal> {
-        self.check_exchange_binding(caller, request)?;
+        let checked = self.check_exchange_binding(caller, request)?;
         let topology = self.topology.write();
         let (Some(destination), Some(source)) = (
             topology.exchange_id(request.destination),
@@ -151,6 +165,7 @@ impl VirtualHost {
         ) else {
             return Ok(self.settled(true));
         };
+        check_again(caller, request, checked, topology.exchange(source).kind)?;
         self.unbind(
             now,
             topology,
@@ -194,8 +209,8 @@ impl VirtualHost {
             let source = topology.exchange_by_name(request.source);
             source.map(|exchange| exchange.kind)
         };
-        if kind.is_some_and(ExchangeKind::has_topics) {
-            caller.require_keys(Right::Read, request.source, &[request.routing_key])?;
+        if let Some(kind) = kind {
+            check_topic(caller, request, kind)?;
         }
         Ok(kind)
     }
@@ -307,6 +322,31 @@ impl VirtualHost {
     }
 }
 
+/// The right to use the key with the source, where that is of a type that asks for it.
+fn check_topic(
+    caller: &Caller,
+    request: &BindingRequest<'_>,
+    kind: ExchangeKind,
+) -> Result<(), Refusal> {
+    if kind.has_topics() {
+        caller.require_keys(Right::Read, request.source, &[request.routing_key])?;
+    }
+    Ok(())
+}
+
+/// The same for the source as it is now. It may have been declared anew, as another type, since its type was `checked`.
+fn check_again(
+    caller: &Caller,
+    request: &BindingRequest<'_>,
+    checked: Option<ExchangeKind>,
+    kind: ExchangeKind,
+) -> Result<(), Refusal> {
+    if checked == Some(kind) {
+        return Ok(());
+    }
+    check_topic(caller, request, kind)
+}
+
 /// Whether the source's type accepts the binding.
 fn validate(
     topology: &Topology,
@@ -322,5 +362,45 @@ fn binding(source: ExchangeId, request: &BindingRequest<'_>) -> Binding {
         source,
         key: Arc::from(request.routing_key),
         arguments: BindingArguments::new(request.arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::ConnectionId;
+    use crate::{Broker, ExchangeOptions, ExchangeType, QueueOptions};
+
+    #[tokio::test]
+    async fn what_has_become_a_topic_exchange_is_bound_with_its_permission_only() {
+        let broker = Broker::builder().start().await.unwrap();
+        let client = broker.client().unwrap();
+        client
+            .declare_exchange("x", ExchangeType::Topic, ExchangeOptions::default())
+            .await
+            .unwrap();
+        client
+            .declare_queue("q", QueueOptions::default())
+            .await
+            .unwrap();
+        let vhost = broker.shared.vhost("/").unwrap();
+        let now = broker.shared.now();
+        let request = BindingRequest {
+            destination: "q",
+            source: "x",
+            routing_key: "#",
+            arguments: RawTable::EMPTY,
+            resume: None,
+        };
+        // Nobody has the permission. What was there before was a fanout exchange, or nothing.
+        let caller = Caller::nobody(ConnectionId(u64::MAX));
+        for checked in [Some(ExchangeKind::Fanout), None] {
+            let bound = vhost.bind_queue_checked(now, &caller, &request, checked);
+            assert!(bound.is_err(), "{checked:?}");
+        }
+        assert_eq!(vhost.topology.read().binding_len(), 0);
+        let checked = Some(ExchangeKind::Topic);
+        let bound = vhost.bind_queue_checked(now, &caller, &request, checked);
+        assert!(bound.is_ok(), "it was looked at before");
     }
 }
