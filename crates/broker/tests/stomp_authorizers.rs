@@ -86,6 +86,7 @@ async fn frames_that_wait_are_obeyed_in_their_order() {
         "write exchange amq.topic".to_owned(),
         "write topic a of amq.topic".to_owned(),
         format!("configure queue {}", reply.unwrap()),
+        format!("read queue {}", reply.unwrap()),
         "write exchange amq.direct".to_owned(),
     ];
     assert_eq!(asked, wanted);

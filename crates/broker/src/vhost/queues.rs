@@ -91,7 +91,7 @@ impl VirtualHost {
         // Rights to a queue that the broker names are rights to the name that it gets.
         let name: Arc<str> = if name.is_empty() {
             refuse_if_quorum(declare)?;
-            caller.draw_name(&self.services.names, "amq.gen-").into()
+            self.draw_name(caller).into()
         } else {
             Arc::from(&*name)
         };
@@ -104,6 +104,11 @@ impl VirtualHost {
             caller.keep_name(&name);
         }
         declared
+    }
+
+    /// A name for a queue that is declared without one.
+    pub(crate) fn draw_name(&self, caller: &Caller) -> String {
+        caller.draw_name(&self.services.names, "amq.gen-")
     }
 
     fn declare_queue_as(

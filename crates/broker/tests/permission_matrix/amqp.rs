@@ -103,7 +103,9 @@ pub(crate) async fn attempt(mut wire: Wire, operation: Operation) -> Result<(), 
             })
             .await;
         }
-        SendToQueue | SubscribeToQueue | SubscribeToTopic => unreachable!("AMQP has no such thing"),
+        SendToQueue | SubscribeToQueue | SubscribeToTopic | SendForReply => {
+            unreachable!("AMQP has no such thing")
+        }
     }
     answer(&mut wire).await
 }

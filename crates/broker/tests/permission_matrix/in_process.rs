@@ -51,6 +51,7 @@ pub(crate) async fn attempt(client: &Client, operation: Operation) -> Result<(),
         | DeclareQueuePassively
         | SendToQueue
         | SubscribeToQueue
-        | SubscribeToTopic => unreachable!("there is no {operation:?} in the process"),
+        | SubscribeToTopic
+        | SendForReply => unreachable!("there is no {operation:?} in the process"),
     }
 }

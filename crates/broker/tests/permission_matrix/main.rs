@@ -32,9 +32,10 @@ enum Protocol {
 impl Protocol {
     fn has(self, operation: Operation) -> bool {
         match self {
-            Self::Amqp | Self::AmqpOverWebSocket => {
-                !matches!(operation, SendToQueue | SubscribeToQueue | SubscribeToTopic)
-            }
+            Self::Amqp | Self::AmqpOverWebSocket => !matches!(
+                operation,
+                SendToQueue | SubscribeToQueue | SubscribeToTopic | SendForReply
+            ),
             Self::InProcess => {
                 let passive = matches!(operation, DeclareExchangePassively | DeclareQueuePassively);
                 Self::Amqp.has(operation) && !passive
@@ -48,6 +49,7 @@ impl Protocol {
                     | SendToQueue
                     | SubscribeToQueue
                     | SubscribeToTopic
+                    | SendForReply
             ),
         }
     }

@@ -18,11 +18,14 @@ impl Right {
     }
 }
 
-/// A right to a queue or exchange of this name; `TEMPORARY` stands for whatever the broker calls a queue.
+/// A right to a queue or exchange of this name. `TEMPORARY` and `GENERATED` stand for whatever the broker calls a queue.
 pub(crate) type Grant = (Right, &'static str);
 
 /// The queues of STOMP subscriptions to exchanges begin like this.
 pub(crate) const TEMPORARY: &str = "stomp-subscription-";
+
+/// Other queues to which the broker gives a name begin like this.
+pub(crate) const GENERATED: &str = "amq.gen-";
 
 macro_rules! operations {
     ($($name:ident,)*) => {
@@ -59,6 +62,7 @@ operations! {
     SendToQueue,
     SubscribeToQueue,
     SubscribeToTopic,
+    SendForReply,
 }
 use Operation::*;
 
@@ -87,6 +91,8 @@ impl Operation {
                 (Write, TEMPORARY),
                 (Read, "amq.topic"),
             ],
+            // A queue for the reply is declared and consumed from, and the message published.
+            SendForReply => vec![(Configure, GENERATED), (Read, GENERATED), (Write, "x")],
         }
     }
 

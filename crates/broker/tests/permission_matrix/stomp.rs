@@ -25,6 +25,7 @@ pub(crate) fn frame(operation: Operation) -> String {
         Consume => subscribe("/amq/queue/q"),
         SubscribeToQueue => subscribe("/queue/q"),
         SubscribeToTopic => subscribe("/topic/k"),
+        SendForReply => send("/exchange/x/k").replace("receipt", "reply-to:/temp-queue/r\nreceipt"),
         _ => unreachable!("STOMP has no {operation:?}"),
     }
 }

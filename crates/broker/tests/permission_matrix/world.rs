@@ -8,7 +8,7 @@ use leveret_broker::{
 };
 
 use crate::operation::Right::{self, Configure, Read, Write};
-use crate::operation::{Grant, TEMPORARY};
+use crate::operation::{GENERATED, Grant, TEMPORARY};
 use crate::support::backend::Backend;
 use crate::support::start;
 
@@ -75,9 +75,9 @@ impl World {
             let mut grants = grants.iter();
             Ok(grants.any(|(of, granted)| {
                 right == Some(of.as_str())
-                    && match *granted {
-                        TEMPORARY => name.starts_with(TEMPORARY),
-                        granted => name == granted,
+                    && match granted {
+                        &TEMPORARY | &GENERATED => name.starts_with(granted),
+                        granted => name == *granted,
                     }
             }))
         });
@@ -126,7 +126,7 @@ fn pattern(grants: &[Grant], right: Right) -> String {
         .iter()
         .filter(|(of, _)| *of == right)
         .map(|(_, name)| match *name {
-            TEMPORARY => format!("^{TEMPORARY}"),
+            TEMPORARY | GENERATED => format!("^{}", name.replace('.', "\\.")),
             name => format!("^{}$", name.replace('.', "\\.")),
         })
         .collect();

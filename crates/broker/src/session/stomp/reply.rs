@@ -10,6 +10,7 @@ use super::destination::Destination;
 use super::problem::Problem;
 use super::subscribe::Consume;
 use super::subscriptions::{AckMode, Consuming};
+use crate::access::{Resource, Right};
 use crate::session::Output;
 use crate::vhost::QueueDeclare;
 
@@ -39,6 +40,7 @@ impl Session {
         if let Some(subscription) = known.and_then(|key| self.subscriptions.get(key)) {
             return Ok(Arc::clone(subscription.queue.name()));
         }
+        self.foresee_reply_queue()?;
         self.flush(now, out);
         let declared = self.declare_queue(
             now,
@@ -52,6 +54,9 @@ impl Session {
         )?;
         let queue = declared.queue;
         let name = Arc::clone(queue.name());
+        // Whoever may not read from it cannot have the reply, as with basic.consume.
+        let vhost = self.vhost()?;
+        vhost.readable_queue(&self.core.caller, &name)?;
         let seats = self.take_seats(&queue)?;
         self.consume_queue(
             now,
@@ -69,5 +74,20 @@ impl Session {
             seats,
         )?;
         Ok(name)
+    }
+
+    /// Has all that a temporary queue needs asked before it is made.
+    fn foresee_reply_queue(&self) -> Result<(), Problem> {
+        let caller = &self.core.caller;
+        if !caller.is_asked() {
+            return Ok(());
+        }
+        let name = self.vhost()?.draw_name(caller);
+        let queue = Resource::Queue(&name);
+        let rights = [(Right::Configure, queue), (Right::Read, queue)];
+        let foreseen = caller.foresee(&rights, None);
+        // What is declared then, or asked about in the next try, is this queue.
+        caller.keep_name(&name);
+        Ok(foreseen?)
     }
 }
