@@ -2,10 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use tokio::task::yield_now;
+
 use crate::shared::Shared;
+
+/// How many are run before others have the thread.
+const RUN_MAX: usize = 16;
 
 /// Sleeps until the earliest deadline, carries it out, and so on until it is dropped. Costs nothing while no queue has
 /// one.
@@ -27,7 +32,21 @@ pub(crate) async fn run_timers(shared: Arc<Shared>) {
         })
         .await;
         if is_due {
-            shared.run_timers();
+            run_due(&shared).await;
         }
+    }
+}
+
+/// Runs what is due now. What becomes due by that comes next, with what has become due meanwhile.
+async fn run_due(shared: &Shared) {
+    let now = shared.now();
+    // Between being taken and having run, what is due is nowhere else to be seen.
+    let _busy = shared.busy.during();
+    let all = shared.services.timers.take_due(now);
+    for some in all.chunks(RUN_MAX) {
+        for due in some.iter().filter_map(Weak::upgrade) {
+            due.run(now);
+        }
+        yield_now().await;
     }
 }

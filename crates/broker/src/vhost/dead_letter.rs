@@ -1,34 +1,88 @@
 //! Dead lettering: what a message becomes when it dies, and where it goes (behaviour reference, section 13).
 
+use std::sync::{Arc, Weak};
+
 use leveret_amqp_codec::{Properties, RawProperties, Table, Value};
 use leveret_queue_store::{Message, MessageParts, Time};
 
 use super::VirtualHost;
 use super::queue::{DeadLetter, DeadLetterTarget};
+use crate::timers::Due;
+
+/// How many queues are given a letter, the letters counted too, before other timers have their turn.
+const TURN_MAX: usize = 4096;
+
+/// Who brings letters, and how much it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// Whoever has made messages die. It carries all there is; where some wait for their turn, a turn, and no fewer than it
+    /// has brought, so that they do not become more and more.
+    Cause,
+    /// A timer, which all others wait for: a turn.
+    Timer,
+}
 
 impl VirtualHost {
     /// Publishes dead messages to their queue's dead letter exchange, in order.
     ///
     /// They may die again where they arrive; what comes of that is carried by whoever is at it already, so a chain of
-    /// queues needs no deeper stack than a single one. Must be called without any lock.
-    pub(super) fn dead_letter(&self, now: Time, letters: impl Iterator<Item = DeadLetter>) {
-        {
+    /// queues needs no deeper stack than a single one. What is left by a timer at the end of its turn has a turn of its own
+    /// at once. Must be called without any lock.
+    pub(super) fn dead_letter(
+        &self,
+        now: Time,
+        letters: impl Iterator<Item = DeadLetter>,
+        carrier: Carrier,
+    ) {
+        let least = {
             let mut dying = self.dying.lock();
+            let before = dying.letters.len();
             dying.letters.extend(letters);
-            if dying.carried {
+            let waits = dying.has_timer;
+            if dying.carried || (waits && carrier == Carrier::Timer) {
                 return;
             }
             dying.carried = true;
-        }
+            match carrier {
+                Carrier::Timer => 0,
+                Carrier::Cause if waits => dying.letters.len() - before,
+                Carrier::Cause => usize::MAX,
+            }
+        };
+        self.carry_letters(now, least, carrier);
+    }
+
+    /// Carries so many letters at least, and on to the end of the turn, which is one for all timers of a moment.
+    fn carry_letters(&self, now: Time, least: usize, carrier: Carrier) {
+        let by_timer = carrier == Carrier::Timer;
+        let (at, used) = self.dying.lock().turn;
+        let mut reached = if by_timer && at == now { used } else { 0 };
+        let mut carried = 0;
         loop {
             let letter = {
                 let mut dying = self.dying.lock();
+                if carried >= least && reached >= TURN_MAX && !dying.letters.is_empty() {
+                    dying.carried = false;
+                    dying.turn = (now, 0);
+                    let is_timed = std::mem::replace(&mut dying.has_timer, true);
+                    drop(dying);
+                    if !is_timed {
+                        self.give_letters_a_turn(now);
+                    }
+                    return;
+                }
                 let letter = dying.letters.pop_front();
                 dying.carried = letter.is_some();
+                if by_timer && letter.is_none() {
+                    dying.turn = (now, reached);
+                }
                 letter
             };
             let Some(letter) = letter else { return };
-            if !self.carry(now, &letter) && letter.queue.keeps_undelivered() {
+            let (has_arrived, queues) = self.carry(now, &letter);
+            carried += 1;
+            reached += 1 + queues;
+            if !has_arrived && letter.queue.keeps_undelivered() {
                 self.undelivered.keep(now, letter);
             } else {
                 letter.queue.forget(&letter);
@@ -36,21 +90,27 @@ impl VirtualHost {
         }
     }
 
-    /// False when the message has not arrived wherever it should.
-    fn carry(&self, now: Time, letter: &DeadLetter) -> bool {
+    fn give_letters_a_turn(&self, now: Time) {
+        let due: Weak<dyn Due> = Weak::<Self>::clone(&self.myself);
+        self.services.timers.schedule(self.dying_timer, now, due);
+    }
+
+    /// Whether the message has arrived wherever it should, and to how many queues it went.
+    fn carry(&self, now: Time, letter: &DeadLetter) -> (bool, usize) {
         let Some(target) = &letter.queue.definition().dead_letter else {
-            return true;
+            return (true, 0);
         };
         let message = died(letter, target, now);
         // For most queues an exchange that is missing at this moment means the end, as in RabbitMQ.
         let Some(route) = self.route_internally(&target.exchange, &message) else {
-            return false;
+            return (false, 0);
         };
+        let queues = route.queues.len();
         self.capture(now, &route, &message);
         let mut refused = Vec::new();
         if route.passes.is_some() {
             Self::pass_letter(now, route, message, &mut refused);
-            return refused.is_empty();
+            return (refused.is_empty(), queues);
         }
         for queue in route
             .queues
@@ -59,7 +119,23 @@ impl VirtualHost {
         {
             queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
         }
-        refused.is_empty() && (!route.queues.is_empty() || !route.captures.is_empty())
+        let has_way = !route.queues.is_empty() || !route.captures.is_empty();
+        (refused.is_empty() && has_way, queues)
+    }
+}
+
+impl Due for VirtualHost {
+    /// Letters that were left have their turn.
+    fn run(self: Arc<Self>, now: Time) {
+        {
+            let mut dying = self.dying.lock();
+            dying.has_timer = false;
+            if dying.carried {
+                return;
+            }
+            dying.carried = true;
+        }
+        self.carry_letters(now, 0, Carrier::Timer);
     }
 }
 
@@ -197,4 +273,103 @@ pub(super) fn is_cycle(message: &Message, queue: &str) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Broker, Client, Publish, QueueOptions, VirtualClock};
+
+    const BEHIND: usize = 10;
+    const MESSAGES: usize = 3000;
+    /// How many letters a timer carries.
+    const TURN: usize = TURN_MAX / (1 + BEHIND) + 1;
+
+    /// Queues `q0` and so on whose messages expire together, all of them to each of ten queues.
+    async fn broker(clock: &VirtualClock, dying: usize) -> (Broker, Client) {
+        let builder = Broker::builder().virtual_clock(clock.clone());
+        let broker = builder.start().await.unwrap();
+        let client = broker.client().unwrap();
+        for n in 0..BEHIND {
+            let queue = n.to_string();
+            client
+                .declare_queue(&queue, QueueOptions::default())
+                .await
+                .unwrap();
+            client.bind_queue(&queue, "amq.fanout", "").await.unwrap();
+        }
+        for n in 0..dying {
+            let options = QueueOptions {
+                message_ttl: Some(Duration::from_secs(1)),
+                dead_letter_exchange: Some("amq.fanout".to_owned()),
+                max_length: Some(MESSAGES as u64),
+                ..QueueOptions::default()
+            };
+            let queue = format!("q{n}");
+            client.declare_queue(&queue, options).await.unwrap();
+        }
+        (broker, client)
+    }
+
+    async fn publish(client: &Client, queue: usize, n: usize) {
+        let (queue, body) = (format!("q{queue}"), n.to_string());
+        client
+            .publish(Publish::to_queue(&queue, body.as_bytes()))
+            .await
+            .unwrap();
+    }
+
+    async fn arrived(client: &Client) -> usize {
+        client.queue_info("0").await.unwrap().ready as usize
+    }
+
+    async fn check_order(client: &Client) {
+        let found = client.browse("9", 3 * MESSAGES).await.unwrap();
+        for (n, message) in found.iter().enumerate() {
+            assert_eq!(message.body(), n.to_string().as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_timer_carries_so_many_letters_and_lets_others_have_their_turn() {
+        let clock = VirtualClock::new();
+        let (broker, client) = broker(&clock, 1).await;
+        for n in 0..MESSAGES {
+            publish(&client, 0, n).await;
+        }
+        clock.advance(Duration::from_secs(1));
+        for turns in 1..4 {
+            // Not the timer task, which has not run yet.
+            broker.shared.run_timers();
+            assert_eq!(arrived(&client).await, turns * TURN);
+            assert!(!broker.shared.is_idle(), "the rest is due");
+        }
+        // Whoever has messages die carries a turn as well.
+        for n in MESSAGES..3 * MESSAGES {
+            publish(&client, 0, n).await;
+        }
+        assert_eq!(arrived(&client).await, 2 * MESSAGES);
+        broker.wait_idle().await;
+        assert_eq!(arrived(&client).await, 2 * MESSAGES);
+        check_order(&client).await;
+    }
+
+    #[tokio::test]
+    async fn all_timers_of_a_moment_have_one_turn() {
+        let clock = VirtualClock::new();
+        let (broker, client) = broker(&clock, MESSAGES).await;
+        for n in 0..MESSAGES {
+            publish(&client, n, n).await;
+        }
+        clock.advance(Duration::from_secs(1));
+        for turns in 1..4 {
+            broker.shared.run_timers();
+            assert_eq!(arrived(&client).await, turns * TURN);
+        }
+        broker.wait_idle().await;
+        assert_eq!(arrived(&client).await, MESSAGES);
+        check_order(&client).await;
+    }
 }

@@ -45,7 +45,7 @@ use crate::metadata::{Change, Metadata, Ticket, VhostKey};
 use crate::outbox::{Outbox, Outgoing};
 use crate::random::RandomNames;
 use crate::store::Store;
-use crate::timers::Timers;
+use crate::timers::{TimerId, Timers};
 
 pub(crate) use bindings::BindingRequest;
 pub use delayed::Scheduled;
@@ -142,6 +142,7 @@ pub(crate) struct VirtualHost {
     topology: RwLock<Topology>,
     generation: AtomicU64,
     dying: Mutex<Dying>,
+    dying_timer: TimerId,
     undelivered: Arc<Undelivered>,
     unroutable: UnroutableRing,
     /// For what passes exchanges that keep history; made with the first of these.
@@ -159,6 +160,10 @@ struct Dying {
     letters: VecDeque<DeadLetter>,
     /// Somebody carries letters at the moment and will take what is added.
     carried: bool,
+    /// The timers know that some wait for a turn of their own.
+    has_timer: bool,
+    /// When timers have carried some last, and how much of their turn they have used at that time.
+    turn: (Time, usize),
 }
 
 /// Who is in a virtual host.
@@ -192,12 +197,14 @@ impl VirtualHost {
             topology.add_exchange(exchange);
         }
         let timer = services.timers.new_id();
+        let dying_timer = services.timers.new_id();
         let vhost = Arc::new_cyclic(|myself| Self {
             name,
             services,
             topology: RwLock::new(topology),
             generation: AtomicU64::new(0),
             dying: Mutex::default(),
+            dying_timer,
             undelivered: Undelivered::new(Weak::clone(myself), timer),
             unroutable: UnroutableRing::default(),
             positions: OnceLock::new(),

@@ -10,8 +10,8 @@ use std::task::Waker;
 
 use leveret_amqp_codec::{Properties, RawProperties, Value};
 use leveret_queue_store::{
-    ConsumerId, DeathReason, Delivery, DeliveryId, Lsn, Message, Queue, QueueKey, QueueOptions,
-    Settlement, Stored, TakeMode, Time,
+    ConsumerId, DeathReason, Delivery, DeliveryId, Effect, Lsn, Message, Queue, QueueKey,
+    QueueOptions, Settlement, Stored, TakeMode, Time,
 };
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -301,12 +301,7 @@ impl QueueCell {
 
     /// Expires what is due and hands out what can be handed out: a timer fired, or an outbox has room again.
     pub(crate) fn poll(self: &Arc<Self>, now: Time) {
-        self.with(now, |state, now, effects| {
-            if state.timer_at.is_some_and(|at| at <= now) {
-                state.timer_at = None;
-            }
-            state.queue.poll(now, effects);
-        });
+        self.with(now, State::poll);
     }
 
     /// Renews the lease of a queue that expires when unused.
@@ -406,8 +401,19 @@ impl Holder for QueueCell {
     }
 }
 
+impl State {
+    fn poll(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.timer_at.is_some_and(|at| at <= now) {
+            self.timer_at = None;
+        }
+        self.queue.poll(now, effects);
+    }
+}
+
 impl Due for QueueCell {
     fn run(self: Arc<Self>, now: Time) {
-        self.poll(now);
+        let mut afterwards = Afterwards::by_timer();
+        self.with_locked(now, &mut afterwards, State::poll);
+        self.follow_up(now, afterwards);
     }
 }

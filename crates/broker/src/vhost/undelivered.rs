@@ -8,6 +8,7 @@ use leveret_queue_store::{Stored, Time};
 use parking_lot::Mutex;
 
 use super::VirtualHost;
+use super::dead_letter::Carrier;
 use super::queue::{DeadLetter, QueueCell};
 use crate::memory::MemoryGauge;
 use crate::timers::{Due, TimerId};
@@ -113,6 +114,7 @@ impl Due for Undelivered {
             letters
                 .into_iter()
                 .filter(|letter| !letter.queue.is_deleted()),
+            Carrier::Timer,
         );
     }
 }

@@ -12,6 +12,7 @@ use crate::memory::MemoryGauge;
 use crate::outbox::{AfterGap, Outgoing};
 use crate::store::Relieved;
 use crate::timers::Due;
+use crate::vhost::dead_letter::Carrier;
 
 /// What remains to be done once the lock is released.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(in crate::vhost) struct Afterwards {
     is_to_be_listed: bool,
     /// There is too little memory, and the queue could not give up enough.
     is_short: bool,
+    /// A timer is at work, which all others wait for.
+    by_timer: bool,
 }
 
 /// A message that has died.
@@ -41,6 +44,14 @@ struct Dead {
 }
 
 impl Afterwards {
+    /// What a timer leaves to be done.
+    pub(super) fn by_timer() -> Self {
+        Self {
+            by_timer: true,
+            ..Self::default()
+        }
+    }
+
     /// Whether there is anything but what nearly every change of a queue brings.
     fn has_rare(&self) -> bool {
         self.is_to_be_listed
@@ -222,7 +233,11 @@ impl QueueCell {
                 stored: dead.stored,
                 delivery_count: dead.delivery_count,
             });
-            vhost.dead_letter(now, dead);
+            let carrier = match afterwards.by_timer {
+                true => Carrier::Timer,
+                false => Carrier::Cause,
+            };
+            vhost.dead_letter(now, dead, carrier);
         }
     }
 }
