@@ -1,11 +1,12 @@
 //! The exchanges, queues and bindings of a virtual host as a data structure: no rules about who may do what, no texts.
 
 mod exchange;
+mod incoming;
 mod reached;
 mod route;
 mod visited;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 use slab::Slab;
@@ -19,6 +20,7 @@ use crate::arguments::Arguments;
 use crate::exchange::{BindingArguments, Destination, ExchangeId, QueueId};
 use crate::metadata::{BindingRecord, Change, VhostKey};
 use crate::quota::Seat;
+use incoming::Incoming;
 
 pub(crate) use exchange::{Capture, Exchange};
 pub(crate) use route::{Addressing, Route};
@@ -32,9 +34,6 @@ pub(crate) struct Binding {
     pub(crate) key: Arc<str>,
     pub(crate) arguments: Option<Arc<BindingArguments>>,
 }
-
-/// The bindings that lead to one destination, each with its place among those of the connection that has made it.
-type Incoming = HashMap<Binding, Option<Seat>, Hasher>;
 
 /// See the module.
 ///
@@ -58,7 +57,7 @@ pub(crate) struct Topology {
     left: HashMap<QueueId, Vec<Weak<Past>>, Hasher>,
     recorder: Recorder,
     /// The exchanges that know who is subscribed.
-    pub(super) presences: Vec<ExchangeId>,
+    pub(super) presences: BTreeSet<ExchangeId>,
     /// Those of them in which something has changed under this lock, perhaps several times.
     pub(super) to_announce: Vec<ExchangeId>,
 }
@@ -172,7 +171,7 @@ impl Topology {
         let knows_presence = exchange.announcer.is_some();
         let id = ExchangeId(to_id(self.exchanges.insert(exchange)));
         if knows_presence {
-            self.presences.push(id);
+            self.presences.insert(id);
         }
         self.exchange_names.insert(name, id);
     }
@@ -199,7 +198,7 @@ impl Topology {
     ) -> bool {
         let record = self.durable_binding(destination, &binding);
         let bindings = self.incoming.entry(destination).or_default();
-        if bindings.contains_key(&binding) {
+        if bindings.contains(&binding) {
             return false;
         }
         let source = &mut self.exchanges[binding.source.0 as usize];
@@ -221,7 +220,7 @@ impl Topology {
     pub(crate) fn is_bound(&self, destination: Destination, binding: &Binding) -> bool {
         self.incoming
             .get(&destination)
-            .is_some_and(|bindings| bindings.contains_key(binding))
+            .is_some_and(|bindings| bindings.contains(binding))
     }
 
     /// Removes a binding, and auto-delete exchanges that thereby lose their last one; false when it was not there.
@@ -229,7 +228,7 @@ impl Topology {
         let Some(bindings) = self.incoming.get_mut(&destination) else {
             return false;
         };
-        if bindings.remove(binding).is_none() {
+        if !bindings.remove(binding) {
             return false;
         }
         if bindings.is_empty() {
@@ -287,12 +286,11 @@ impl Topology {
             let Some(bindings) = self.incoming.get_mut(&destination) else {
                 continue;
             };
-            let of_this = |binding: &Binding, _: &mut _| binding.source == id;
-            let removed: Vec<_> = bindings.extract_if(of_this).collect();
+            let removed = bindings.take_from(id);
             if bindings.is_empty() {
                 self.incoming.remove(&destination);
             }
-            for (binding, _) in &removed {
+            for binding in &removed {
                 if let Some(record) = self.durable_binding(destination, binding) {
                     self.recorder.binding_removed(&record);
                 }
@@ -300,7 +298,7 @@ impl Topology {
         }
         let exchange = self.exchanges.remove(id.0 as usize);
         if exchange.announcer.is_some() {
-            self.presences.retain(|other| *other != id);
+            self.presences.remove(&id);
         }
         self.binding_len -= exchange.outgoing;
         self.exchange_names.remove(&exchange.name);
@@ -317,7 +315,8 @@ impl Topology {
     /// Removes the bindings that lead to a destination, and adds the auto-delete exchanges that thereby lose their last
     /// one to `unused`.
     fn remove_incoming(&mut self, destination: Destination, unused: &mut Vec<ExchangeId>) {
-        for (binding, _) in self.incoming.remove(&destination).into_iter().flatten() {
+        let incoming = self.incoming.remove(&destination).unwrap_or_default();
+        for binding in incoming.into_bindings() {
             if let Destination::Queue(queue) = destination
                 && let Some(past) = self.past_of(&binding)
             {
@@ -383,13 +382,10 @@ impl Topology {
 
     /// Every binding with its destination, in no particular order.
     pub(crate) fn bindings(&self) -> impl Iterator<Item = (Destination, &Binding)> {
-        let of_each = |(destination, bindings): (&Destination, _)| (*destination, bindings);
-        self.incoming
-            .iter()
-            .map(of_each)
-            .flat_map(|(to, bindings): (_, &Incoming)| {
-                bindings.keys().map(move |binding| (to, binding))
-            })
+        self.incoming.iter().flat_map(|(destination, incoming)| {
+            let to = *destination;
+            incoming.iter().map(move |binding| (to, binding))
+        })
     }
 
     /// The name of a binding's destination.

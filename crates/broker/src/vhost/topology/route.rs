@@ -242,4 +242,21 @@ mod tests {
         topology.remove_exchange(last);
         assert_eq!(topology.binding_len(), 0);
     }
+
+    #[test]
+    fn exchanges_bound_to_the_same_one_go_without_a_look_at_each_other() {
+        const EXCHANGES: usize = 50_000;
+        let mut topology = Topology::default();
+        let last = add_fanout(&mut topology, "last");
+        let names = (0..EXCHANGES).map(|n| n.to_string());
+        let exchanges: Vec<_> = names.map(|name| add_fanout(&mut topology, &name)).collect();
+        for exchange in &exchanges {
+            bind(&mut topology, *exchange, last);
+        }
+        for exchange in exchanges {
+            topology.remove_exchange(exchange);
+            topology.take_removed();
+        }
+        assert_eq!(topology.bindings().count(), 0);
+    }
 }
