@@ -2,12 +2,13 @@
 
 mod exchange;
 mod incoming;
+mod left;
 mod reached;
 mod route;
 mod visited;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -21,6 +22,7 @@ use crate::exchange::{BindingArguments, Destination, ExchangeId, QueueId};
 use crate::metadata::{BindingRecord, Change, VhostKey};
 use crate::quota::Seat;
 use incoming::Incoming;
+use left::Left;
 
 pub(crate) use exchange::{Capture, Exchange};
 pub(crate) use route::{Addressing, Route};
@@ -54,7 +56,7 @@ pub(crate) struct Topology {
     /// The bindings that lead to a destination; no entry where there are none.
     incoming: HashMap<Destination, Incoming, Hasher>,
     /// The histories that queues were bound to, which know of that as long as the queue is there.
-    left: HashMap<QueueId, Vec<Weak<Past>>, Hasher>,
+    left: HashMap<QueueId, Left, Hasher>,
     recorder: Recorder,
     /// The exchanges that know who is subscribed.
     pub(super) presences: BTreeSet<ExchangeId>,
@@ -238,10 +240,8 @@ impl Topology {
             && let Some(past) = self.past_of(binding)
         {
             past.leave(queue, &binding.key);
-            let past = Arc::downgrade(past);
-            let left = self.left.entry(queue).or_default();
-            left.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&past));
-            left.push(past);
+            let past = Arc::clone(past);
+            self.left.entry(queue).or_default().add(&past);
         }
         if let Some(record) = self.durable_binding(destination, binding) {
             self.recorder.binding_removed(&record);
@@ -256,10 +256,8 @@ impl Topology {
         let queue = self.queues.remove(id.0 as usize);
         self.queue_names.remove(queue.name());
         self.recorder.queue_removed(queue.definition());
-        let left = self.left.remove(&id).into_iter().flatten();
-        for past in left.filter_map(|past| past.upgrade()) {
-            past.forget_queue(id);
-        }
+        let left = self.left.remove(&id).unwrap_or_default();
+        left.into_pasts().for_each(|past| past.forget_queue(id));
         let mut unused = Vec::new();
         self.remove_incoming(Destination::Queue(id), &mut unused);
         self.remove_exchanges(unused);

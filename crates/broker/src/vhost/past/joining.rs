@@ -1,5 +1,6 @@
 //! Binding a queue to an exchange that keeps history.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
@@ -8,7 +9,8 @@ use parking_lot::RwLockWriteGuard;
 
 use super::kept::{Found, Had};
 use super::position::{ResumeFrom, marked};
-use super::{Loose, Past, State};
+use super::spans::OfQueue;
+use super::{Hasher, Loose, Past, State};
 use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
 use crate::metadata::Ticket;
 use crate::quota::Seat;
@@ -122,21 +124,24 @@ impl Past {
     }
 
     /// What is kept after a number that the key leads to and the queue has not had. The same router decides that as for
-    /// live messages, with the bindings of this queue alone in it: its number 0 is the new one, the others are spans.
+    /// live messages, with the bindings of this queue alone in it: its number 0 is the new one, the others are keys of spans.
     fn find(&self, state: &State, now: Time, queue: QueueId, key: &Arc<str>, after: u64) -> Found {
-        let spans = state.spans.of(queue);
         let Ok(mut router) = Router::new(self.kind, RawTable::EMPTY, 0) else {
             unreachable!("exchanges of types that need arguments keep no history");
         };
-        let keys = std::iter::once(key).chain(spans.iter().map(|span| &span.key));
         let number = |at: usize| Destination::Queue(QueueId(u32::try_from(at).unwrap_or(u32::MAX)));
-        for (at, key) in keys.enumerate() {
-            router.insert(number(at), key, None);
+        router.insert(number(0), key, None);
+        // Each key once: bindings with the same lead to the same.
+        let mut numbers: HashMap<&Arc<str>, usize, Hasher> = HashMap::default();
+        let mut had_by: Vec<Vec<Had>> = Vec::new();
+        for (key, had) in state.spans.of(queue).into_iter().flat_map(OfQueue::iter) {
+            let at = *numbers.entry(key).or_insert_with(|| {
+                had_by.push(Vec::new());
+                router.insert(number(had_by.len()), key, None);
+                had_by.len() - 1
+            });
+            had_by[at].push(had);
         }
-        let had_by = |destination: Destination| match destination {
-            Destination::Queue(QueueId(at)) => spans.get((at as usize).checked_sub(1)?),
-            Destination::Exchange(_) => None,
-        };
         let only = self.leads_to_one_key(key).then_some(&**key);
         state.kept.find(now, after, only, |key| {
             let mut is_wanted = false;
@@ -146,10 +151,13 @@ impl Past {
                 headers: RawTable::EMPTY,
                 properties: RawProperties::from_validated_bytes(&[]),
             };
-            router.route(&subject, &mut |destination| {
-                is_wanted |= destination == number(0);
-                let span = had_by(destination);
-                had.extend(span.map(|span| (span.after, span.until.unwrap_or(u64::MAX))));
+            router.route(&subject, &mut |destination| match destination {
+                Destination::Queue(QueueId(0)) => is_wanted = true,
+                Destination::Queue(QueueId(at)) => {
+                    let of_key = had_by.get(at as usize - 1);
+                    had.extend(of_key.into_iter().flatten());
+                }
+                Destination::Exchange(_) => {}
             });
             is_wanted.then_some(had)
         })

@@ -156,13 +156,13 @@ impl Kept {
             let Some(mut had) = interest(&key.name) else {
                 continue;
             };
-            had.sort_unstable();
+            merge(&mut had);
             found.lost = found.lost.max(key.lost);
             found.is_missing |= key.lost > had_without_break(after, &had);
             let start = key.entries.partition_point(|entry| entry.number <= after);
             entries.extend(key.entries.range(start..).filter(|entry| {
-                !had.iter()
-                    .any(|(from, to)| (from + 1..=*to).contains(&entry.number))
+                let at = had.partition_point(|(_, to)| *to < entry.number);
+                had.get(at).is_none_or(|(from, _)| *from >= entry.number)
             }));
         }
         entries.sort_unstable_by_key(|entry| entry.number);
@@ -251,6 +251,18 @@ impl Entry {
 
 fn cost(message: &Message) -> usize {
     MemoryGauge::cost(1, message.size_bytes() as u64) + ORDER_OVERHEAD_BYTES
+}
+
+/// Puts them in order, and those that touch each other together.
+fn merge(had: &mut Vec<Had>) {
+    had.sort_unstable();
+    had.dedup_by(|next, last| {
+        let touches = next.0 <= last.1;
+        if touches {
+            last.1 = last.1.max(next.1);
+        }
+        touches
+    });
 }
 
 /// Up to which number nothing is missing for somebody who knows everything up to `after` and has had these, in order.

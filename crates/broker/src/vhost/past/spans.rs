@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::kept::Had;
 use crate::exchange::QueueId;
 
 type Hasher = foldhash::fast::RandomState;
@@ -14,66 +17,81 @@ const PAST_BINDINGS_MAX: usize = 64;
 /// See the module. A queue is forgotten when it goes.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
-    queues: HashMap<QueueId, Vec<Span>, Hasher>,
+    queues: HashMap<QueueId, OfQueue, Hasher>,
 }
 
-/// A binding, and that the queue has had all messages that it leads to with numbers beyond `after`, up to `until`.
+/// What one queue has had.
+#[derive(Debug, Default)]
+pub(super) struct OfQueue {
+    /// The keys by which it is bound, with the numbers after which each of these bindings has everything, in order: the same
+    /// key may be bound several times, with different arguments.
+    open: HashMap<Arc<str>, SmallVec<[u64; 1]>, Hasher>,
+    /// Bindings that are gone, so many at most.
+    gone: Vec<Gone>,
+}
+
+/// A binding that is gone: the queue has had all messages that it leads to with numbers beyond `after`, up to `until`.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
-    pub(super) key: Arc<str>,
-    pub(super) after: u64,
-    /// None: it is still there.
-    pub(super) until: Option<u64>,
+struct Gone {
+    key: Arc<str>,
+    after: u64,
+    until: u64,
+}
+
+impl OfQueue {
+    /// What it has had, by key: messages with numbers beyond the first, up to the second, which for a binding that is still
+    /// there is the largest of all.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Had)> {
+        // Of bindings with one key, the one that has most has what the others have.
+        let open = self.open.iter();
+        let open = open.filter_map(|(key, after)| Some((key, (*after.first()?, u64::MAX))));
+        open.chain(self.gone.iter().map(|it| (&it.key, (it.after, it.until))))
+    }
 }
 
 impl Spans {
-    pub(super) fn of(&self, queue: QueueId) -> &[Span] {
-        self.queues.get(&queue).map_or(&[], Vec::as_slice)
+    pub(super) fn of(&self, queue: QueueId) -> Option<&OfQueue> {
+        self.queues.get(&queue)
     }
 
     /// A binding is made; the queue has what it leads to after that number.
     pub(super) fn open(&mut self, queue: QueueId, key: &Arc<str>, after: u64) {
-        let spans = self.queues.entry(queue).or_default();
+        let OfQueue { open, gone } = self.queues.entry(queue).or_default();
         let mut after = after;
         // What was had by the same binding before and reaches up to this one is part of it.
-        spans.retain(|span| {
-            let continues = span.key == *key && span.until.is_some_and(|until| until >= after);
+        gone.retain(|it| {
+            let continues = it.key == *key && it.until >= after;
             if continues {
-                after = after.min(span.after);
+                after = after.min(it.after);
             }
             !continues
         });
-        spans.push(Span {
-            key: Arc::clone(key),
-            after,
-            until: None,
-        });
+        let open = open.entry(Arc::clone(key)).or_default();
+        let place = open.partition_point(|other| *other <= after);
+        open.insert(place, after);
     }
 
     /// A binding is taken away after that number.
     pub(super) fn close(&mut self, queue: QueueId, key: &str, until: u64) {
-        let Some(spans) = self.queues.get_mut(&queue) else {
+        let Some(OfQueue { open, gone }) = self.queues.get_mut(&queue) else {
             return;
         };
-        // The same key may be bound several times, with different arguments.
-        let open = spans.iter().enumerate();
-        let open = open.filter(|(_, span)| span.until.is_none() && *span.key == *key);
-        let others = open.clone().count();
-        let Some((at, _)) = open.max_by_key(|(_, span)| span.after) else {
+        let Some((key, bindings)) = open.remove_entry(key) else {
             return;
         };
-        if others > 1 {
-            // The others go on, and know more.
-            spans.swap_remove(at);
-        } else {
-            spans[at].until = Some(until);
+        let mut bindings = bindings;
+        // While there are others, they know more.
+        let Some(after) = bindings.pop() else { return };
+        if !bindings.is_empty() {
+            open.insert(key, bindings);
+            return;
         }
-        let past = spans.iter().filter(|span| span.until.is_some());
-        if past.clone().count() > PAST_BINDINGS_MAX
-            && let Some(oldest) = past.filter_map(|span| span.until).min()
-            && let Some(at) = spans.iter().position(|span| span.until == Some(oldest))
+        gone.push(Gone { key, after, until });
+        if gone.len() > PAST_BINDINGS_MAX
+            && let Some(oldest) = gone.iter().map(|it| it.until).min()
+            && let Some(at) = gone.iter().position(|it| it.until == oldest)
         {
-            spans.swap_remove(at);
+            gone.swap_remove(at);
         }
     }
 
@@ -89,8 +107,14 @@ mod tests {
     const QUEUE: QueueId = QueueId(1);
 
     fn spans(spans: &Spans) -> Vec<(&str, u64, Option<u64>)> {
-        let of_queue = spans.of(QUEUE).iter();
-        of_queue.map(|it| (&*it.key, it.after, it.until)).collect()
+        let of_queue = spans.of(QUEUE).into_iter().flat_map(OfQueue::iter);
+        let told = of_queue.map(|(key, (after, until))| {
+            let is_gone = until < u64::MAX;
+            (&**key, after, is_gone.then_some(until))
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_unstable();
+        told
     }
 
     #[test]
@@ -110,6 +134,8 @@ mod tests {
         it.close(QUEUE, "a", 9);
         it.open(QUEUE, &"a".into(), 20);
         assert_eq!(spans(&it), [("a", 5, Some(9)), ("a", 20, None)]);
+        it.forget(QUEUE);
+        assert_eq!(spans(&it), []);
     }
 
     #[test]
@@ -117,6 +143,7 @@ mod tests {
         let mut it = Spans::default();
         it.open(QUEUE, &"a".into(), 5);
         it.open(QUEUE, &"a".into(), 7);
+        assert_eq!(spans(&it), [("a", 5, None)], "it has what the other has");
         it.close(QUEUE, "a", 9);
         assert_eq!(spans(&it), [("a", 5, None)]);
         it.close(QUEUE, "a", 9);
@@ -134,7 +161,24 @@ mod tests {
             it.open(QUEUE, &key, at);
             it.close(QUEUE, &key, at + 1);
         }
-        assert_eq!(it.of(QUEUE).len(), PAST_BINDINGS_MAX);
-        assert!(it.of(QUEUE).iter().all(|span| span.after >= 136));
+        let left = spans(&it);
+        assert_eq!(left.len(), PAST_BINDINGS_MAX);
+        assert!(left.iter().all(|(_, after, _)| *after >= 136));
+    }
+
+    #[test]
+    fn very_many_bindings_are_made_and_removed_in_a_moment() {
+        const BINDINGS: u64 = 50_000;
+        let mut it = Spans::default();
+        for at in 0..BINDINGS {
+            it.open(QUEUE, &at.to_string().into(), at);
+            it.open(QUEUE, &"same".into(), at);
+        }
+        assert_eq!(spans(&it).len() as u64, BINDINGS + 1);
+        for at in 0..BINDINGS {
+            it.close(QUEUE, &at.to_string(), BINDINGS);
+            it.close(QUEUE, "same", BINDINGS);
+        }
+        assert!(spans(&it).len() <= PAST_BINDINGS_MAX);
     }
 }

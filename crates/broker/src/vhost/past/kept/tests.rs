@@ -1,4 +1,5 @@
 use super::*;
+use crate::random::mix;
 use leveret_queue_store::MessageParts;
 
 fn at(ms: u64) -> Time {
@@ -147,7 +148,7 @@ fn a_naive_twin_keeps_the_same() {
     let mut random = 1_u64;
     let mut below = |end: u64| {
         random = random.wrapping_add(1);
-        crate::random::mix(random) % end
+        mix(random) % end
     };
     for round in 0..200 {
         let length = (round % 3 != 0).then(|| 1 + below(4));
@@ -178,5 +179,23 @@ fn a_naive_twin_keeps_the_same() {
             let is_missing = lost[key as usize] > after;
             assert_eq!(of(&kept, now, after, &key.to_string()), (want, is_missing));
         }
+    }
+}
+
+#[test]
+fn what_was_had_by_several_bindings_is_put_together() {
+    for seed in 0..200_u64 {
+        let chance = |at: u64| mix(seed << 8 | at);
+        let had: Vec<Had> = (0..seed % 6)
+            .map(|at| (chance(at) % 20, chance(at) % 20 + chance(at + 100) % 6))
+            .collect();
+        let mut merged = had.clone();
+        merge(&mut merged);
+        for number in 0..30 {
+            let was_had = |had: &[Had]| had.iter().any(|it| (it.0 + 1..=it.1).contains(&number));
+            assert_eq!(was_had(&merged), was_had(&had), "{had:?}, {number}");
+        }
+        let apart = merged.windows(2).all(|two| two[0].1 < two[1].0);
+        assert!(apart, "{merged:?}");
     }
 }
