@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::{EnvFilter, reload};
 
+use crate::log_escapes::{JsonLines, TextFields};
 use crate::log_file::LogFile;
 use crate::signals::Hangups;
 
@@ -169,13 +170,14 @@ pub(crate) fn start(filter: &LogFilter, format: LogFormat, file: Option<LogFile>
     // An error means that there is a subscriber already.
     let control = match format {
         LogFormat::Text => {
-            let builder = builder.with_filter_reloading();
+            let builder = builder.fmt_fields(TextFields).with_filter_reloading();
             let control = LogControl::of(builder.reload_handle());
             let _ = builder.try_init();
             control
         }
         LogFormat::Json => {
-            let builder = builder.json().with_filter_reloading();
+            let builder = builder.json().map_event_format(JsonLines);
+            let builder = builder.with_filter_reloading();
             let control = LogControl::of(builder.reload_handle());
             let _ = builder.try_init();
             control

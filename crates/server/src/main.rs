@@ -16,6 +16,7 @@ mod error;
 mod frame_size;
 mod limits;
 mod listeners;
+mod log_escapes;
 mod log_file;
 mod logging;
 mod memory;

@@ -137,7 +137,10 @@ fn remove_fixed(stored: &Accounts, fixed: &Accounts) -> Vec<Change> {
     let mut changes = Vec::new();
     for user in &fixed.users {
         if stored.users.iter().any(|stored| stored.name == user.name) {
-            tracing::warn!(user = %user.name, "what is stored of this user gives way to what is configured");
+            tracing::warn!(
+                user = &*user.name,
+                "what is stored of this user gives way to what is configured"
+            );
             changes.push(Change::remove_only_user(&user.name));
         }
     }

@@ -73,7 +73,7 @@ pub(crate) async fn ask_for_rights(shared: &Shared, rights: Rights) -> Answered 
         let answer = in_time(shared, authorizer.authorize(question)).await;
         let answer = answer.unwrap_or_else(|TooLate| Err(Unavailable::new(too_late(shared))));
         let may = answer.unwrap_or_else(|reason| {
-            tracing::error!(%user, ?question, %reason, "an authorizer cannot be asked: refused");
+            tracing::error!(user = &*user, ?question, %reason, "an authorizer cannot be asked: refused");
             false
         });
         answers.push(may);

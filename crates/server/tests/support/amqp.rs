@@ -53,20 +53,26 @@ impl Client {
     /// Connects and logs in, and does not wait for what the server says to that.
     pub(crate) fn log_in(address: SocketAddr, user: &str, password: &str) -> Self {
         let mut client = Self::connect(address);
-        client.expect(START);
+        client.log_in_by("PLAIN", &format!("\0{user}\0{password}"));
+        client
+    }
+
+    /// Logs in by any mechanism, and does not wait for what the server says to that.
+    pub(crate) fn log_in_by(&mut self, mechanism: &str, response: &str) {
+        self.expect(START);
         // start-ok: a client property that has refusals be told, mechanism, response, locale.
         let claims = b"\x1cauthentication_failure_closet\x01";
         let properties = [&b"\x0ccapabilitiesF"[..], &with_length(claims)].concat();
-        let response = format!("\0{user}\0{password}");
+        let length = u8::try_from(mechanism.len()).unwrap();
         let start_ok = [
             &b"\x00\x0a\x00\x0b"[..],
             &with_length(&properties),
-            b"\x05PLAIN",
+            &[length],
+            mechanism.as_bytes(),
             &with_length(response.as_bytes()),
             b"\x05en_US",
         ];
-        client.send(&start_ok.concat());
-        client
+        self.send(&start_ok.concat());
     }
 
     /// Agrees to what the server proposes and asks for a virtual host; the answer is to be expected.

@@ -195,7 +195,7 @@ impl Session {
             Ok(None) => return secret_updated(out),
             Err(reason) => {
                 let user = old.username();
-                tracing::warn!(connection = %self.core.name(), %user, %reason, "a new secret is refused");
+                tracing::warn!(connection = %self.core.name(), user = &**user, %reason, "a new secret is refused");
                 return self.fail(now, failed_update(Refusal::secret_refused()), out);
             }
         };

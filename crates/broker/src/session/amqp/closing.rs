@@ -76,7 +76,7 @@ impl Session {
         let (class_id, method_id) = failure.method;
         let in_handshake = !matches!(self.phase, Phase::Running);
         tracing::info!(
-            connection = %self.core.name(), channel = failure.scope.0, class_id, method_id, error = %text,
+            connection = %self.core.name(), channel = failure.scope.0, class_id, method_id, error = &*text,
             "closing {}", if failure.is_fatal() { "connection" } else { "channel" },
         );
         if failure.is_fatal() {
@@ -173,7 +173,7 @@ impl Session {
             return;
         }
         let text = refusal.reply_text();
-        tracing::error!(connection = %self.core.name(), error = %text, "closing connection");
+        tracing::error!(connection = %self.core.name(), error = &*text, "closing connection");
         self.close_connection(now, refusal.code, &text, (0, 0), out);
     }
 

@@ -212,7 +212,7 @@ impl Session {
                 };
             }
             Err(error) => {
-                tracing::warn!(connection = %self.core.name(), mechanism = %start_ok.mechanism, ?error, "login refused");
+                tracing::warn!(connection = %self.core.name(), mechanism = start_ok.mechanism.as_str(), ?error, "login refused");
                 self.drop_silently(now);
             }
         }

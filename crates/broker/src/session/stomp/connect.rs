@@ -177,14 +177,14 @@ impl Session {
                     return;
                 }
                 let reason = refusal.explanation;
-                tracing::warn!(connection = %self.core.connection(), %user, vhost = name, reason, "virtual host refused");
+                tracing::warn!(connection = %self.core.connection(), user = &**user, vhost = name, reason, "virtual host refused");
                 self.refuse_connect(now, format!("Virtual host '{name}' access denied"), out);
                 return;
             }
         };
         self.core.caller = caller;
         tracing::debug!(
-            connection = %self.core.connection(), %user, vhost = name, version = %connecting.version, "session opened",
+            connection = %self.core.connection(), user = &**user, vhost = name, version = %connecting.version, "session opened",
         );
         self.core.is_now(identity);
         self.open(now, &connecting, out);
