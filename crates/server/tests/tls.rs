@@ -6,8 +6,11 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
-use support::tls::{Authority, ClientCertificate};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind};
+use support::tls::{Authority, ClientCertificate, connect_with};
 use support::{PATIENCE, Server, fresh_path, leveret};
 
 /// A server with a listener for AMQP over TLS and one without.
@@ -254,6 +257,49 @@ fn who_is_revoked_is_refused_and_lists_are_read_anew() {
     server.signal("HUP");
     wait_for_log(&server, "TLS certificates have been read anew");
     assert!(!is_let_in(&authority, &bob, address));
+}
+
+/// How the second of two handshakes of a client went.
+fn second_handshake(client: &Arc<ClientConfig>, address: SocketAddr) -> HandshakeKind {
+    let connect = || {
+        let mut stream = connect_with(client, address, "localhost").unwrap();
+        stream.write_all(b"AMQP\0\0\x09\x01").unwrap();
+        // With TLS 1.3 what there is to resume by comes before this.
+        stream.read_exact(&mut [0]).unwrap();
+        stream.conn.handshake_kind().unwrap()
+    };
+    connect();
+    connect()
+}
+
+#[test]
+fn a_certificate_is_verified_with_each_connection() {
+    let authority = Authority::new("tls-resumed");
+    authority.write("server", &["localhost"], 2090);
+    authority.write_own("ca.pem");
+    let ann = authority.sign_user("ann", 7);
+    let flags = authority.flags("server").to_vec();
+    let (_open, _, to_anybody) = serve(&flags);
+    for required in ["required", "optional"] {
+        let ca = authority.path("ca.pem");
+        let more = ["--tls-client-ca", &ca, "--tls-client-cert", required];
+        let more = more.map(str::to_owned);
+        let (_server, _, address) = serve(&[&flags[..], &more].concat());
+        for version in [&TLS12, &TLS13] {
+            let kind =
+                |shown, address| second_handshake(&authority.client(shown, &[version]), address);
+            let resumed = kind(Some(&ann), address);
+            assert!(
+                matches!(
+                    resumed,
+                    HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest
+                ),
+                "{version:?} {required}: {resumed:?}"
+            );
+            // Where nobody shows anything, this client does resume.
+            assert_eq!(kind(None, to_anybody), HandshakeKind::Resumed);
+        }
+    }
 }
 
 #[test]

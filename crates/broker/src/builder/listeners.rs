@@ -96,6 +96,11 @@ impl Builder {
     /// The provider of cryptography is that of the configuration. Its limits hold: rustls takes handshake messages of at
     /// most 64 KiB. A client has [the time of a handshake](Builder::handshake_timeout) for TLS and its login together,
     /// and no memory is taken for TLS before it has sent something.
+    ///
+    /// Where clients log in by certificates, the configuration should let nobody resume a session: rustls gives a client that
+    /// does the certificate of before without verifying it, even if it has expired or been revoked since. That takes
+    /// `session_storage` to be rustls' `NoServerSessionStorage`, `send_tls13_tickets` to be 0, and no `ticketer`, which is
+    /// none unless you set one.
     #[cfg(feature = "tls")]
     pub fn tls(self, config: Arc<ServerConfig>) -> Self {
         self.config.tls.set(config);

@@ -9,7 +9,9 @@ use leveret_broker::rustls::pki_types::pem::{self, PemObject};
 use leveret_broker::rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
 };
-use leveret_broker::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use leveret_broker::rustls::server::{
+    NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+};
 use leveret_broker::rustls::sign::CertifiedKey;
 use leveret_broker::rustls::{RootCertStore, ServerConfig};
 
@@ -51,7 +53,9 @@ impl Loaded {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(settings.min_version.spoken())
             .map_err(TlsError::Version)?;
-        let builder = match settings.clients()? {
+        let clients = settings.clients()?;
+        let verifies = clients.is_some();
+        let builder = match clients {
             None => builder.with_no_client_auth(),
             Some((authorities, is_required)) => {
                 let roots = Arc::new(read_authorities(authorities)?);
@@ -77,11 +81,22 @@ impl Loaded {
                 builder.with_client_cert_verifier(verifier)
             }
         };
+        let mut config = builder.with_cert_resolver(Arc::new(names));
+        if verifies {
+            forbid_resumption(&mut config);
+        }
         Ok(Some(Self {
-            config: Arc::new(builder.with_cert_resolver(Arc::new(names))),
+            config: Arc::new(config),
             certificates,
         }))
     }
+}
+
+/// A client that resumes has the certificate that it showed before, which nobody verifies again: it would be let in by one
+/// that has expired since.
+fn forbid_resumption(config: &mut ServerConfig) {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
 }
 
 fn read_certified(

@@ -13,7 +13,10 @@ use rcgen::{
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
 
 use super::{PATIENCE, fresh_path};
 
@@ -153,31 +156,48 @@ impl Authority {
         address: SocketAddr,
         name: &str,
     ) -> Result<Stream, std::io::Error> {
+        connect_with(&self.client(client, ALL_VERSIONS), address, name)
+    }
+
+    /// A client that believes this authority, and remembers what a server gives it to resume by.
+    pub(crate) fn client(
+        &self,
+        shown: Option<&ClientCertificate>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
-        let config = match client {
+        Arc::new(match shown {
             None => config.with_no_client_auth(),
             Some(client) => {
                 let key = PrivateKeyDer::try_from(client.key.clone()).unwrap();
                 let chain = vec![client.certificate.clone()];
                 config.with_client_auth_cert(chain, key).unwrap()
             }
-        };
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        let client = ClientConnection::new(Arc::new(config), name).unwrap();
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = StreamOwned::new(client, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(stream)
+        })
     }
+}
+
+/// Connects to a server that should be called `name`.
+pub(crate) fn connect_with(
+    client: &Arc<ClientConfig>,
+    address: SocketAddr,
+    name: &str,
+) -> Result<Stream, std::io::Error> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let client = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(client, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
 }
 
 fn pem(what: &str, der: &[u8]) -> String {
