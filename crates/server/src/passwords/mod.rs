@@ -6,6 +6,7 @@
 
 mod hash;
 mod recent;
+mod turns;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -15,17 +16,18 @@ use std::time::Instant;
 
 use leveret_broker::{Authenticator, Identity, Login, LoginFuture, LoginRefused, User};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 pub(crate) use hash::{StoredHash, hash_password, hash_published_password, is_published_password};
 use recent::Recent;
+use turns::{Origin, Turns};
 
 /// Lets users in whose passwords are those of the broker's accounts.
 ///
 /// A slow hash takes some ten milliseconds of a processor and 19 MiB, so it is computed on threads that may block, on half
 /// of the processors at most: strangers who try passwords cannot keep the broker from its work. Whoever has to wait for
-/// its turn does so within the time that a handshake may take. Every refusal takes the time of one such hash, whether
+/// its turn does so within the time that a handshake may take; addresses take turns, so that many logins from one do not
+/// hold up those from another. Every refusal takes the time of one such hash, whether
 /// the user exists or not.
 ///
 /// Clones share their turns and what they remember.
@@ -33,16 +35,21 @@ use recent::Recent;
 pub(crate) struct Passwords {
     /// Users who may not come from another machine.
     loopback_users: Arc<HashSet<String>>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     recent: Arc<Mutex<Recent>>,
 }
 
 impl Passwords {
     pub(crate) fn new(loopback_users: impl IntoIterator<Item = String>) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self::with_turns(loopback_users, (processors / 2).max(1))
+    }
+
+    /// Computes so many hashes at once at most.
+    fn with_turns(loopback_users: impl IntoIterator<Item = String>, turns: usize) -> Self {
         Self {
             loopback_users: Arc::new(loopback_users.into_iter().collect()),
-            turns: Arc::new(Semaphore::new((processors / 2).max(1))),
+            turns: Arc::new(Turns::new(turns)),
             recent: Arc::new(Mutex::new(Recent::new())),
         }
     }
@@ -57,7 +64,11 @@ impl Passwords {
             )));
         }
         let is_known = login.account.is_some();
-        if self.are_right(&name, &password, login.account).await {
+        let origin = Origin::of(login.peer.map(|peer| peer.ip()));
+        if self
+            .are_right(origin, &name, &password, login.account)
+            .await
+        {
             return Ok(Identity::new(name));
         }
         let problem = if is_known {
@@ -68,16 +79,23 @@ impl Passwords {
         Err(LoginRefused::new(format!("user '{name}' {problem}")))
     }
 
-    /// Whether somebody who gives this name and password is the user, wherever he comes from.
-    async fn are_right(&self, name: &str, password: &[u8], user: Option<User>) -> bool {
+    /// Whether somebody who gives this name and password is the user. Where he comes from decides when he has his turn.
+    async fn are_right(
+        &self,
+        origin: Origin,
+        name: &str,
+        password: &[u8],
+        user: Option<User>,
+    ) -> bool {
         let stored = user.and_then(|user| user.password_hash);
         let stored = stored.and_then(|hash| StoredHash::parse(hash.as_str()).ok());
         let password = Zeroizing::new(password.to_vec());
-        self.is_right(name, password, stored).await
+        self.is_right(origin, name, password, stored).await
     }
 
     async fn is_right(
         &self,
+        origin: Origin,
         name: &str,
         password: Zeroizing<Vec<u8>>,
         stored: Option<StoredHash>,
@@ -102,7 +120,7 @@ impl Passwords {
         {
             return true;
         }
-        let is_right = self.compute(password, slow).await;
+        let is_right = self.compute(origin, password, slow).await;
         if is_right && let Some(seen) = seen {
             self.recent.lock().remember(seen, now());
         }
@@ -110,10 +128,13 @@ impl Passwords {
     }
 
     /// Whether it is the password of the hash; without one, no, after the same time.
-    async fn compute(&self, password: Zeroizing<Vec<u8>>, slow: Option<hash::SlowHash>) -> bool {
-        let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
-            return false;
-        };
+    async fn compute(
+        &self,
+        origin: Origin,
+        password: Zeroizing<Vec<u8>>,
+        slow: Option<hash::SlowHash>,
+    ) -> bool {
+        let turn = self.turns.take(origin).await;
         let work = move || {
             // Given back when the work is done, also if nobody waits for its outcome any more.
             let _turn = turn;
