@@ -1,7 +1,7 @@
 //! What the broker knows of each client that is connected, with a socket or without.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -301,11 +301,18 @@ impl Registry {
         })
     }
 
-    /// The two ends of a connection's socket. Looks through all connections: for people, not for programs.
-    pub(crate) fn endpoints(&self, id: ConnectionId) -> Option<Endpoints> {
+    /// The two ends of the sockets of these connections, where they have any. Looks through all connections, once: for people,
+    /// not for programs; sessions know their own.
+    pub(crate) fn endpoints(
+        &self,
+        ids: &HashSet<ConnectionId>,
+    ) -> HashMap<ConnectionId, Endpoints> {
         let state = self.state.lock();
-        let found = state.entries.iter().find(|(_, entry)| entry.id == id);
-        found.and_then(|(_, entry)| entry.endpoints)
+        let entries = state.entries.iter().map(|(_, entry)| entry);
+        entries
+            .filter(|entry| ids.contains(&entry.id))
+            .filter_map(|entry| Some((entry.id, entry.endpoints?)))
+            .collect()
     }
 
     /// The ways to everybody of a kind.

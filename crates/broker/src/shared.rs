@@ -17,7 +17,7 @@ use crate::auth::{Authenticator, Identity};
 use crate::busy::BusyCount;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::{ConnectionId, Registry};
+use crate::connection::{ConnectionId, Endpoints, Registry};
 use crate::disk::{DiskGauge, DiskSpace};
 use crate::error::Refusal;
 use crate::login_guard::LoginGuard;
@@ -205,7 +205,7 @@ impl Shared {
         names
     }
 
-    /// Who a connection is in a virtual host. `may_enter` is what was answered to the question whether it may open that,
+    /// Who a connection with these ends, if it has a socket, is in a virtual host. `may_enter` is what was answered to the question whether it may open that,
     /// where that has to be asked and has been.
     ///
     /// # Errors
@@ -214,6 +214,7 @@ impl Shared {
         &self,
         identity: &Identity,
         connection: ConnectionId,
+        endpoints: Option<Endpoints>,
         vhost: &VirtualHost,
         outbox: &Arc<Outbox>,
         may_enter: Option<bool>,
@@ -222,7 +223,7 @@ impl Shared {
         let authorizer = identity.rights_from();
         if authorizer.is_some() && may_enter.is_none() {
             let refusal = no_access_to_vhost(vhost.name(), user);
-            return Err(refusal.unless(vec![self.question_of_entry(connection, vhost.name())]));
+            return Err(refusal.unless(vec![OwnedQuestion::entry(vhost.name(), endpoints)]));
         }
         // Before it is known whether the user may come in at all, as in RabbitMQ.
         let seat = vhost.take_seat().map_err(|Reached(limit)| {
@@ -259,19 +260,6 @@ impl Shared {
             }
         };
         Ok(caller.tagged(identity.tags()).seated(seat))
-    }
-
-    /// Whether a connection may open a virtual host.
-    pub(crate) fn question_of_entry(
-        &self,
-        connection: ConnectionId,
-        vhost: &Arc<str>,
-    ) -> OwnedQuestion {
-        let endpoints = self.registry.endpoints(connection);
-        OwnedQuestion::VirtualHost {
-            vhost: Arc::clone(vhost),
-            peer: endpoints.map(|ends| ends.peer.ip().to_canonical()),
-        }
     }
 
     /// Whether a user was configured by the embedding program, so that it cannot be changed.

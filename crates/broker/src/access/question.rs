@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::right::{Resource, ResourceKind, Right};
 use crate::auth::Question;
+use crate::connection::Endpoints;
 
 /// A [`Question`] that owns its names, so that it can leave the virtual host and the session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,14 @@ pub(crate) enum OwnedQuestion {
 }
 
 impl OwnedQuestion {
+    /// Whether a connection with these ends, if it has a socket, may open a virtual host.
+    pub(crate) fn entry(vhost: &Arc<str>, endpoints: Option<Endpoints>) -> Self {
+        Self::VirtualHost {
+            vhost: Arc::clone(vhost),
+            peer: endpoints.map(|ends| ends.peer.ip().to_canonical()),
+        }
+    }
+
     pub(crate) fn resource(vhost: &Arc<str>, right: Right, resource: Resource<'_>) -> Self {
         Self::Resource {
             vhost: Arc::clone(vhost),

@@ -254,7 +254,7 @@ impl Client {
             Ok(Some(identity)) => self.become_renewed(identity).await,
             Ok(None) => Ok(()),
             Err(reason) => {
-                tracing::warn!(user = %old.username(), %reason, "a new secret is refused");
+                tracing::warn!(user = &**old.username(), %reason, "a new secret is refused");
                 Err(Refusal::secret_refused().into())
             }
         }
@@ -265,7 +265,7 @@ impl Client {
         let vhost = self.inner.vhost.name();
         let mut lost = Vec::new();
         if let Some(authorizer) = identity.rights_from() {
-            let mut questions = vec![shared.question_of_entry(self.caller().connection(), vhost)];
+            let mut questions = vec![OwnedQuestion::entry(vhost, None)];
             questions.extend(
                 self.consumed().into_iter().map(|queue| {
                     OwnedQuestion::resource(vhost, Right::Read, Resource::Queue(&queue))

@@ -95,12 +95,11 @@ impl Client {
     /// When the queue does not exist, or is exclusive to another client.
     pub async fn unacked(&self, queue: &str) -> Result<Vec<Unacked>, Error> {
         let mut held = self.decided(|| self.queue(queue)).await?.unacked();
-        let registry = &self.inner.shared.registry;
+        let holders = held.iter().filter_map(|held| held.holder).collect();
+        let endpoints = self.inner.shared.registry.endpoints(&holders);
         for held in &mut held {
-            held.connection = held
-                .holder
-                .and_then(|id| registry.endpoints(id))
-                .map(|ends| ends.to_string());
+            let ends = held.holder.and_then(|id| endpoints.get(&id));
+            held.connection = ends.map(ToString::to_string);
         }
         Ok(held)
     }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 use leveret_queue_store::{ConsumerOptions, TakeMode, Time};
 use parking_lot::Mutex;
 
-use crate::access::Caller;
+use crate::access::{Caller, OwnedQuestion};
 use crate::auth::Identity;
 use crate::connection::{Kind, Registration};
 use crate::error::{Error, Refusal};
@@ -122,14 +122,21 @@ impl Client {
                 let rights = Rights {
                     authorizer: Arc::clone(authorizer),
                     user: Arc::clone(identity.username()),
-                    questions: vec![shared.question_of_entry(registration.id(), vhost.name())],
+                    questions: vec![OwnedQuestion::entry(vhost.name(), None)],
                     until_refused: true,
                 };
                 let answered = net::ask_for_rights(&shared, rights).await;
                 Some(answered.answers.first() == Some(&true))
             }
         };
-        let caller = shared.admit(identity, registration.id(), &vhost, &outbox, may_enter)?;
+        let caller = shared.admit(
+            identity,
+            registration.id(),
+            None,
+            &vhost,
+            &outbox,
+            may_enter,
+        )?;
         let client = Self::with(shared, vhost, registration, caller, Some(identity.clone()));
         client.set_expiry(identity);
         Ok(client)

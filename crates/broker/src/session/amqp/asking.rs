@@ -220,8 +220,7 @@ impl Session {
         let Some(vhost) = &self.core.vhost else {
             return Vec::new();
         };
-        let id = self.core.registration.id();
-        let mut questions = vec![self.core.shared.question_of_entry(id, vhost.name())];
+        let mut questions = vec![OwnedQuestion::entry(vhost.name(), self.core.endpoints)];
         let mut queues: Vec<_> = self.consumed().map(|(_, _, queue)| queue).collect();
         queues.sort_unstable();
         queues.dedup();

@@ -374,8 +374,9 @@ impl Core {
         // Nobody gets as far as this without a login.
         let identity = identity.ok_or_else(|| Refusal::not_allowed("no user has logged in"))?;
         let id = self.registration.id();
+        let (ends, outbox) = (self.endpoints, &self.outbox);
         self.shared
-            .admit(identity, id, vhost, &self.outbox, self.may_enter)
+            .admit(identity, id, ends, vhost, outbox, self.may_enter)
     }
 }
 

@@ -248,9 +248,10 @@ impl Core {
         let missing = || Refusal::not_allowed(format!("vhost {name} not found"));
         let vhost = self.shared.vhost(name).ok_or_else(missing)?;
         let connection = self.registration.id();
+        let (ends, outbox) = (self.endpoints, &self.outbox);
         let caller = self
             .shared
-            .admit(identity, connection, &vhost, &self.outbox, may_enter)?;
+            .admit(identity, connection, ends, &vhost, outbox, may_enter)?;
         if !vhost.enter(&self.outbox) {
             return Err(missing());
         }
