@@ -14,7 +14,8 @@ impl Broker {
     ///
     /// The client is who `identity` says, whatever its CONNECT says; the virtual host is the one that it names there.
     /// Limits, [`Broker::shutdown`] and everything else are as for clients of the broker's own listeners. The future runs
-    /// the connection until it ends; spawn it. It returns at once when the broker is shut down.
+    /// the connection until it ends; spawn it. It returns at once, and drops the stream, when the broker
+    /// is shut down or has [as many connections](crate::Builder::connections_max) as it may.
     ///
     /// ```
     /// use leveret_broker::{Broker, Identity};

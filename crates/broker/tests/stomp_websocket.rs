@@ -8,7 +8,7 @@ use leveret_broker::{
     Authenticator, Broker, Identity, Login, LoginFuture, LoginRefused, Publish, UserTable,
 };
 use support::websocket::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WebSocket};
-use support::{Stomp, broker, pass, start, timed_broker, until};
+use support::{Stomp, broker, pass, soon, start, timed_broker, until};
 
 const SUBSCRIBE: &str = "SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client\nreceipt:s\n\n\0";
 
@@ -452,6 +452,34 @@ async fn a_stream_of_the_application_may_speak_amqp_as_the_user_it_names() {
             .expect_text("ERROR\nmessage:precondition_failed\n")
             .await;
         socket.expect_close(1000).await;
+    });
+}
+
+#[tokio::test]
+async fn a_stream_of_the_application_counts_as_a_connection() {
+    let broker = start(Broker::builder().connections_max(1)).await;
+    let open = || {
+        let (near, far) = tokio::io::duplex(1024);
+        (
+            WebSocket::on(near),
+            broker.serve_websocket(far, Identity::new("ann")),
+        )
+    };
+    let (mut first, serving) = open();
+    let served = tokio::spawn(serving);
+    first.send(TEXT, "CONNECT\n\n\0").await;
+    first.expect_text("CONNECTED\n").await;
+    // One too many is closed without a word.
+    let (mut second, serving) = open();
+    soon("the end", serving).await;
+    assert_eq!(second.next().await, None);
+    drop(first);
+    soon("the end of the first", served).await.unwrap();
+    let (mut third, serving) = open();
+    tokio::join!(serving, async {
+        third.send(TEXT, "CONNECT\n\n\0").await;
+        third.expect_text("CONNECTED\n").await;
+        drop(third);
     });
 }
 

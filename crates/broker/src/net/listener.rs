@@ -113,9 +113,7 @@ async fn accept(service: Service, listener: TcpListener, shared: Arc<Shared>) {
     reason = "net is the part of the broker that has tasks"
 )]
 fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let limit = shared.config.connections_max;
-    if shared.registry.sockets() >= limit {
-        tracing::warn!(%peer, limit, "refused a connection: the limit is reached");
+    if is_full(shared, Some(peer)) {
         return;
     }
     // Writes are already gathered; waiting for more would only delay them.
@@ -144,6 +142,17 @@ fn start_connection(service: Service, stream: TcpStream, peer: SocketAddr, share
     speak(service.spoken, Line::new(stream), seat, shared);
 }
 
+/// Whether there are as many connections as there may be, which the log is told then.
+fn is_full(shared: &Shared, peer: Option<SocketAddr>) -> bool {
+    let limit = shared.config.connections_max;
+    let is_full = shared.registry.sockets() >= limit;
+    if is_full {
+        let peer = peer.map_or_else(|| "in-process".to_owned(), |peer| peer.to_string());
+        tracing::warn!(peer, limit, "refused a connection: the limit is reached");
+    }
+    is_full
+}
+
 /// Serves a WebSocket that the embedding program has agreed to.
 #[cfg(feature = "stomp")]
 pub(crate) fn serve_websocket<S>(
@@ -155,7 +164,8 @@ pub(crate) fn serve_websocket<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Seat::take(shared, None).map(|seat| {
+    let seat = (!is_full(shared, None)).then(|| Seat::take(shared, None));
+    let connection = seat.flatten().map(|seat| {
         Connection::new(
             stream,
             seat,
