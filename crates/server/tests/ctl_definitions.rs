@@ -4,9 +4,10 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
 use support::amqp::{CLOSE, Client, TUNE};
 use support::ctl::{ctl, said};
@@ -25,6 +26,50 @@ fn file(name: &str, text: &str) -> String {
     let path = fresh_path(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// The entries of a directory.
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    let mut names: Vec<_> = entries.map(|entry| name(entry.unwrap())).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn what_is_exported_is_for_its_owner_alone_whoever_could_read_the_file_before() {
+    let (_server, _, dir) = start("definitions-mode");
+    let exports = fresh_path("definitions-mode-exports");
+    fs::create_dir(&exports).unwrap();
+    let at = |name: &str| exports.join(name);
+    fs::write(at("old.json"), "old").unwrap();
+    fs::set_permissions(at("old.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    symlink(at("old.json"), at("link.json")).unwrap();
+    let mut reader = fs::File::open(at("old.json")).unwrap();
+    let export = |name: &str| {
+        said(
+            &dir,
+            &["-q", "export_definitions", at(name).to_str().unwrap()],
+        )
+    };
+    export("link.json");
+    let mode = fs::metadata(at("old.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(
+        fs::read_to_string(at("old.json"))
+            .unwrap()
+            .contains("password_hash")
+    );
+    // Whoever had it open reads what was in it.
+    let mut seen = String::new();
+    reader.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "old");
+    assert_eq!(names_in(&exports), ["link.json", "old.json"]);
+
+    // What is no file is written to as it is.
+    export("/dev/null");
+    assert_eq!(names_in(&exports), ["link.json", "old.json"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod json;
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::process;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -121,15 +122,31 @@ fn read(line: &Line) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// For its owner alone: hashes of passwords stand in it.
+/// For its owner alone: hashes of passwords stand in it. A file that is there gives way to a new one, since others may be
+/// allowed to read it, or have it open.
 fn write_file(path: &str, json: &Json) -> io::Result<()> {
+    let text = json.to_string();
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::write(path, text);
+    }
+    // Links stay.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let mut new = path.clone().into_os_string();
+    new.push(format!(".{}.new", process::id()));
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(json.to_string().as_bytes())?;
-    file.sync_all()
+    let mut file = options.open(&new)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&new, &path));
+    if written.is_err() {
+        // What went wrong before is what is to be told.
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// # Errors
