@@ -85,13 +85,23 @@ pub(crate) struct RateLimits {
     pub(crate) messages_per_s: Option<u64>,
 }
 
+/// Which web pages may open WebSockets.
+#[cfg(feature = "stomp")]
+#[derive(Clone, Debug)]
+pub(crate) enum Origins {
+    /// Nothing is said of it: it depends on where the broker is asked, and by which name.
+    Unlisted,
+    Any,
+    /// Those with one of these values in the header `Origin`.
+    Listed(Vec<String>),
+}
+
 /// What clients of WebSockets meet.
 #[cfg(feature = "stomp")]
 #[derive(Clone, Debug)]
 pub(crate) struct WebSocketConfig {
     pub(crate) path: String,
-    /// None for any.
-    pub(crate) origins: Option<Vec<String>>,
+    pub(crate) origins: Origins,
     pub(crate) http_auth: bool,
     pub(crate) binary: bool,
 }
@@ -101,7 +111,7 @@ impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
             path: "/ws".to_owned(),
-            origins: None,
+            origins: Origins::Unlisted,
             http_auth: false,
             binary: false,
         }

@@ -14,6 +14,8 @@ use leveret_broker::{
     Permissions, TlsPeer, User, VirtualClock,
 };
 use support::tls::{Authority, Client, mutual_config, server_config};
+#[cfg(feature = "stomp")]
+use support::websocket::{BINARY, TEXT, WebSocket};
 use support::{Greeting, Wire, pass, soon, start, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -356,9 +358,7 @@ mod stomp {
         let header = "Sec-WebSocket-Protocol: amqp\r\n";
         let (mut socket, head) = WebSocket::request_on(stream, "/ws", header).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        socket
-            .send(support::websocket::BINARY, ProtocolHeader::AMQP_0_9_1)
-            .await;
+        socket.send(BINARY, ProtocolHeader::AMQP_0_9_1).await;
         let (_, start) = soon("connection.start", socket.next()).await.unwrap();
         assert_eq!(start[..7], [1, 0, 0, 0, 0, start[5], start[6]]);
     }
@@ -379,4 +379,48 @@ async fn the_time_for_a_handshake_can_be_set() {
     until("it to be there", || broker.connection_count() == 1).await;
     pass(&broker, &clock, 500).await;
     until("it to be gone", || broker.connection_count() == 0).await;
+}
+
+/// What a page of this origin, in a browser that shows Ann's certificate, is answered to this subprotocol and what follows.
+#[cfg(feature = "stomp")]
+async fn page_hears(
+    broker: &Broker,
+    client: &Client,
+    origin: &str,
+    subprotocol: &str,
+    said: &[&[u8]],
+) -> Vec<u8> {
+    let stream = client.tunnel(broker.secure_websocket_addresses()[0]).await;
+    let headers = format!("Origin: {origin}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n");
+    let (mut socket, head) = WebSocket::request_on(stream, "/ws", &headers).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut heard = Vec::new();
+    for message in said {
+        socket.send(BINARY, message).await;
+        heard = match socket.next().await {
+            Some((TEXT | BINARY, heard)) => heard,
+            _ => return Vec::new(),
+        };
+    }
+    heard
+}
+
+#[cfg(feature = "stomp")]
+#[tokio::test]
+async fn a_page_of_another_site_does_not_log_in_by_the_certificate_of_the_browser() {
+    let ours = Authority::new("ours");
+    let broker = mutual_broker(&ours).await;
+    let ann = Client::new(&ours, Some(ours.client("ann")));
+    let start_ok = b"\x01\0\0\0\0\0\x1b\0\x0a\0\x0b\0\0\0\0\x08EXTERNAL\0\0\0\0\x05en_US\xce";
+    // The host that is asked is `x`.
+    for (origin, is_let_in) in [("https://x", true), ("http://localhost", false)] {
+        let connect: &[&[u8]] = &[b"CONNECT\naccept-version:1.2\n\n\0"];
+        let heard = page_hears(&broker, &ann, origin, "v12.stomp", connect).await;
+        assert_eq!(heard.starts_with(b"CONNECTED\n"), is_let_in, "{origin}");
+        let external: &[&[u8]] = &[&ProtocolHeader::AMQP_0_9_1, start_ok];
+        let heard = page_hears(&broker, &ann, origin, "amqp", external).await;
+        // connection.tune
+        let is_tuned = heard.get(7..11) == Some(&[0, 10, 0, 30]);
+        assert_eq!(is_tuned, is_let_in, "{origin}: {heard:?}");
+    }
 }

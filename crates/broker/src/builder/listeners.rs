@@ -9,6 +9,8 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::Builder;
 #[cfg(feature = "tls")]
+#[cfg(feature = "stomp")]
+use crate::config::Origins;
 use crate::net;
 use crate::network::Network;
 
@@ -46,14 +48,26 @@ impl Builder {
         self
     }
 
-    /// Which web pages may open WebSockets: values of the `Origin` header, such as `https://app.example`. Others are
-    /// answered with 403; clients without that header, which are no browsers, are let in. Any page may unless set.
+    /// Which web pages may open WebSockets: values of the `Origin` header, such as `https://app.example` or `null`. Others are
+    /// answered with 403; clients without that header, which are no browsers, are let in. `*` lets any page in, and all that
+    /// are let in are trusted as programs are.
+    ///
+    /// Unless set, it depends on the site, which is the host without its port; all names and addresses of loopback are one.
+    /// Pages of the site that they ask are let in and trusted. Those of others are answered with 403 where the broker
+    /// is asked at a loopback address, unless they are from loopback too: a page of the internet has no business with what
+    /// listens to programs of its user's machine alone. Elsewhere they are let in, but have to log in: there is no
+    /// [default user](Builder::stomp_default_user) for them, and no user by the certificate that the browser shows.
     #[cfg(feature = "stomp")]
     pub fn websocket_origins(
         mut self,
         origins: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
-        self.config.websocket.origins = Some(origins.into_iter().map(Into::into).collect());
+        let origins: Vec<String> = origins.into_iter().map(Into::into).collect();
+        self.config.websocket.origins = if origins.iter().any(|origin| origin == "*") {
+            Origins::Any
+        } else {
+            Origins::Listed(origins)
+        };
         self
     }
 
@@ -74,7 +88,8 @@ impl Builder {
     }
 
     /// Who STOMP clients are that give no `login`: a name and a passcode, which the authenticator is asked about as
-    /// about any others. `guest` and `guest` unless set, as in RabbitMQ; with none, who does not log in is refused.
+    /// about any others. `guest` and `guest` unless set, as in RabbitMQ; with none, who does not log in is refused. So are
+    /// web pages of another site, unless [their origin is allowed](Builder::websocket_origins).
     #[cfg(feature = "stomp")]
     pub fn stomp_default_user(mut self, user: Option<(String, String)>) -> Self {
         self.config.stomp_default_user = user;

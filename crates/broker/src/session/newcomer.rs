@@ -15,6 +15,8 @@ pub(crate) enum Newcomer {
         request: Box<UpgradeRequest>,
         /// What the `Authorization` header says, where that counts in place of a CONNECT's login.
         credentials: Option<Credentials>,
+        /// It is a web page of another site, which nobody has allowed: it is nobody without a login of its own.
+        is_foreign: bool,
     },
 }
 

@@ -174,14 +174,20 @@ impl Session {
         let introduction = Introduction::new(start_ok.client_properties);
         self.core.introduction = Some(Box::new(introduction));
         #[cfg(feature = "stomp")]
-        let request = match self.core.newcomer.take().map(|newcomer| *newcomer) {
+        let (request, is_foreign) = match self.core.newcomer.take().map(|newcomer| *newcomer) {
             Some(Newcomer::Known(identity)) => {
                 self.let_in(now, deadline, identity, out);
                 return;
             }
-            Some(Newcomer::Asked { request, .. }) => Some(request),
-            None => None,
+            Some(Newcomer::Asked {
+                request,
+                is_foreign,
+                ..
+            }) => (Some(request), is_foreign),
+            None => (None, false),
         };
+        #[cfg(not(feature = "stomp"))]
+        let is_foreign = false;
         if *start_ok.mechanism == *sasl::ANONYMOUS
             && let Some(user) = &self.core.shared.config.anonymous_user
         {
@@ -189,11 +195,9 @@ impl Session {
             self.let_in(now, deadline, identity, out);
             return;
         }
-        match sasl::parse(
-            &start_ok.mechanism,
-            start_ok.response,
-            self.core.certified(),
-        ) {
+        // A browser shows its user's certificate for pages of others too.
+        let certified = self.core.certified().filter(|_| !is_foreign);
+        match sasl::parse(&start_ok.mechanism, start_ok.response, certified) {
             Ok(credentials) => {
                 let peer = self.core.endpoints.map(|endpoints| endpoints.peer);
                 let mechanism = credentials.mechanism;

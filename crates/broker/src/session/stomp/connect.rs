@@ -64,20 +64,22 @@ impl Session {
             heart_beat,
         };
         // What the web server knew is of no use any more after this.
-        let (request, credentials) = match self.core.newcomer.take().map(|newcomer| *newcomer) {
-            Some(Newcomer::Known(identity)) => {
-                self.finish_connecting(now, Box::new(connecting), Ok(identity), out);
-                return Ok(());
-            }
-            Some(Newcomer::Asked {
-                request,
-                credentials,
-            }) => (Some(request), credentials),
-            None => (None, None),
-        };
+        let (request, credentials, is_foreign) =
+            match self.core.newcomer.take().map(|newcomer| *newcomer) {
+                Some(Newcomer::Known(identity)) => {
+                    self.finish_connecting(now, Box::new(connecting), Ok(identity), out);
+                    return Ok(());
+                }
+                Some(Newcomer::Asked {
+                    request,
+                    credentials,
+                    is_foreign,
+                }) => (Some(request), credentials, is_foreign),
+                None => (None, None, false),
+            };
         let (mechanism, credentials) = match credentials {
             Some(credentials) => (MECHANISM, credentials),
-            None => self.credentials(frame),
+            None => self.credentials(frame, is_foreign),
         };
         let Credentials { username, password } = credentials;
         connecting.username = username.as_str().into();
@@ -95,9 +97,10 @@ impl Session {
     }
 
     /// Who says nothing of himself is who his certificate says, where that counts, or else the default user, as in
-    /// RabbitMQ. Who gives a name gives the passcode too.
-    fn credentials(&self, frame: &Frame) -> (&'static str, Credentials) {
+    /// RabbitMQ. Who gives a name gives the passcode too. A foreign web page is nobody unless it gives a name.
+    fn credentials(&self, frame: &Frame, is_foreign: bool) -> (&'static str, Credentials) {
         if self.core.shared.config.stomp_certificate_login
+            && !is_foreign
             && frame.header("login").is_none()
             && let Some(tls) = self.core.registration.tls()
             && let Some(username) = &tls.username
@@ -108,23 +111,22 @@ impl Session {
             };
             return (EXTERNAL, credentials);
         }
-        let (username, passcode) = self.credentials_of_frame(frame);
+        let default = &self.core.shared.config.stomp_default_user;
+        let default = default.as_ref().filter(|_| !is_foreign);
+        let (username, passcode) = match (frame.header("login"), default) {
+            (None, Some((name, passcode))) => {
+                (&**name, frame.header("passcode").unwrap_or(passcode))
+            }
+            (login, _) => (
+                login.unwrap_or_default(),
+                frame.header("passcode").unwrap_or_default(),
+            ),
+        };
         let credentials = Credentials {
             username: username.to_owned(),
             password: passcode.into(),
         };
         (MECHANISM, credentials)
-    }
-
-    fn credentials_of_frame<'a>(&'a self, frame: &'a Frame) -> (&'a str, &'a str) {
-        let default = &self.core.shared.config.stomp_default_user;
-        match (frame.header("login"), default) {
-            (None, Some((name, passcode))) => (name, frame.header("passcode").unwrap_or(passcode)),
-            (login, _) => (
-                login.unwrap_or_default(),
-                frame.header("passcode").unwrap_or_default(),
-            ),
-        }
     }
 
     /// The login has been checked.

@@ -13,6 +13,7 @@
 mod inner;
 mod lent;
 mod open;
+mod origin;
 mod upgrade;
 
 use std::collections::VecDeque;
@@ -111,7 +112,8 @@ impl WebSocket {
         let Phase::Upgrade(waiting) = &self.phase else {
             return;
         };
-        match upgrade::upgrade(input, &waiting.shared.config.websocket) {
+        let config = &waiting.shared.config.websocket;
+        match upgrade::upgrade(input, config, waiting.endpoints) {
             Upgrade::Incomplete => {}
             Upgrade::Refused(response) => {
                 let status = response
@@ -133,6 +135,7 @@ impl WebSocket {
                     let newcomer = Newcomer::Asked {
                         request: Box::new(accepted.request),
                         credentials: accepted.credentials,
+                        is_foreign: accepted.is_foreign,
                     };
                     self.phase = Phase::Open(waiting.open(now, accepted.speaks, newcomer));
                 }

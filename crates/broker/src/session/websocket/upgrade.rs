@@ -6,11 +6,13 @@ use tungstenite::error::ProtocolError;
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, create_response_with_body, write_response};
 use tungstenite::http::header::{
-    AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use tungstenite::http::{self, HeaderMap, HeaderValue, StatusCode};
 
+use super::origin::{self, Page};
 use crate::config::WebSocketConfig;
+use crate::connection::Endpoints;
 use crate::session::Credentials;
 use crate::upgrade_request::UpgradeRequest;
 
@@ -42,6 +44,8 @@ pub(super) struct Accepted {
     pub(super) speaks: Speaks,
     /// What the `Authorization` header says, where that counts.
     pub(super) credentials: Option<Credentials>,
+    /// It came from a page of another site, which nobody has allowed.
+    pub(super) is_foreign: bool,
 }
 
 /// What is spoken within the WebSocket.
@@ -53,8 +57,12 @@ pub(crate) enum Speaks {
     Either,
 }
 
-/// Reads a request and answers it.
-pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
+/// Reads a request that came to a listener, on a socket with these ends, and answers it.
+pub(super) fn upgrade(
+    input: &[u8],
+    config: &WebSocketConfig,
+    endpoints: Option<Endpoints>,
+) -> Upgrade {
     let (size, request) = match Request::try_parse(input) {
         Ok(Some(parsed)) => parsed,
         Ok(None) if input.len() <= REQUEST_SIZE_MAX => return Upgrade::Incomplete,
@@ -68,7 +76,8 @@ pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
         Ok(answer) => answer,
         Err(status) => return refused(status),
     };
-    if !is_allowed(request.headers(), config.origins.as_deref()) {
+    let page = origin::judge(request.headers(), &config.origins, endpoints);
+    if page == Page::Refused {
         return refused(StatusCode::FORBIDDEN);
     }
     let mut bytes = Vec::new();
@@ -88,6 +97,7 @@ pub(super) fn upgrade(input: &[u8], config: &WebSocketConfig) -> Upgrade {
             None => Speaks::Either,
         },
         credentials: credentials.flatten(),
+        is_foreign: page == Page::Foreign,
     })
 }
 
@@ -100,12 +110,7 @@ pub(crate) fn agree<B>(
     config: &WebSocketConfig,
 ) -> Result<http::Response<()>, http::Response<()>> {
     let (response, _) = answer(request).map_err(no)?;
-    let headers = request.headers();
-    let is_welcome = match config.origins.as_deref() {
-        None => is_same_host(headers),
-        origins => is_allowed(headers, origins),
-    };
-    is_welcome
+    origin::may_ask(request.headers(), &config.origins)
         .then_some(response)
         .ok_or_else(|| no(StatusCode::FORBIDDEN))
 }
@@ -162,25 +167,6 @@ fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
         .find(|known| offers().any(|offer| offer == *known))
 }
 
-/// Whether a page from there may connect. Programs that are no browsers say nothing of an origin.
-fn is_allowed(headers: &HeaderMap, origins: Option<&[String]>) -> bool {
-    let (Some(allowed), Some(origin)) = (origins, headers.get(ORIGIN)) else {
-        return true;
-    };
-    let matches = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
-    allowed.iter().any(matches)
-}
-
-/// Whether the page came from the host that is asked, or it is no page that asks.
-fn is_same_host(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else {
-        return true;
-    };
-    let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    matches!((origin, host), (Some((_, page)), Some(host)) if page.eq_ignore_ascii_case(host))
-}
-
 /// RFC 7617: `Basic`, and the name and the password with a colon between them in base64.
 fn basic_credentials(headers: &HeaderMap) -> Option<Credentials> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
@@ -225,6 +211,7 @@ fn refused(status: StatusCode) -> Upgrade {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Origins;
 
     fn config() -> WebSocketConfig {
         WebSocketConfig::default()
@@ -240,7 +227,7 @@ mod tests {
     #[track_caller]
     fn accepted(headers: &str, config: &WebSocketConfig) -> Accepted {
         let request = request("/ws", headers);
-        match upgrade(request.as_bytes(), config) {
+        match upgrade(request.as_bytes(), config, None) {
             Upgrade::Accepted(accepted) => {
                 assert_eq!(accepted.size, request.len());
                 accepted
@@ -252,7 +239,7 @@ mod tests {
 
     #[track_caller]
     fn check_refused(request: &str, config: &WebSocketConfig, status: u16) {
-        let Upgrade::Refused(response) = upgrade(request.as_bytes(), config) else {
+        let Upgrade::Refused(response) = upgrade(request.as_bytes(), config, None) else {
             panic!("{request} was not refused");
         };
         let start = format!("HTTP/1.1 {status} ");
@@ -315,7 +302,7 @@ mod tests {
         for end in 0..request.len() {
             let half = &request.as_bytes()[..end];
             assert!(
-                matches!(upgrade(half, &config()), Upgrade::Incomplete),
+                matches!(upgrade(half, &config(), None), Upgrade::Incomplete),
                 "{end}"
             );
         }
@@ -337,7 +324,7 @@ mod tests {
         // The query is the client's affair.
         let with_query = request("/ws?token=1", "");
         assert!(matches!(
-            upgrade(with_query.as_bytes(), &config()),
+            upgrade(with_query.as_bytes(), &config(), None),
             Upgrade::Accepted(_)
         ));
     }
@@ -345,7 +332,7 @@ mod tests {
     #[test]
     fn pages_from_elsewhere_are_refused_where_origins_are_listed() {
         let listed = WebSocketConfig {
-            origins: Some(vec!["https://app.example".to_owned()]),
+            origins: Origins::Listed(vec!["https://app.example".to_owned()]),
             ..config()
         };
         accepted("Origin: https://APP.example\r\n", &listed);
@@ -375,7 +362,7 @@ mod tests {
         check_agreed("Origin: https://evil.example\r\n", &config(), 403);
         check_agreed("Origin: null\r\n", &config(), 403);
         let listed = WebSocketConfig {
-            origins: Some(vec!["https://app.example".to_owned()]),
+            origins: Origins::Listed(vec!["https://app.example".to_owned()]),
             ..config()
         };
         check_agreed("Origin: https://app.example\r\n", &listed, 101);
