@@ -14,6 +14,7 @@ use crate::store::StoreCommand;
 use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
 use crate::tls::TlsArgs;
+use crate::web_origin::WebOrigin;
 
 /// Follows the options in `--help`.
 const NOTES: &str = "\
@@ -40,6 +41,10 @@ configuration file, and that before the default.
   --proxy-protocol-from
                 From there connections begin with a header of the PROXY protocol, version 1
                 or 2, and count as those of the client that it names
+  --websocket-origin
+                As browsers say it: https://app.example; repeat it. Others are refused then.
+                Default: at addresses of this machine, its own pages and those of the host
+                that they ask; elsewhere any, but those of other hosts have to log in
   --connections-max and the others that end in -max
                 What is more is refused. The README of leveret-server has their defaults
   --memory      Beyond it, publishers have to wait. Shares are of the memory that the
@@ -105,6 +110,16 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     pub(crate) proxy_protocol_from: Vec<Network>,
+
+    /// Web pages that may open WebSockets, or * for any
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "LEVERET_WEBSOCKET_ORIGIN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) websocket_origin: Vec<WebOrigin>,
 
     #[command(flatten)]
     pub(crate) limits: Limits,
@@ -254,6 +269,6 @@ mod tests {
                 options += 1;
             }
         }
-        assert_eq!(options, 50);
+        assert_eq!(options, 51);
     }
 }

@@ -23,6 +23,7 @@ use crate::size::MemorySize;
 use crate::sync::SyncChoice;
 use crate::time_span::{FiniteTime, TimeSpan};
 use crate::tls::{CertificateEntry, ClientCertificates, LoginFrom, TlsVersion};
+use crate::web_origin::WebOrigin;
 
 /// What a configuration file says; keys are named as the flags are. What it does not mention is `None`.
 ///
@@ -65,6 +66,9 @@ pub(crate) struct ConfigFile {
     /// From where connections begin with a header of the PROXY protocol.
     #[serde(default, deserialize_with = "networks")]
     pub(crate) proxy_protocol_from: Option<Vec<Network>>,
+    /// Which web pages may open WebSockets; an empty list lets none.
+    #[serde(default, deserialize_with = "origins")]
+    pub(crate) websocket_origin: Option<Vec<WebOrigin>>,
     /// How much memory messages may take; a whole number of bytes, or a text as on the command line.
     pub(crate) memory: Option<MemorySize>,
     /// How much disk has to be free; a whole number of bytes, or a text as on the command line.
@@ -236,6 +240,10 @@ fn addresses<'de, D: Deserializer<'de>>(
 }
 
 fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Network>>, D::Error> {
+    texts(deserializer).map(Some)
+}
+
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<WebOrigin>>, D::Error> {
     texts(deserializer).map(Some)
 }
 

@@ -29,6 +29,7 @@ mod store;
 mod sync;
 mod time_span;
 mod tls;
+mod web_origin;
 
 use std::process::ExitCode;
 

@@ -82,6 +82,9 @@ fn builder(settings: &Settings, judge: Judge) -> Result<Builder, Error> {
         .memory_limit(memory_limit)
         .refusal_delay(REFUSAL_DELAY)
         .shutdown_timeout(SHUTDOWN_TIMEOUT);
+    if let Some(origins) = &settings.websocket_origins {
+        builder = builder.websocket_origins(origins.iter().map(|origin| &*origin.0));
+    }
     builder = settings.limits.apply(builder, &in_bytes);
     if let Some(data_dir) = &settings.data_dir {
         builder = builder.data_dir(data_dir).sync_policy(settings.sync.0);

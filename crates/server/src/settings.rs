@@ -21,6 +21,7 @@ use crate::size::MemorySize;
 use crate::sync::SyncChoice;
 use crate::time_span::TimeSpan;
 use crate::tls::TlsSettings;
+use crate::web_origin::WebOrigin;
 
 /// The port that IANA has assigned to AMQP.
 const AMQP_PORT: u16 = 5672;
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsSettings,
     /// From where connections begin with a header of the PROXY protocol.
     pub(crate) proxies: Vec<Network>,
+    /// Which web pages may open WebSockets; `None` for what the broker thinks right.
+    pub(crate) websocket_origins: Option<Vec<WebOrigin>>,
     /// What clients may have.
     pub(crate) limits: Limits,
     /// How much memory messages may take; `None` for the default.
@@ -140,6 +143,7 @@ impl Settings {
             proxies: given(args.proxy_protocol_from)
                 .or(file.proxy_protocol_from)
                 .unwrap_or_default(),
+            websocket_origins: given(args.websocket_origin).or(file.websocket_origin),
             memory: args.memory.or(file.memory),
             disk_free_limit: args.disk_free_limit.or(file.disk_free_limit),
             consumer_timeout: args

@@ -87,6 +87,10 @@ fn bad_values_are_refused_with_their_place() {
         "test.toml:1:23: '10.0.0.1/8': the address of a network",
     );
     check_refused(
+        "websocket-origin = ['https://app.example/']",
+        "test.toml:1:20: 'https://app.example/': an origin is written as https://app.example",
+    );
+    check_refused(
         "tls-client-cert = 'sometimes'",
         "test.toml:1:19: unknown variant `sometimes`",
     );
@@ -180,6 +184,7 @@ fn the_example_shows_every_key() {
         stomp_cert_login,
         tls_certificate,
         proxy_protocol_from,
+        websocket_origin,
         connections_max,
         connections_per_user_max,
         connections_per_vhost_max,
@@ -250,6 +255,7 @@ fn the_example_shows_every_key() {
     assert_eq!(tls_login_from, Some(LoginFrom::default()));
     assert_eq!((stomp_cert_login, tls_certificate.len()), (Some(false), 1));
     assert!(proxy_protocol_from.is_some_and(|networks| networks.len() == 1));
+    assert!(websocket_origin.is_some_and(|origins| origins.len() == 1));
     assert_eq!(memory, Some(MemorySize::DEFAULT));
     assert_eq!(disk_free_limit, Some(DiskSize::DEFAULT));
     assert_eq!(consumer_timeout, Some(TimeSpan::default()));
