@@ -1,6 +1,7 @@
 """The attacks. Each returns when the server has got rid of it, or fails; `reason` is what the log has to say."""
 
 import asyncio
+import ssl
 import struct
 
 from client import HEADER, Client, start_ok
@@ -13,6 +14,11 @@ UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v12.stomp\r\n\r\n"
 )
+
+#: An attacker does not care whom it attacks.
+TLS = ssl.create_default_context()
+TLS.check_hostname = False
+TLS.verify_mode = ssl.CERT_NONE
 
 _attacks = []
 
@@ -35,9 +41,9 @@ async def together(*work):
     await asyncio.gather(*work)
 
 
-async def drip(port, text, pause=0.4):
+async def drip(port, text, pause=0.4, tls=None):
     """Says a text byte by byte until the server has had enough."""
-    client = await Client.dial(port)
+    client = await Client.dial(port, tls=tls)
     dropped = asyncio.ensure_future(client.is_dropped())
     at = 0
     while not dropped.done():
@@ -55,21 +61,44 @@ async def slow_loris_on_each_listener(ports):
         "AMQP": HEADER[:7] + start_ok()[:30],
         "STOMP": b"CONNECT\n" + b"header:value\n" * 100,
         "WebSockets": b"GET /ws HTTP/1.1\r\n" + b"Header: value\r\n" * 100,
-        "AMQP over TLS": HALF_HELLO,
     }
     # The header itself has to be whole, or it would be refused at once.
-    await together(*(drip(ports[name], text) for name, text in texts.items() for _ in range(25)))
+    drips = [(name, text, None) for name, text in texts.items()]
+    # The same with TLS around, and TLS itself.
+    drips += [(f"{name} over TLS", text, TLS) for name, text in texts.items()]
+    drips += [(f"{name} over TLS", HALF_HELLO, None) for name in texts]
+    await together(*(drip(ports[name], text, tls=tls) for name, text, tls in drips for _ in range(25)))
 
 
 @attack("handshake took too long")
 async def half_open_tls(ports):
-    async def one(said):
-        client = await Client.dial(ports["AMQP over TLS"])
+    async def one(name, said):
+        client = await Client.dial(ports[name])
         client.send(said)
         await client.is_dropped()
         client.leave()
 
-    await together(*(one(said) for said in (b"", b"\x16", HALF_HELLO) for _ in range(150)))
+    names = ("AMQP over TLS", "STOMP over TLS", "WebSockets over TLS")
+    await together(*(one(name, said) for name in names for said in (b"", b"\x16", HALF_HELLO) for _ in range(50)))
+
+
+@attack("refused a WebSocket")
+async def websockets_of_foreign_pages(ports):
+    """A page of the internet that its reader's browser has open does not get to what listens on loopback, however it is called."""
+    origins = ("https://foreign.example", "http://127.0.0.1.foreign.example", "http://localhost@foreign.example", "null", "")
+
+    async def one(name, origin, tls):
+        client = await Client.dial(ports[name], tls=tls)
+        asked = UPGRADE.replace(b"Host: x\r\n", b"Host: localhost:15674\r\n" + f"Origin: {origin}\r\n".encode())
+        client.send(asked, b"\x81\x8a" + bytes(4) + b"CONNECT\n\n\0")
+        async with asyncio.timeout(30):
+            heard = await client.reader.read()
+        client.leave()
+        if not heard.startswith(b"HTTP/1.1 403 ") or heard.count(b"\r\n\r\n") != 1:
+            raise AssertionError(f"a page from {origin!r} was answered {heard!r}")
+
+    listeners = (("WebSockets", None), ("WebSockets over TLS", TLS))
+    await together(*(one(name, origin, tls) for name, tls in listeners for origin in origins for _ in range(20)))
 
 
 @attack("which is the limit", "handshake took too long")

@@ -34,8 +34,9 @@ class Client:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def dial(cls, port, source=ATTACKER):
-        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
+    async def dial(cls, port, source=ATTACKER, tls=None):
+        """Connects, over TLS if there is a context for that."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0), ssl=tls))
 
     @classmethod
     async def open(cls, port, user="guest", password="guest", source=ATTACKER):

@@ -65,6 +65,8 @@ FLAGS = {
     "stomp": "127.0.0.1:0",
     "stomp-ws": "127.0.0.1:0",
     "amqps": "127.0.0.1:0",
+    "stomps": "127.0.0.1:0",
+    "stomp-wss": "127.0.0.1:0",
     "memory": "64MiB",
     "message-size-max": "1MiB",
     "held-max": "8MiB",
