@@ -22,6 +22,9 @@ impl Builder {
     /// zero, it asks for each batch of what its client sends. One minute unless set: a right that is withdrawn is gone after
     /// that, and a client that always does the same has one question asked in a minute for each thing that it does. (RabbitMQ
     /// never asks again about the last 12 permissions of a channel.)
+    ///
+    /// It says nothing of [tags](crate::Identity::with_tags), about which nobody is asked: they are those of the login, until
+    /// its connection shows a new secret or ends.
     pub fn verdict_ttl(mut self, ttl: Duration) -> Self {
         self.config.verdict_ttl = ttl;
         self
