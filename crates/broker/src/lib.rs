@@ -147,7 +147,8 @@
 //!   and limits that AMQP clients meet; and both protocols over WebSocket ([`Builder::websocket`]). An application with a
 //!   web server of its own answers requests for WebSockets on a route ([`Broker::agree_to_websocket`]) and hands them over
 //!   ([`Broker::serve_websocket`]), with the identity that it has established.
-//! - `tls`, off by default: listeners with TLS (`Builder::tls`, `Broker::set_tls`), and logins by client certificate. Brings
+//! - `tls`, off by default: listeners with TLS (`Builder::tls`, `Broker::set_tls`), and logins by client certificate.
+//!   `certificate_expiry` tells when a certificate ends. Brings
 //!   rustls, as `leveret_broker::rustls`, without a provider of cryptography.
 //!
 //! # What it is not
@@ -168,6 +169,8 @@ mod beginning;
 mod broker;
 mod builder;
 mod busy;
+#[cfg(feature = "tls")]
+mod certificate;
 mod client;
 mod clock;
 mod config;
@@ -221,6 +224,8 @@ pub use auth::{
 };
 pub use broker::Broker;
 pub use builder::Builder;
+#[cfg(feature = "tls")]
+pub use certificate::certificate_expiry;
 pub use client::{
     Client, Confirm, ConsumeOptions, Consumer, Delivery, ExchangeOptions, ExchangeType, Overflow,
     Presence, PresenceEvent, PresenceKind, PresentMember, Publish, QueueInfo, QueueOptions,

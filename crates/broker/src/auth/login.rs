@@ -51,7 +51,7 @@ pub struct TlsPeer {
     /// The host name that the client asked for (SNI).
     pub server_name: Option<String>,
     /// The client's certificate, verified, and those that it sent along to have it verified; each as DER. Empty when it
-    /// showed none.
+    /// showed none. `certificate_expiry` tells until when they hold.
     pub certificates: Vec<Vec<u8>>,
     /// Who that makes it, as [`Authenticator::certificate_user`](crate::Authenticator::certificate_user) has said.
     pub username: Option<String>,

@@ -116,6 +116,9 @@ impl Builder {
     /// does the certificate of before without verifying it, even if it has expired or been revoked since. That takes
     /// `session_storage` to be rustls' `NoServerSessionStorage`, `send_tls13_tickets` to be 0, and no `ticketer`, which is
     /// none unless you set one.
+    ///
+    /// Nobody is warned before a certificate ends: [`certificate_expiry`](crate::certificate_expiry) tells when that is, for a
+    /// metric of yours.
     #[cfg(feature = "tls")]
     pub fn tls(self, config: Arc<ServerConfig>) -> Self {
         self.config.tls.set(config);
