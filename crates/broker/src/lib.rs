@@ -182,6 +182,7 @@ mod expiration;
 #[doc(hidden)]
 pub mod fuzzing;
 mod login_guard;
+mod login_places;
 mod memory;
 mod metadata;
 #[cfg(feature = "stomp")]

@@ -21,6 +21,7 @@ use crate::connection::{ConnectionId, Endpoints, Registry};
 use crate::disk::{DiskGauge, DiskSpace};
 use crate::error::Refusal;
 use crate::login_guard::LoginGuard;
+use crate::login_places::LoginPlaces;
 use crate::memory::MemoryGauge;
 #[cfg(feature = "journal")]
 use crate::metadata::Definitions;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) login_guard: Arc<LoginGuard>,
+    pub(crate) login_places: Arc<LoginPlaces>,
     /// None: whoever has logged in may do everything.
     access: Option<Arc<Access>>,
     pub(crate) busy: BusyCount,
@@ -105,6 +107,7 @@ impl Shared {
         });
         Arc::new(Self {
             login_guard: Arc::new(LoginGuard::new(config.free_login_failures)),
+            login_places: Arc::new(LoginPlaces::new(config.free_login_failures.of_address)),
             config,
             clock,
             registry: Arc::default(),

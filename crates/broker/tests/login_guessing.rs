@@ -4,6 +4,7 @@ mod support;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leveret_broker::{
     Authenticator, Broker, Identity, Login, LoginFuture, LoginRefused, UserTable, VirtualClock,
@@ -161,6 +162,87 @@ async fn hanging_up_while_a_wrong_password_is_looked_at_hides_it_from_nobody() {
     assert_eq!(slow.0.available_permits(), 1, "three have been looked at");
     pass(&broker, &clock, 1).await;
     wire.expect_on(0, "connection.tune").await;
+}
+
+/// An authenticator that looks at passwords as often as a test lets it, and counts those that it has begun with.
+#[derive(Clone)]
+struct Counting {
+    slow: Slow,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn new() -> Self {
+        Self {
+            slow: Slow(Arc::new(Semaphore::new(0))),
+            begun: Arc::default(),
+        }
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+}
+
+impl Authenticator for Counting {
+    fn authenticate(&self, login: Login) -> LoginFuture<'_> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.slow.authenticate(login)
+    }
+}
+
+#[tokio::test]
+async fn no_more_logins_of_an_address_are_under_way_than_may_fail_for_free() {
+    let (clock, counting) = (VirtualClock::new(), Counting::new());
+    let broker = broker_with(&clock, counting.clone()).await;
+    let mut first = Vec::new();
+    for n in 0..8 {
+        first.push(log_in(&broker, 1, &format!("user{n}"), "wrong").await);
+    }
+    until("eight are looked at", || counting.begun() == 8).await;
+    let mut more = Vec::new();
+    for n in 8..20 {
+        more.push(log_in(&broker, 1, &format!("user{n}"), "wrong").await);
+    }
+    until("all are there", || broker.connection_count() == 20).await;
+    broker.wait_idle().await;
+    assert_eq!(counting.begun(), 8);
+    let mut elsewhere = log_in(&broker, 2, "ann", "secret").await;
+    until("it is looked at at once", || counting.begun() == 9).await;
+
+    // When these have failed, those that follow wait as they would have if they had come later.
+    counting.slow.0.add_permits(9);
+    elsewhere.expect_on(0, "connection.tune").await;
+    for guess in &mut first {
+        assert_eq!(guess.expect_connection_closed().await.code, 403);
+    }
+    counting.slow.0.add_permits(100);
+    pass(&broker, &clock, 249).await;
+    assert_eq!(counting.begun(), 9);
+    pass(&broker, &clock, 1).await;
+    until("one more is looked at", || counting.begun() == 10).await;
+    pass(&broker, &clock, 249).await;
+    assert_eq!(counting.begun(), 10);
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_others_are_looked_at_is_never_looked_at() {
+    let (clock, counting) = (VirtualClock::new(), Counting::new());
+    let broker = broker_with(&clock, counting.clone()).await;
+    let mut first = Vec::new();
+    for n in 0..8 {
+        first.push(log_in(&broker, 1, &format!("user{n}"), "secret").await);
+    }
+    until("they are looked at", || counting.begun() == 8).await;
+    let gone = log_in(&broker, 1, "gone", "wrong").await;
+    let mut last = log_in(&broker, 1, "ann", "secret").await;
+    until("all are there", || broker.connection_count() == 10).await;
+    broker.wait_idle().await;
+    drop(gone);
+    until("it is gone", || broker.connection_count() == 9).await;
+    counting.slow.0.add_permits(10);
+    last.expect_on(0, "connection.tune").await;
+    assert_eq!(counting.begun(), 9);
 }
 
 #[tokio::test]

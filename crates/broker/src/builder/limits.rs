@@ -60,7 +60,10 @@ impl Builder {
         self
     }
 
-    /// The same for the logins of all users from one address together. 100 unless set.
+    /// The same for the logins of all users from one address together. 100 unless set. That is also how many logins from one
+    /// address are looked at at once, one at least; those beyond wait in their order until one of these has its answer. Raise it
+    /// where an authenticator takes its time, and many clients come from one address, as by a proxy that
+    /// [does not name them](Self::proxy_protocol_from).
     pub fn free_login_failures_per_address(mut self, failures: u32) -> Self {
         self.config.free_login_failures.of_address = failures;
         self

@@ -5,58 +5,66 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::login;
+use super::login::{self, Check, Checking};
 use crate::auth::{Identity, LoginRefused, Unavailable};
-use crate::clock::Sleep;
 use crate::session::{Answer, Answered, Ask, Rights, Secret};
 use crate::shared::Shared;
 
+/// An answer to come.
+type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 /// A question under way. Dropped, it is not asked any further.
 pub(super) struct Asking {
-    /// When it is asked, if that is not at once.
-    turn: Option<Sleep>,
-    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    stage: Stage,
     is_login: bool,
+}
+
+enum Stage {
+    /// It is a login that is not looked at yet.
+    Waiting(Pin<Box<dyn Future<Output = Check> + Send>>),
+    Asked(Answering),
 }
 
 impl Asking {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Some(turn) = &mut self.turn {
-            ready!(Pin::new(turn).poll(cx));
-            self.turn = None;
+        loop {
+            match &mut self.stage {
+                Stage::Waiting(turn) => {
+                    let check = ready!(turn.as_mut().poll(cx));
+                    self.stage = Stage::Asked(answer_of(check));
+                }
+                Stage::Asked(answer) => return answer.as_mut().poll(cx),
+            }
         }
-        self.answer.as_mut().poll(cx)
     }
 
     /// Whether nobody needs the answer when the client is gone. Once a password is looked at it is to be known whether it
     /// was wrong, or whoever hangs up early could have any number looked at.
     pub(super) fn ends_with_client(&self) -> bool {
-        self.turn.is_some() || !self.is_login
+        !self.is_login || matches!(self.stage, Stage::Waiting(_))
     }
 }
 
 /// Puts a question to whomever it is for.
 pub(super) fn ask(shared: Arc<Shared>, ask: Ask) -> Asking {
     let is_login = matches!(ask, Ask::Login(_));
-    let mut turn = None;
-    let answer: Pin<Box<dyn Future<Output = Answer> + Send>> = match ask {
-        Ask::Login(login) => {
-            let checking = login::check(shared, *login);
-            turn = checking.turn;
-            Box::pin(async move { Answer::Login(checking.check.await) })
-        }
-        Ask::Rights(rights) => {
-            Box::pin(async move { Answer::Rights(ask_for_rights(&shared, *rights).await) })
-        }
-        Ask::Secret(secret) => {
-            Box::pin(async move { Answer::Secret(renew(&shared, &secret).await) })
-        }
+    let stage = match ask {
+        Ask::Login(login) => match login::check(shared, *login) {
+            Checking::Now(check) => Stage::Asked(answer_of(check)),
+            Checking::Later(turn) => Stage::Waiting(turn),
+        },
+        Ask::Rights(rights) => Stage::Asked(Box::pin(async move {
+            Answer::Rights(ask_for_rights(&shared, *rights).await)
+        })),
+        Ask::Secret(secret) => Stage::Asked(Box::pin(async move {
+            Answer::Secret(renew(&shared, &secret).await)
+        })),
     };
-    Asking {
-        turn,
-        answer,
-        is_login,
-    }
+    Asking { stage, is_login }
+}
+
+fn answer_of(check: Check) -> Answering {
+    Box::pin(async move { Answer::Login(check.await) })
 }
 
 /// Asks what a user may do, one question after the other. Whoever cannot be asked has refused.

@@ -1,54 +1,92 @@
 //! Having a login checked, in its turn.
 
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use leveret_queue_store::Time;
+
 use crate::auth::{Identity, Login, LoginRefused};
-use crate::clock::Sleep;
+use crate::login_guard::Attempt;
+use crate::login_places::Place;
 use crate::shared::Shared;
 
 /// An authenticator at work.
 pub(super) type Check = Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>;
 
 /// How a login is checked.
-pub(super) struct Checking {
-    /// What is to be waited for before, where somebody has guessed too often; whoever goes away meanwhile drops the check,
-    /// which gives the turn back.
-    pub(super) turn: Option<Sleep>,
-    pub(super) check: Check,
+pub(super) enum Checking {
+    /// At once.
+    Now(Check),
+    /// After others from its address, or after a pause, where somebody has guessed too often. Whoever goes away meanwhile
+    /// drops it, which gives the turn back.
+    Later(Pin<Box<dyn Future<Output = Check> + Send>>),
 }
 
-impl Checking {
-    fn at_once(
-        check: impl Future<Output = Result<Identity, LoginRefused>> + Send + 'static,
-    ) -> Self {
-        Self {
-            turn: None,
-            check: Box::pin(check),
+/// Asks the authenticator, and has those wait who have guessed too often, or who are too many at once.
+pub(super) fn check(shared: Arc<Shared>, login: Login) -> Checking {
+    let Some(peer) = login.peer else {
+        return Checking::Now(Box::pin(async move {
+            shared.authenticator.authenticate(login).await
+        }));
+    };
+    let (address, now) = (peer.ip(), shared.now());
+    let latest = now.saturating_add(shared.config.handshake_timeout_ms());
+    let Some(attempt) = attempt(&shared, &login, address, latest) else {
+        return Checking::Now(unseen(&login, address));
+    };
+    if attempt.at > now {
+        return Checking::Later(Box::pin(async move {
+            shared.clock.sleep_until(attempt.at).await;
+            let place = shared.login_places.enter(address).sit().await;
+            look(shared, login, address, attempt, place)
+        }));
+    }
+    match shared.login_places.enter(address).try_sit() {
+        Ok(place) => Checking::Now(look(shared, login, address, attempt, place)),
+        Err(entrant) => {
+            // When it is its turn, those before may have failed.
+            drop(attempt);
+            Checking::Later(Box::pin(async move {
+                let mut place = entrant.sit().await;
+                let Some(attempt) = self::attempt(&shared, &login, address, latest) else {
+                    return unseen(&login, address);
+                };
+                if attempt.at > shared.now() {
+                    // Nobody holds a place while it waits for something else.
+                    drop(place);
+                    shared.clock.sleep_until(attempt.at).await;
+                    place = shared.login_places.enter(address).sit().await;
+                }
+                look(shared, login, address, attempt, place)
+            }))
         }
     }
 }
 
-/// Asks the authenticator, and has those wait who have guessed too often.
-pub(super) fn check(shared: Arc<Shared>, login: Login) -> Checking {
-    let Some(peer) = login.peer else {
-        return Checking::at_once(async move { shared.authenticator.authenticate(login).await });
-    };
-    let (address, now) = (peer.ip(), shared.now());
-    let latest = now.saturating_add(shared.config.handshake_timeout_ms());
-    let attempt = shared
-        .login_guard
-        .attempt(address, &login.username, now, latest);
-    let Some(mut attempt) = attempt else {
-        let name = &login.username;
-        let refused = LoginRefused::new(format!(
-            "too many failed logins as '{name}' or from {address}; it was not looked at"
-        ));
-        return Checking::at_once(ready(Err(refused)));
-    };
-    let turn = (attempt.at > now).then(|| shared.clock.sleep_until(attempt.at));
-    let check = Box::pin(async move {
+fn attempt(shared: &Shared, login: &Login, address: IpAddr, latest: Time) -> Option<Attempt> {
+    let guard = &shared.login_guard;
+    guard.attempt(address, &login.username, shared.now(), latest)
+}
+
+/// The turn would have come too late.
+fn unseen(login: &Login, address: IpAddr) -> Check {
+    let name = &login.username;
+    Box::pin(ready(Err(LoginRefused::new(format!(
+        "too many failed logins as '{name}' or from {address}; it was not looked at"
+    )))))
+}
+
+/// Asks the authenticator.
+fn look(
+    shared: Arc<Shared>,
+    login: Login,
+    address: IpAddr,
+    mut attempt: Attempt,
+    place: Place,
+) -> Check {
+    Box::pin(async move {
         let name = login.username.clone();
         attempt.begin();
         let outcome = shared.authenticator.authenticate(login).await;
@@ -61,7 +99,8 @@ pub(super) fn check(shared: Arc<Shared>, login: Login) -> Checking {
                 }
             }
         }
+        // Once it counts: who has waited for the place is to see that.
+        drop(place);
         outcome
-    });
-    Checking { turn, check }
+    })
 }
