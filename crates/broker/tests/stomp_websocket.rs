@@ -466,15 +466,15 @@ async fn a_stream_of_the_application_counts_as_a_connection() {
         )
     };
     let (mut first, serving) = open();
-    let served = tokio::spawn(serving);
-    first.send(TEXT, "CONNECT\n\n\0").await;
-    first.expect_text("CONNECTED\n").await;
-    // One too many is closed without a word.
-    let (mut second, serving) = open();
-    soon("the end", serving).await;
-    assert_eq!(second.next().await, None);
-    drop(first);
-    soon("the end of the first", served).await.unwrap();
+    tokio::join!(serving, async {
+        first.send(TEXT, "CONNECT\n\n\0").await;
+        first.expect_text("CONNECTED\n").await;
+        // One too many is closed without a word.
+        let (mut second, serving) = open();
+        soon("the end", serving).await;
+        assert_eq!(second.next().await, None);
+        drop(first);
+    });
     let (mut third, serving) = open();
     tokio::join!(serving, async {
         third.send(TEXT, "CONNECT\n\n\0").await;

@@ -64,7 +64,7 @@ pub(super) fn ask(shared: Arc<Shared>, ask: Ask) -> Asking {
 }
 
 fn answer_of(check: Check) -> Answering {
-    Box::pin(async move { Answer::Login(check.await) })
+    Box::pin(async move { Answer::Login(check.outcome().await) })
 }
 
 /// Asks what a user may do, one question after the other. Whoever cannot be asked has refused.

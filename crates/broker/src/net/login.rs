@@ -12,8 +12,18 @@ use crate::login_guard::Attempt;
 use crate::login_places::Place;
 use crate::shared::Shared;
 
-/// An authenticator at work.
-pub(super) type Check = Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>;
+/// An authenticator at work. No future itself, so that nobody takes the wait for it for its outcome.
+pub(super) struct Check(Pin<Box<dyn Future<Output = Result<Identity, LoginRefused>> + Send>>);
+
+impl Check {
+    fn of(work: impl Future<Output = Result<Identity, LoginRefused>> + Send + 'static) -> Self {
+        Self(Box::pin(work))
+    }
+
+    pub(super) async fn outcome(self) -> Result<Identity, LoginRefused> {
+        self.0.await
+    }
+}
 
 /// How a login is checked.
 pub(super) enum Checking {
@@ -27,7 +37,7 @@ pub(super) enum Checking {
 /// Asks the authenticator, and has those wait who have guessed too often, or who are too many at once.
 pub(super) fn check(shared: Arc<Shared>, login: Login) -> Checking {
     let Some(peer) = login.peer else {
-        return Checking::Now(Box::pin(async move {
+        return Checking::Now(Check::of(async move {
             shared.authenticator.authenticate(login).await
         }));
     };
@@ -73,7 +83,7 @@ fn attempt(shared: &Shared, login: &Login, address: IpAddr, latest: Time) -> Opt
 /// The turn would have come too late.
 fn unseen(login: &Login, address: IpAddr) -> Check {
     let name = &login.username;
-    Box::pin(ready(Err(LoginRefused::new(format!(
+    Check::of(ready(Err(LoginRefused::new(format!(
         "too many failed logins as '{name}' or from {address}; it was not looked at"
     )))))
 }
@@ -86,7 +96,7 @@ fn look(
     mut attempt: Attempt,
     place: Place,
 ) -> Check {
-    Box::pin(async move {
+    Check::of(async move {
         let name = login.username.clone();
         attempt.begin();
         let outcome = shared.authenticator.authenticate(login).await;
