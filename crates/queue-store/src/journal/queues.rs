@@ -25,7 +25,7 @@ pub struct QueueLog {
 pub(super) struct Queues {
     entries: Slab<QueueEntry>,
     by_key: HashMap<QueueKey, u32, RandomState>,
-    /// The files of the log, the oldest first; the last one is written to.
+    /// The files of the log, the oldest first. What is appended will be in the last one, which need not have been begun.
     files: VecDeque<LogFile>,
 }
 
@@ -101,7 +101,7 @@ impl Queues {
         self.files.pop_front();
     }
 
-    /// A message is in the file that is written to. Says whether the queue is known.
+    /// A message will be in the last file. Says whether the queue is known.
     #[inline]
     pub(super) fn stored(&mut self, queue: QueueLog, number: NonZeroU64) -> bool {
         let Some(file) = self.files.back_mut() else {

@@ -329,9 +329,9 @@ impl Journal {
             let mut state = self.state.lock();
             // A block in which there is nothing does not have to be waited for.
             let last_block = state.last_block();
-            // The last file is written to.
-            while state.queues.files().len() > 1
-                && let Some(file) = state.queues.files().front()
+            // The file that is written to is not the last where the next one waits for room to be begun.
+            while let Some(file) = state.queues.files().front()
+                && file.number < writer.log.number()
                 && file.live == 0
                 && file.released_by.min(last_block) <= writer.synced
             {

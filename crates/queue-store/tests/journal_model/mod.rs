@@ -119,6 +119,7 @@ impl Run {
                 self.storage.leave_room(room.checked_sub(1000));
             }
             17 if self.chance(3) => self.restart(),
+            18 if self.faults.full && self.chance(2) => self.drain(),
             _ => self.work(),
         }
         self.now += self.below(3) as u64;
@@ -248,6 +249,23 @@ impl Run {
             }
         }
         self.note();
+    }
+
+    /// The disk is full for a while, and consumers take what only the log has, or all that there is.
+    fn drain(&mut self) {
+        self.storage.leave_room(Some(0));
+        self.work();
+        let with_pages = self.chance(3);
+        let taken = self
+            .alive
+            .extract_if(.., |_, entry| with_pages || entry.home.is_none());
+        for ((key, number), Entry { home, .. }) in taken {
+            let (log, _) = self.queues[&key];
+            let stored = Stored { number, home };
+            self.journal.append().gone(log, stored);
+        }
+        self.note();
+        self.work();
     }
 
     /// Writes some messages of one queue into a page, and calls that their home.

@@ -1,0 +1,129 @@
+//! What a journal gives up and what it keeps while its disk is full.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use leveret_queue_store::{
+    FaultyStorage, Journal, JournalOptions, JournalState, Message, MessageParts, PagedMessage,
+    QueueKey, RecoveredItem, Stored, Time,
+};
+
+const NOW: Time = Time::from_millis(1);
+const QUEUE: QueueKey = QueueKey(7);
+
+fn open(storage: &FaultyStorage) -> (Journal, BTreeSet<(QueueKey, u64)>) {
+    let options = JournalOptions {
+        log_file_size: 4096,
+        ..JournalOptions::default()
+    };
+    let (journal, recovered) = Journal::open(Arc::new(storage.clone()), options).unwrap();
+    let mut found = BTreeSet::new();
+    for queue in recovered.queues {
+        let key = queue.key();
+        for item in queue.into_items(&journal, 0).unwrap() {
+            match item {
+                RecoveredItem::Message(message) => {
+                    found.insert((key, message.stored.unwrap().number.get()));
+                }
+                RecoveredItem::Page { page, .. } => {
+                    let messages = journal.read_page(page).unwrap().into_iter();
+                    found.extend(messages.map(|(_, it)| (key, it.stored.unwrap().number.get())));
+                }
+            }
+        }
+    }
+    (journal, found)
+}
+
+fn number(number: u64) -> NonZeroU64 {
+    NonZeroU64::new(number).unwrap()
+}
+
+fn stored(at: u64) -> Stored {
+    Stored {
+        number: number(at),
+        home: None,
+    }
+}
+
+fn message(body_len: usize) -> Message {
+    let parts = MessageParts {
+        body: &vec![b'x'; body_len],
+        persistent: true,
+        ..MessageParts::default()
+    };
+    Message::new(&parts, &mut Vec::new())
+}
+
+fn paged(at: u64, message: Message) -> PagedMessage {
+    PagedMessage {
+        message,
+        stored: Some(stored(at)),
+        deadline: Time::MAX,
+        delivery_count: 0,
+    }
+}
+
+fn store(journal: &Journal, key: QueueKey, at: u64, body_len: usize) {
+    let queue = journal.queue(key);
+    let mut appender = journal.append();
+    appender.store(queue, number(at), Time::MAX, &message(body_len));
+}
+
+fn work_on_full_disk(journal: &Journal) {
+    journal.work(NOW);
+    assert_eq!(journal.state(), JournalState::Full);
+}
+
+/// One message in a page, and one more that the file of the log has no room for, nor the disk for the next file, which is
+/// acknowledged.
+fn with_a_log_that_cannot_go_on(storage: &FaultyStorage) -> Journal {
+    let (journal, _) = open(storage);
+    let queue = journal.queue(QUEUE);
+    store(&journal, QUEUE, 1, 20);
+    let page = journal.new_page();
+    journal.write_page(queue, page, Some(0), &[paged(1, message(20))]);
+    journal.sync(NOW).unwrap();
+    storage.leave_room(Some(0));
+    store(&journal, QUEUE, 2, 5000);
+    work_on_full_disk(&journal);
+    journal.append().gone(queue, stored(2));
+    work_on_full_disk(&journal);
+    journal
+}
+
+#[test]
+fn the_file_that_is_written_to_stays_though_nothing_in_it_is_alive() {
+    let storage = FaultyStorage::new(3);
+    let journal = with_a_log_that_cannot_go_on(&storage);
+    storage.kill();
+    drop(journal);
+    let (_, found) = open(&storage);
+    assert!(found.contains(&(QUEUE, 1)), "{found:?}");
+}
+
+#[test]
+fn a_journal_that_is_closed_on_a_full_disk_can_be_opened() {
+    let storage = FaultyStorage::new(3);
+    let journal = with_a_log_that_cannot_go_on(&storage);
+    assert!(journal.close(NOW).is_err());
+    storage.leave_room(None);
+    let (_, found) = open(&storage);
+    assert!(found.contains(&(QUEUE, 1)), "{found:?}");
+}
+
+#[test]
+fn a_full_log_goes_on_when_there_is_room_again_whenever_the_power_goes() {
+    for changes in 0..12 {
+        let storage = FaultyStorage::new(changes);
+        let journal = with_a_log_that_cannot_go_on(&storage);
+        storage.leave_room(None);
+        storage.cut_power_after(changes);
+        journal.work(NOW);
+        storage.crash();
+        drop(journal);
+        let (_, found) = open(&storage);
+        assert!(found.contains(&(QUEUE, 1)), "{changes}: {found:?}");
+    }
+}
