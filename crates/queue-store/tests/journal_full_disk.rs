@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use leveret_queue_store::{
-    FaultyStorage, Journal, JournalOptions, JournalState, Message, MessageParts, PagedMessage,
-    QueueKey, RecoveredItem, Stored, Time,
+    FaultyStorage, Journal, JournalOptions, JournalState, Message, MessageParts, OpenMode,
+    PagedMessage, QueueKey, RecoveredItem, Storage, Stored, Time,
 };
 
 const NOW: Time = Time::from_millis(1);
@@ -71,6 +71,16 @@ fn store(journal: &Journal, key: QueueKey, at: u64, body_len: usize) {
     appender.store(queue, number(at), Time::MAX, &message(body_len));
 }
 
+fn gone(journal: &Journal, at: u64) {
+    let queue = journal.queue(QUEUE);
+    journal.append().gone(queue, stored(at));
+}
+
+fn moved(journal: &Journal, at: u64) {
+    let queue = journal.queue(QUEUE);
+    journal.append().moved(queue, stored(at));
+}
+
 fn work_on_full_disk(journal: &Journal) {
     journal.work(NOW);
     assert_eq!(journal.state(), JournalState::Full);
@@ -88,7 +98,7 @@ fn with_a_log_that_cannot_go_on(storage: &FaultyStorage) -> Journal {
     storage.leave_room(Some(0));
     store(&journal, QUEUE, 2, 5000);
     work_on_full_disk(&journal);
-    journal.append().gone(queue, stored(2));
+    gone(&journal, 2);
     work_on_full_disk(&journal);
     journal
 }
@@ -126,4 +136,61 @@ fn a_full_log_goes_on_when_there_is_room_again_whenever_the_power_goes() {
         let (_, found) = open(&storage);
         assert!(found.contains(&(QUEUE, 1)), "{changes}: {found:?}");
     }
+}
+
+const OTHER_QUEUE: QueueKey = QueueKey(8);
+
+/// One message that alone is alive in the oldest file of the log, on a disk that is full from now on.
+fn with_one_in_an_old_file(storage: &FaultyStorage) -> Journal {
+    let (journal, _) = open(storage);
+    store(&journal, QUEUE, 1, 20);
+    store(&journal, QUEUE, 2, 5000);
+    journal.sync(NOW).unwrap();
+    store(&journal, QUEUE, 3, 20);
+    gone(&journal, 2);
+    journal.sync(NOW).unwrap();
+    assert_eq!(journal.stats().log_files, 2);
+    storage.leave_room(Some(0));
+    journal
+}
+
+#[test]
+fn what_moves_to_another_queue_on_a_full_disk_is_in_one_of_them() {
+    let storage = FaultyStorage::new(3);
+    let journal = with_one_in_an_old_file(&storage);
+    store(&journal, OTHER_QUEUE, 1, 9000);
+    moved(&journal, 1);
+    work_on_full_disk(&journal);
+    work_on_full_disk(&journal);
+    storage.kill();
+    drop(journal);
+    let (_, found) = open(&storage);
+    assert_eq!(found, BTreeSet::from([(QUEUE, 1), (QUEUE, 3)]));
+}
+
+#[test]
+fn what_has_moved_leaves_its_file_when_there_is_room_again() {
+    let storage = FaultyStorage::new(3);
+    let journal = with_one_in_an_old_file(&storage);
+    store(&journal, OTHER_QUEUE, 1, 9000);
+    moved(&journal, 1);
+    work_on_full_disk(&journal);
+    storage.leave_room(None);
+    journal.sync(NOW).unwrap();
+    assert!(!storage.list().unwrap().contains(&"log-00000001".to_owned()));
+    storage.crash();
+    drop(journal);
+    let (_, found) = open(&storage);
+    assert_eq!(found, BTreeSet::from([(QUEUE, 3), (OTHER_QUEUE, 1)]));
+}
+
+#[test]
+fn what_is_acknowledged_on_a_full_disk_makes_room() {
+    let storage = FaultyStorage::new(3);
+    let journal = with_one_in_an_old_file(&storage);
+    store(&journal, OTHER_QUEUE, 1, 9000);
+    gone(&journal, 1);
+    work_on_full_disk(&journal);
+    let log = storage.open("log-00000001", OpenMode::Existing).unwrap();
+    assert!(log.is_empty().unwrap());
 }

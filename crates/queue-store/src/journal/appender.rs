@@ -59,6 +59,13 @@ impl<'a> Appender<'a> {
         self.state.gone(queue, stored);
     }
 
+    /// A message is elsewhere: it was stored there before this, in another queue or as something else. As
+    /// [`gone`](Self::gone), but on a full disk, too, it is given up only once what was stored is safe. One that is just
+    /// gone may go at once then, to make room.
+    pub fn moved(&mut self, queue: QueueLog, stored: Stored) {
+        self.state.moved(queue, stored);
+    }
+
     /// Everything that is left in a page is gone, or is in memory again and does not survive a
     /// restart. Any other page goes with its last message that does.
     pub fn page_gone(&mut self, page: PageId) {

@@ -54,7 +54,7 @@ pub(super) struct LogFile {
     pub(super) number: u32,
     /// How many messages are alive in it and in no page.
     pub(super) live: u64,
-    /// The last block that took messages from here to pages. Until it is safe the file is needed
+    /// The last block that took messages from here to pages, or to other queues. Until it is safe the file is needed
     /// even if nothing in it is alive.
     pub(super) released_by: u64,
 }
@@ -135,12 +135,12 @@ impl Queues {
         }
     }
 
-    /// A message that was nowhere but in the log is gone.
+    /// A message that was nowhere but in the log is gone; its file is needed until this block is safe.
     #[inline]
-    pub(super) fn gone(&mut self, queue: QueueLog, number: NonZeroU64) {
+    pub(super) fn gone(&mut self, queue: QueueLog, number: NonZeroU64, needed_until: u64) {
         let entry = self.entries.get_mut(queue.slot as usize);
         if let Some(entry) = entry.filter(|entry| entry.key == queue.key) {
-            entry.uncount(&mut self.files, number, 0);
+            entry.uncount(&mut self.files, number, needed_until);
         }
     }
 
@@ -277,8 +277,8 @@ mod tests {
         assert_eq!(live(&queues), [(1, 2), (2, 2), (3, 2)]);
         let in_second: Vec<_> = queues.in_file(2).collect();
         assert_eq!(in_second, [(QueueKey(7), number(30))]);
-        queues.gone(queue, number(20));
-        queues.gone(queue, number(21));
+        queues.gone(queue, number(20), 0);
+        queues.gone(queue, number(21), 0);
         let released = |first, len| Released {
             queue: QueueKey(7),
             first: number(first),
@@ -327,7 +327,7 @@ mod tests {
         for at in 1..100 {
             queues.stored(queue, number(at));
             assert_eq!(live(&queues), [(1, 1)]);
-            queues.gone(queue, number(at));
+            queues.gone(queue, number(at), 0);
             assert_eq!(live(&queues), [(1, 0)]);
         }
         assert_eq!(

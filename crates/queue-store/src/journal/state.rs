@@ -213,6 +213,16 @@ impl State {
     }
 
     pub(super) fn gone(&mut self, queue: QueueLog, stored: Stored) {
+        self.leave(queue, stored, 0);
+    }
+
+    /// A message is gone whose next place was stored before.
+    pub(super) fn moved(&mut self, queue: QueueLog, stored: Stored) {
+        self.leave(queue, stored, self.block);
+    }
+
+    /// A message is gone. If it was nowhere but in a file of the log, that is needed until block `needed_until` is safe.
+    fn leave(&mut self, queue: QueueLog, stored: Stored, needed_until: u64) {
         if self.is_of_the_past(queue, stored) {
             return;
         }
@@ -230,7 +240,7 @@ impl State {
             }
         }
         match subject {
-            Subject::Number(_, number) => self.queues.gone(queue, number),
+            Subject::Number(_, number) => self.queues.gone(queue, number, needed_until),
             Subject::Slot(page, index) => {
                 let slot = PageSlot { page, index };
                 self.pages.slot_gone(slot, &mut self.aftermath);

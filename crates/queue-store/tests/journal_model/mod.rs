@@ -1,6 +1,8 @@
 //! A journal, used at random, beside a model of what it should hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod compare;
+
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use leveret_queue_store::{
     FaultyStorage, Journal, JournalOptions, JournalState, Lsn, Message, MessageParts, PageId,
     PageSlot, PagedMessage, QueueKey, QueueLog, RecoveredItem, Stored, SyncPolicy, Time,
 };
+
+use compare::{check_moves, differences, is_later};
 
 /// What the disk does beside losing what was not synced.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,11 +31,13 @@ struct Entry {
     home: Option<PageSlot>,
 }
 
+type MessageKey = (QueueKey, NonZeroU64);
+
 /// Everything that is alive.
-type Alive = BTreeMap<(QueueKey, NonZeroU64), Entry>;
+type Alive = BTreeMap<MessageKey, Entry>;
 
 /// What a restart would find, without where it lies.
-type Contents = BTreeMap<(QueueKey, NonZeroU64), (Message, Time, u32)>;
+type Contents = BTreeMap<MessageKey, (Message, Time, u32)>;
 
 pub(crate) struct Run {
     random: u64,
@@ -47,6 +53,8 @@ pub(crate) struct Run {
     now: u64,
     /// Pages of which nothing is stored, and what is in them.
     swapped: BTreeMap<PageId, Vec<PagedMessage>>,
+    /// Messages that went from one queue to another in this life, and what they are there.
+    moves: Vec<(MessageKey, MessageKey)>,
 }
 
 impl Run {
@@ -77,6 +85,7 @@ impl Run {
             moments: BTreeMap::from([(Lsn::default(), Contents::new())]),
             now: 1,
             swapped: BTreeMap::new(),
+            moves: Vec::new(),
         }
     }
 
@@ -102,7 +111,7 @@ impl Run {
     }
 
     fn step(&mut self) {
-        match self.below(24) {
+        match self.below(25) {
             0..=6 => self.publish(),
             7..=9 => self.settle(),
             10 => self.page_out(),
@@ -120,6 +129,10 @@ impl Run {
             }
             17 if self.chance(3) => self.restart(),
             18 if self.faults.full && self.chance(2) => self.drain(),
+            19 => {
+                let some = self.some(4);
+                self.move_some(&some);
+            }
             _ => self.work(),
         }
         self.now += self.below(3) as u64;
@@ -169,8 +182,13 @@ impl Run {
     }
 
     fn publish(&mut self) {
+        let body_len = self.below(60);
+        self.publish_one(body_len);
+    }
+
+    fn publish_one(&mut self, body_len: usize) {
         let fan_out = self.below(3) + 1;
-        let body = vec![self.below(256) as u8; self.below(60)];
+        let body = vec![self.below(256) as u8; body_len];
         let parts = MessageParts {
             exchange: "e",
             routing_key: "k",
@@ -219,7 +237,7 @@ impl Run {
     }
 
     /// A few neighbours.
-    fn some(&mut self, limit: usize) -> Vec<(QueueKey, NonZeroU64)> {
+    fn some(&mut self, limit: usize) -> Vec<MessageKey> {
         let start = self.below(self.alive.len().max(1));
         let len = self.below(limit) + 1;
         self.alive.keys().skip(start).take(len).copied().collect()
@@ -251,21 +269,58 @@ impl Run {
         self.note();
     }
 
-    /// The disk is full for a while, and consumers take what only the log has, or all that there is.
-    fn drain(&mut self) {
-        self.storage.leave_room(Some(0));
-        self.work();
-        let with_pages = self.chance(3);
-        let taken = self
-            .alive
-            .extract_if(.., |_, entry| with_pages || entry.home.is_none());
-        for ((key, number), Entry { home, .. }) in taken {
-            let (log, _) = self.queues[&key];
-            let stored = Stored { number, home };
-            self.journal.append().gone(log, stored);
+    /// Messages go to another queue, as dead letters do, or delayed messages that are due.
+    fn move_some(&mut self, moved: &[MessageKey]) {
+        let to = self.below(self.queues.len().max(1));
+        let Some(to) = self.queues.keys().nth(to).copied() else {
+            return;
+        };
+        for (key, number) in moved.iter().copied() {
+            let mut entry = self.alive.remove(&(key, number)).unwrap();
+            let (to_log, next) = self.queues.get_mut(&to).unwrap();
+            let to_number = NonZeroU64::new(*next).unwrap();
+            *next += 1;
+            let (to_log, (from_log, _)) = (*to_log, self.queues[&key]);
+            let home = entry.home.take();
+            let mut appender = self.journal.append();
+            appender.store(to_log, to_number, entry.deadline, &entry.message);
+            appender.moved(from_log, Stored { number, home });
+            drop(appender);
+            entry.delivery_count = 0;
+            self.alive.insert((to, to_number), entry);
+            self.moves.push(((key, number), (to, to_number)));
         }
         self.note();
+    }
+
+    /// The disk is full for a while, and consumers take what there is, or what is nowhere but in the log, or that moves to
+    /// another queue.
+    fn drain(&mut self) {
+        self.storage.leave_room(Some(0));
+        let what = self.below(4);
+        if what % 2 == 0 {
+            // More than there is room for in the file of the log that is written to.
+            self.publish_one(6000);
+        }
         self.work();
+        let taken = self.alive.iter();
+        let taken = taken.filter(|(_, entry)| what == 0 || entry.home.is_none());
+        let taken: Vec<_> = taken.map(|(key, _)| *key).collect();
+        if what < 2 {
+            self.take(&taken);
+        } else {
+            self.move_some(&taken);
+        }
+        self.work();
+    }
+
+    fn take(&mut self, taken: &[MessageKey]) {
+        for (key, number) in taken.iter().copied() {
+            let (log, _) = self.queues[&key];
+            let home = self.alive.remove(&(key, number)).and_then(|it| it.home);
+            self.journal.append().gone(log, Stored { number, home });
+        }
+        self.note();
     }
 
     /// Writes some messages of one queue into a page, and calls that their home.
@@ -436,6 +491,7 @@ impl Run {
             }
             assert_eq!(alive.len() - before, len as usize);
         }
+        let last = self.contents();
         self.alive = alive;
         self.queues = queues;
         let found = self.contents();
@@ -455,6 +511,10 @@ impl Run {
             **contents == found || self.faults.full && is_later(contents, &found, &possible)
         });
         assert!(matched, "{safe:?}: {}", differences(&found, &possible));
+        if let Some(last_safe) = last_safe {
+            check_moves(&self.moves, last_safe, &last, &found);
+        }
+        self.moves.clear();
         self.moments = BTreeMap::from([(Lsn::default(), found)]);
         for (key, entry) in self.alive.clone() {
             if let Some(home) = entry.home {
@@ -498,37 +558,6 @@ impl Run {
         });
         entries.collect()
     }
-}
-
-/// Whether something was found that is `contents` without messages that were gone later: files may
-/// be emptied before the log says that what was in them is gone, when it has no room to say so.
-fn is_later(contents: &Contents, found: &Contents, possible: &[&Contents]) -> bool {
-    let is_part = found
-        .iter()
-        .all(|(key, entry)| contents.get(key) == Some(entry));
-    let missing = contents.keys().filter(|key| !found.contains_key(key));
-    let gone_later: BTreeSet<_> = possible
-        .iter()
-        .skip_while(|it| **it != contents)
-        .flat_map(|later| contents.keys().filter(|key| !later.contains_key(key)))
-        .collect();
-    is_part && missing.into_iter().all(|key| gone_later.contains(key))
-}
-
-/// What was found that should not have been, and the other way round, for each state that would do.
-fn differences(found: &Contents, possible: &[&Contents]) -> String {
-    let differences = possible.iter().map(|want| {
-        let extra: Vec<_> = found
-            .iter()
-            .filter(|(key, it)| want.get(key) != Some(it))
-            .collect();
-        let missing: Vec<_> = want
-            .iter()
-            .filter(|(key, it)| found.get(key) != Some(it))
-            .collect();
-        format!("found {extra:?}\nwanted {missing:?}\n")
-    });
-    differences.collect()
 }
 
 fn below(random: &mut u64, limit: usize) -> usize {
