@@ -5,6 +5,7 @@
 //! `SIM_SEEDS=5000` so many.
 
 mod model;
+mod moves;
 mod plan;
 mod run;
 mod trace;

@@ -157,6 +157,11 @@ impl World {
         Some((counts.ready, counts.unacked))
     }
 
+    /// How many messages are ready in the queue of this name.
+    pub(super) fn ready(&self, name: &str) -> u64 {
+        self.cell(name).map_or(0, |cell| cell.counts().ready)
+    }
+
     fn cell(&self, name: &str) -> Option<Arc<QueueCell>> {
         let nobody = Caller::trusted(ConnectionId(0));
         self.shared.vhost("/")?.readable_queue(&nobody, name).ok()

@@ -31,6 +31,16 @@ pub(super) struct Disk {
     log: Option<QueueLog>,
 }
 
+/// Why messages leave a queue for good.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Leaving {
+    /// Nobody needs them any more.
+    #[default]
+    Done,
+    /// Others came for them, which are written first: they stay on disk until those are there.
+    Replaced,
+}
+
 impl Disk {
     /// None in a broker without a store. A queue without a key is not durable.
     pub(super) fn new(services: &Arc<Services>, key: Option<QueueKey>) -> Option<Self> {
@@ -88,7 +98,12 @@ impl Disk {
     /// that have just been stored, if there are any.
     ///
     /// Dead messages are gone only `with_the_dead`; otherwise they stay on disk until [`Disk::forget`].
-    pub(super) fn record(&self, effects: &mut Vec<Effect>, with_the_dead: bool) -> Option<Lsn> {
+    pub(super) fn record(
+        &self,
+        effects: &mut Vec<Effect>,
+        with_the_dead: bool,
+        leaving: Leaving,
+    ) -> Option<Lsn> {
         let mut pages_gone = effects.iter().filter_map(|effect| match effect {
             Effect::PageGone { page } => Some(*page),
             _ => None,
@@ -135,7 +150,10 @@ impl Disk {
                 | Effect::Dead {
                     stored: Some(stored),
                     ..
-                } => appender.gone(log, *stored),
+                } => match leaving {
+                    Leaving::Done => appender.gone(log, *stored),
+                    Leaving::Replaced => appender.moved(log, *stored),
+                },
                 Effect::PageGone { page } => appender.page_gone(*page),
                 Effect::SlotsGone { page, first, last } => {
                     appender.slots_gone(*page, *first, *last);
@@ -156,7 +174,7 @@ impl Disk {
     pub(super) fn forget(&self, stored: Stored) {
         if let Some(log) = self.log {
             let mut appender = self.store.journal().append();
-            appender.gone(log, stored);
+            appender.moved(log, stored);
             appender.finish();
         }
     }
@@ -486,7 +504,7 @@ mod tests {
             let message = Message::new(&parts, &mut scratch);
             assert!(queue.publish(NOW, message, &mut effects).is_accepted());
         }
-        disk.record(&mut effects, true);
+        disk.record(&mut effects, true, Leaving::Done);
         while disk.page_out_any(&mut queue, &mut effects) {}
         disk.store.journal().sync(NOW).unwrap();
         assert_eq!(queue.pages_to_come().count(), PAGES_AHEAD + 2);

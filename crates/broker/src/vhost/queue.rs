@@ -22,7 +22,7 @@ pub(crate) use inspect::Counts;
 pub use inspect::Unacked;
 
 use super::arguments::QueueType;
-use super::durable::Disk;
+use super::durable::{Disk, Leaving};
 use super::{Services, VirtualHost};
 use crate::arguments::Arguments;
 use crate::connection::ConnectionId;
@@ -116,6 +116,8 @@ struct State {
     accounted: usize,
     /// Whether the store knows that it holds messages.
     is_listed: bool,
+    /// Why those leave that are being settled.
+    leaving: Leaving,
     /// Whether anybody took a message since the store asked last whether it can have memory.
     was_used: bool,
     /// Counts as one of the queues that a connection has made.
@@ -157,6 +159,7 @@ impl QueueCell {
             timer_at: None,
             accounted: 0,
             is_listed: false,
+            leaving: Leaving::Done,
             was_used: false,
             seat: None,
         };
@@ -292,9 +295,30 @@ impl QueueCell {
         deliveries: impl Iterator<Item = DeliveryId>,
         how: Settlement,
     ) {
+        self.settle_and_leave(now, deliveries, how, Leaving::Done);
+    }
+
+    /// [`QueueCell::settle`] in one transaction with what was published just before: no crash leaves neither.
+    pub(crate) fn settle_behind_publishes(
+        self: &Arc<Self>,
+        now: Time,
+        deliveries: impl Iterator<Item = DeliveryId>,
+        how: Settlement,
+    ) {
+        self.settle_and_leave(now, deliveries, how, Leaving::Replaced);
+    }
+
+    fn settle_and_leave(
+        self: &Arc<Self>,
+        now: Time,
+        deliveries: impl Iterator<Item = DeliveryId>,
+        how: Settlement,
+        leaving: Leaving,
+    ) {
         self.with(now, |state, now, effects| {
             // What comes back to a deleted queue has no place to go and dies without a letter.
             let how = if state.deleted { Settlement::Ack } else { how };
+            state.leaving = leaving;
             state.queue.settle_many(now, deliveries, how, effects);
         });
     }

@@ -203,10 +203,33 @@ impl Channel {
 
     /// Gives deliveries back to their queues, or discards them, in order.
     pub(super) fn settle(&mut self, now: Time, deliveries: &[Outstanding], how: Settlement) {
+        self.settle_by(now, deliveries, |queue, ids| {
+            queue.settle(now, ids.into_iter(), how);
+        });
+    }
+
+    /// [`Channel::settle`] for what is settled in one transaction with what was published just before.
+    pub(super) fn settle_behind_publishes(
+        &mut self,
+        now: Time,
+        deliveries: &[Outstanding],
+        how: Settlement,
+    ) {
+        self.settle_by(now, deliveries, |queue, ids| {
+            queue.settle_behind_publishes(now, ids.into_iter(), how);
+        });
+    }
+
+    fn settle_by(
+        &mut self,
+        now: Time,
+        deliveries: &[Outstanding],
+        settle: impl Fn(&Arc<QueueCell>, Vec<DeliveryId>),
+    ) {
         for (key, ids) in by_source(deliveries.iter().copied()) {
             let queue = Arc::clone(&self.sources[key.0 as usize].queue);
             let settled = ids.len();
-            queue.settle(now, ids.into_iter(), how);
+            settle(&queue, ids);
             self.release_source(key, settled);
         }
         self.prefetch_opened(now);

@@ -111,6 +111,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let transaction = self.take_transaction(id)?;
+        let has_publishes = !transaction.publishes.is_empty();
         let vhost = self.vhost()?;
         // The queues count them from now on.
         drop(transaction.held);
@@ -139,7 +140,11 @@ impl Session {
                     .map(|(_, delivery)| *delivery)
                     .collect();
                 has_durable |= channel.are_any_durable(&deliveries);
-                channel.settle(now, &deliveries, held.how);
+                if has_publishes {
+                    channel.settle_behind_publishes(now, &deliveries, held.how);
+                } else {
+                    channel.settle(now, &deliveries, held.how);
+                }
             }
             // Behind the publishes in the log, so that a crash never leaves the settlements without them.
             if has_durable && let Some(store) = &self.core.shared.services.store {

@@ -147,7 +147,7 @@ impl Schedule {
         })
     }
 
-    /// Messages that were taken need not be on disk any more.
+    /// Messages that were taken are where they go: they need not be on disk any more as soon as they are safe there.
     pub(super) fn forget(&self, taken: impl Iterator<Item = Stored>) {
         let Some(disk) = self.disk.as_ref().filter(|_| !self.deleted) else {
             return;
@@ -155,7 +155,7 @@ impl Schedule {
         let mut taken = taken.peekable();
         if taken.peek().is_some() {
             let mut appender = disk.store.journal().append();
-            taken.for_each(|stored| appender.gone(disk.log, stored));
+            taken.for_each(|stored| appender.moved(disk.log, stored));
             appender.finish();
         }
     }
@@ -171,7 +171,9 @@ impl Schedule {
         };
         let taken = self.changing(|schedule| schedule.take(key));
         Ok(taken.map(|(stored, message)| {
-            self.forget(std::iter::once(stored));
+            if let Some(disk) = self.disk.as_ref().filter(|_| !self.deleted) {
+                disk.store.journal().append().gone(disk.log, stored);
+            }
             message
         }))
     }

@@ -134,10 +134,11 @@ impl QueueCell {
             return state.hand_out(effects, afterwards);
         };
         let dies_silently = self.definition.dead_letter.is_none();
+        let leaving = std::mem::take(&mut state.leaving);
         loop {
             // That a queue was deleted says all about its messages.
             if !(state.deleted && disk.is_durable()) {
-                let safe_at = disk.record(effects, dies_silently);
+                let safe_at = disk.record(effects, dies_silently, leaving);
                 afterwards.safe_at = afterwards.safe_at.max(safe_at);
             }
             state.hand_out(effects, afterwards);
