@@ -1,6 +1,8 @@
 //! Messages on disk: the journal, the thread that writes it, and when messages go there to save memory.
 
 mod relief;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -356,9 +358,9 @@ impl Store {
     fn is_congested(&self) -> bool {
         let bearable = self.resident_max.saturating_add(self.resident_max / 4);
         let is_beyond = self.resident.load(Ordering::Relaxed) > bearable;
+        let is_slow = is_beyond && (self.relief.is_of_use() || !self.takes_pages());
         // After a failure nothing is written, and nobody is to wait for it.
-        self.journal.is_congested()
-            || is_beyond && (self.relief.is_of_use() || !self.takes_pages()) && !self.has_failed()
+        !self.has_failed() && (self.journal.is_congested() || is_slow)
     }
 
     fn has_failed(&self) -> bool {
@@ -418,82 +420,5 @@ impl Store {
         if let Err(error) = self.journal.close(now) {
             tracing::error!(%error, "what was not confirmed may be lost");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use leveret_queue_store::{JournalOptions, MemoryStorage};
-
-    use super::*;
-
-    const NOW: Time = Time::from_millis(1);
-
-    /// One that gives up a byte each time.
-    #[derive(Debug)]
-    struct Giving(Mutex<Weak<Store>>);
-
-    impl Holder for Giving {
-        fn relieve(self: Arc<Self>, _: Time) -> Relieved {
-            let Some(store) = self.0.lock().upgrade() else {
-                return Relieved::Forget;
-            };
-            if !store.is_above_aim() {
-                return Relieved::NotNeeded;
-            }
-            store.account(1, 0);
-            Relieved::Some
-        }
-    }
-
-    /// One that has nothing to give.
-    #[derive(Debug)]
-    struct Keeping;
-
-    impl Holder for Keeping {
-        fn relieve(self: Arc<Self>, _: Time) -> Relieved {
-            Relieved::None
-        }
-    }
-
-    fn store(resident_max: usize) -> Arc<Store> {
-        let storage = Arc::new(MemoryStorage::new());
-        let opened = Journal::open(storage, JournalOptions::default()).unwrap();
-        let (alarms, metadata) = (Alarms::default(), Metadata::off());
-        Store::new(opened, resident_max, Arc::new(alarms), Arc::new(metadata))
-    }
-
-    fn holds_up(store: &Store) -> bool {
-        store.hold_up_if_congested();
-        store.alarms.is_any_raised()
-    }
-
-    #[test]
-    fn publishers_wait_while_queues_give_up_what_is_too_much() {
-        let store = store(1_000);
-        let giving = Arc::new(Giving(Mutex::new(Arc::downgrade(&store))));
-        let holder: Weak<dyn Holder> = Arc::<Giving>::downgrade(&giving);
-        store.add_holder(holder);
-        store.account(0, 2_000);
-        assert!(!holds_up(&store), "nobody knows that it helps");
-        store.note_shortage();
-        let worked = store.turn(NOW, |_| Ok(()));
-        assert!(worked.more, "a turn asks a bounded number");
-        assert!(holds_up(&store));
-        while store.turn(NOW, |_| Ok(())).more {}
-        assert!(!store.alarms.is_any_raised());
-        assert!(!store.is_above_aim());
-    }
-
-    #[test]
-    fn nobody_waits_for_what_does_not_come() {
-        let store = store(1_000);
-        let keeping = Arc::new(Keeping);
-        let holder: Weak<dyn Holder> = Arc::<Keeping>::downgrade(&keeping);
-        store.add_holder(holder);
-        store.account(0, 2_000);
-        store.note_shortage();
-        assert!(!store.turn(NOW, |_| Ok(())).more);
-        assert!(!holds_up(&store));
     }
 }

@@ -411,9 +411,13 @@ impl Journal {
         self.condition.lock().clone()
     }
 
-    /// Whether so much waits to be written that publishers should. Nothing is refused because of it.
+    /// Whether so much waits to be written that publishers should. Nothing is refused because of it. Once the journal has
+    /// failed nothing waits any more.
     #[must_use]
     pub fn is_congested(&self) -> bool {
+        if self.has_failed() {
+            return false;
+        }
         let unwritten = self.unwritten_bytes.load(Ordering::Relaxed);
         unwritten + self.pending_bytes.load(Ordering::Relaxed) > self.options.pending_max
     }
@@ -513,6 +517,9 @@ impl Journal {
             let mut state = self.state.lock();
             state.failed = true;
             state.discard_if_failed();
+            // Nobody is to wait for what is never written.
+            self.note_pending(&state);
+            self.unwritten_bytes.store(0, Ordering::Relaxed);
         }
         let woken = {
             let mut waiters = self.waiters.lock();
