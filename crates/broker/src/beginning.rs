@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use leveret_queue_store::{Journal, Recovered};
 #[cfg(feature = "journal")]
-use leveret_queue_store::{JournalOptions, Storage as MessageStorage};
+use leveret_queue_store::{JournalOptions, RecoveredQueue, Storage as MessageStorage};
 
 use crate::error::Error;
 #[cfg(feature = "journal")]
@@ -73,10 +73,13 @@ impl Beginning {
         dir: Option<DataDir>,
     ) -> Result<Self, OpenError> {
         let store_name = storage.to_string();
+        let found = Store::find(storage)?;
+        let messages = Journal::open(messages, options).map_err(OpenError::Journal)?;
+        check_keys(&store_name, found.next_key(), &messages.1)?;
         Ok(Self::Stored(Box::new(Stored {
-            opened: Store::open(storage)?,
+            opened: found.begin()?,
             store_name,
-            messages: Journal::open(messages, options).map_err(OpenError::Journal)?,
+            messages,
             dir,
         })))
     }
@@ -136,6 +139,29 @@ impl Beginning {
             Self::Stored(stored) => stored.start(make),
         }
     }
+}
+
+/// Keys are reserved in the definitions before they are given out. Messages under a key that is not were written beside
+/// other definitions than these, which know nothing of their queues.
+///
+/// # Errors
+/// When there are such messages.
+#[cfg(feature = "journal")]
+fn check_keys(store: &str, next_key: u64, found: &Recovered) -> Result<(), OpenError> {
+    let unknown = found
+        .queues
+        .iter()
+        .filter(|queue| queue.key().0 >= next_key);
+    let lens = unknown.map(RecoveredQueue::len).filter(|len| *len > 0);
+    let lens: Vec<_> = lens.collect();
+    if lens.is_empty() {
+        return Ok(());
+    }
+    Err(OpenError::OlderThanMessages {
+        store: store.to_owned(),
+        messages: lens.iter().sum(),
+        queues: lens.len(),
+    })
 }
 
 #[cfg(feature = "journal")]

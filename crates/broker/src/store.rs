@@ -167,6 +167,15 @@ impl Store {
         if let Some(damage) = recovery.damage {
             return Err(damage);
         }
+        let messages: u64 = recovery.queues.values().map(RecoveredQueue::len).sum();
+        if messages > 0 {
+            let queues = recovery.queues.len();
+            tracing::warn!(
+                messages,
+                queues,
+                "messages of queues that have been deleted are deleted with them"
+            );
+        }
         let mut gone: Vec<_> = recovery.queues.into_keys().collect();
         gone.sort_unstable();
         for key in gone {

@@ -2,6 +2,7 @@
 
 mod messages;
 mod old_files;
+mod other_definitions;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -28,9 +28,21 @@ pub(crate) enum OpenError {
     Newer { store: String, what: String },
     /// What is in it makes no sense.
     #[error(
-        "cannot read {store}: it is damaged ({what}); put a copy of it back, or move it away to start without definitions"
+        "cannot read {store}: it is damaged ({what}); put a copy of it back, or move it away, and the messages with it, \
+         to start without definitions"
     )]
     Damaged { store: String, what: String },
+    /// There are messages of queues that were defined later than all that is in it.
+    #[error(
+        "{store} is not the one that was used last with the messages in the data directory: it was lost, or an old copy \
+         was put back, and {messages} messages of {queues} queues that it does not know would be deleted; put the right \
+         one back, or move the folder `messages` away to start without messages"
+    )]
+    OlderThanMessages {
+        store: String,
+        messages: u64,
+        queues: usize,
+    },
     /// The journal cannot be opened.
     #[error("cannot use the messages in the data directory: {0}")]
     Journal(#[source] JournalError),
@@ -50,6 +62,7 @@ impl OpenError {
             | Self::StoreInUse { .. }
             | Self::Newer { .. }
             | Self::Damaged { .. }
+            | Self::OlderThanMessages { .. }
             | Self::Journal(_)
             | Self::Messages(_) => None,
         }
@@ -61,6 +74,7 @@ impl OpenError {
             self,
             Self::Newer { .. }
                 | Self::Damaged { .. }
+                | Self::OlderThanMessages { .. }
                 | Self::Journal(JournalError::Newer { .. } | JournalError::Damaged(_))
                 | Self::Messages(ReadError::Damaged(_) | ReadError::NoSuchPage)
         )

@@ -50,7 +50,15 @@ pub(crate) struct Store {
     keys_end: u64,
 }
 
-/// What was found when a store was opened.
+/// What was found in a store. Nothing was written to it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    store: Store,
+    /// None in a new one.
+    contents: Option<(Definitions, u64)>,
+}
+
+/// A store that can be written to, and what was found in it.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Store,
@@ -59,34 +67,28 @@ pub(crate) struct Opened {
     pub(crate) next_key: u64,
 }
 
-impl Store {
-    /// Opens a store, or makes one with the virtual host `/`, and reads all of it.
-    ///
-    /// # Errors
-    /// When it cannot be read or written, is in use, was written by a newer version, or makes no sense. Nothing has been
-    /// changed then.
-    pub(crate) fn open(storage: Box<dyn Storage>) -> Result<Opened, OpenError> {
-        let name = storage.to_string();
-        // The database takes some kinds of damage for mistakes of its own and panics. Nothing that it has touched is used
-        // after that.
-        catch_unwind(AssertUnwindSafe(|| Self::try_open(storage)))
-            .unwrap_or_else(|panic| Err(Problem::Damaged(panic_text(&*panic))))
-            .map_err(|problem| problem.of(name))
+impl Found {
+    /// No key from here on was given out when these were the definitions.
+    pub(crate) fn next_key(&self) -> u64 {
+        let contents = self.contents.as_ref();
+        contents.map_or(KEYS_BEGIN, |(_, next_key)| *next_key)
     }
 
-    fn try_open(storage: Box<dyn Storage>) -> Result<Opened, Problem> {
-        let mut database = open_database(&*storage)?;
-        if !database.check_integrity()? {
-            tracing::warn!(store = %storage, "the database was damaged and has been repaired");
-        }
-        let found = read_all(&database)?;
-        let mut store = Self {
-            storage,
-            database: Some(database),
-            keys_end: 0,
-        };
+    /// Begins to use the store: reserves the keys of this run, and makes the virtual host `/` if there is nothing yet.
+    ///
+    /// # Errors
+    /// When it cannot be written to.
+    pub(crate) fn begin(self) -> Result<Opened, OpenError> {
+        guarded(self.store.storage.to_string(), || self.try_begin())
+    }
+
+    fn try_begin(self) -> Result<Opened, Problem> {
+        let Self {
+            mut store,
+            contents,
+        } = self;
         // Reserves the keys of this run, whatever else there is to write.
-        if let Some((definitions, next_key)) = found {
+        if let Some((definitions, next_key)) = contents {
             store.write(&[], next_key)?;
             return Ok(Opened {
                 store,
@@ -104,6 +106,45 @@ impl Store {
             },
             next_key,
         })
+    }
+}
+
+/// Does something with a database. It takes some kinds of damage for mistakes of its own and panics; nothing that it has
+/// touched is used after that.
+fn guarded<R>(store: String, work: impl FnOnce() -> Result<R, Problem>) -> Result<R, OpenError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Problem::Damaged(panic_text(&*panic))))
+        .map_err(|problem| problem.of(store))
+}
+
+impl Store {
+    /// Opens a store, or makes an empty one, and reads all of it. What a crash has left of it is put right, so the file may
+    /// change; what it says does not.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, is in use, was written by a newer version, or makes no sense.
+    pub(crate) fn find(storage: Box<dyn Storage>) -> Result<Found, OpenError> {
+        guarded(storage.to_string(), || Self::try_find(storage))
+    }
+
+    /// Opens a store and begins to use it.
+    #[cfg(test)]
+    pub(crate) fn open(storage: Box<dyn Storage>) -> Result<Opened, OpenError> {
+        Self::find(storage)?.begin()
+    }
+
+    fn try_find(storage: Box<dyn Storage>) -> Result<Found, Problem> {
+        let mut database = open_database(&*storage)?;
+        if !database.check_integrity()? {
+            tracing::warn!(store = %storage, "the database was damaged and has been repaired");
+        }
+        let contents = read_all(&database)?;
+        let store = Self {
+            storage,
+            database: Some(database),
+            keys_end: 0,
+        };
+        Ok(Found { store, contents })
     }
 
     /// Makes changes in one transaction: they are on the disk when this returns, all of them, or none when it fails.
