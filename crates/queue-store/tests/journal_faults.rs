@@ -235,6 +235,54 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn what_is_behind_a_damaged_head_is_repaired() {
+    let intact = MemoryStorage::new();
+    fill(intact.shared());
+    let logs = intact.list().unwrap().into_iter();
+    let logs: Vec<_> = logs.filter(|name| name.starts_with("log")).collect();
+    assert!(logs.len() > 2);
+    let want = open(&copy(&intact)).unwrap();
+    let damaged = [logs.clone(), logs[1..].to_vec(), logs];
+    for damaged in damaged.iter().flat_map(|logs| [&logs[..1], &logs[..]]) {
+        let storage = copy(&intact);
+        for name in damaged {
+            change_bit(&storage, name, 20);
+        }
+        let report = repair(&storage).unwrap();
+        let files: Vec<_> = report.damages.iter().map(|it| it.file.clone()).collect();
+        assert_eq!(files, damaged);
+        assert_eq!(report.queues[0].lost, 0);
+        assert_eq!(open(&storage).unwrap(), want, "{damaged:?}");
+    }
+}
+
+#[test]
+fn pages_are_found_behind_the_damaged_head_of_the_only_log() {
+    let storage = MemoryStorage::new();
+    let (journal, _) = Journal::open(storage.shared(), options()).unwrap();
+    let queue = journal.queue(QUEUE);
+    let mut appender = journal.append();
+    appender.store(queue, number(1), Time::MAX, &message(1));
+    drop(appender);
+    let page = journal.new_page();
+    let messages = [PagedMessage {
+        message: message(1),
+        stored: Some(Stored {
+            number: number(1),
+            home: None,
+        }),
+        deadline: Time::MAX,
+        delivery_count: 0,
+    }];
+    journal.write_page(queue, page, Some(0), &messages);
+    journal.close(NOW).unwrap();
+    change_bit(&storage, "log-00000001", 20);
+    assert!(open(&storage).is_err());
+    assert!(!repair(&storage).unwrap().is_intact());
+    assert_eq!(numbers(&open(&storage).unwrap()), BTreeSet::from([1]));
+}
+
+#[test]
 fn an_intact_directory_is_not_changed_by_a_repair() {
     let storage = filled();
     let before = storage.writes();

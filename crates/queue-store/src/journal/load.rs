@@ -75,10 +75,37 @@ struct Loader<'a> {
     loaded: Loaded,
 }
 
-/// A file of the log whose head can be used.
+/// A file of the log that is read.
 struct LogFile {
     reader: LogFileReader,
-    head: LogHead,
+    /// Where the log before it ended; `None` when its head does not say so any more.
+    previous_end: Option<Position>,
+    /// The oldest file that was needed when this one was begun, as far as its head says.
+    oldest: u32,
+}
+
+impl LogFile {
+    fn new(reader: LogFileReader, head: LogHead) -> Self {
+        Self {
+            reader,
+            previous_end: Some(head.previous_end),
+            oldest: head.oldest,
+        }
+    }
+
+    /// A file whose head is not intact. Each of its blocks says itself where it stands and what is in it.
+    fn without_head(reader: LogFileReader) -> Self {
+        Self {
+            reader,
+            previous_end: None,
+            oldest: 0,
+        }
+    }
+
+    /// Which file was before it, if it is known.
+    fn follows(&self) -> Option<u32> {
+        self.previous_end.map(|end| end.file)
+    }
 }
 
 impl Loader<'_> {
@@ -105,8 +132,8 @@ impl Loader<'_> {
     fn read_log(&mut self) -> Result<(), OpenError> {
         let (files, broken) = self.open_log_files()?;
         let Some(newest) = files.last() else {
-            if let Some(name) = broken {
-                return self.damaged(name, 0, BROKEN_HEAD);
+            if let Some(name) = broken.first() {
+                return self.damaged(*name, 0, BROKEN_HEAD);
             }
             let has_pages = self
                 .loaded
@@ -118,25 +145,23 @@ impl Loader<'_> {
             }
             return Ok(());
         };
-        let needed = newest.head.oldest;
-        let oldest_follows = files
-            .first()
-            .map_or(0, |oldest| oldest.head.previous_end.file);
-        let ends = files
-            .iter()
-            .skip(1)
-            .map(|next| Some(next.head.previous_end));
+        let needed = newest.oldest;
+        let oldest_follows = files.first().and_then(LogFile::follows);
+        let ends = files.iter().skip(1).map(|next| next.previous_end);
         let ends: Vec<_> = ends.chain([None]).collect();
         let mut is_first = true;
         let mut last = None;
         for (file, end) in files.iter().zip(ends) {
-            let follows = file.head.previous_end.file;
-            if last.is_some_and(|last| last != follows) && broken != Some(FileName::Log(follows)) {
+            if let (Some(last), Some(follows)) = (last, file.follows())
+                && last != follows
+            {
                 let missing = FileName::Log(follows);
                 self.damaged(missing, 0, "this file of the log is missing")?;
             }
             last = Some(file.reader.number);
             if file.reader.number >= needed || self.on_damage == OnDamage::GoOn {
+                // Whether the log before it was read to its end, nothing says.
+                self.loaded.replay.is_damaged |= file.previous_end.is_none() && !is_first;
                 self.read_file(file, end, is_first)?;
                 is_first = false;
                 self.loaded.log_files.push(file.reader.number);
@@ -145,39 +170,35 @@ impl Loader<'_> {
         let first = self.loaded.log_files.first().copied().unwrap_or(0);
         let oldest = self.loaded.replay.oldest.max(needed);
         self.loaded.log_files.retain(|number| *number >= oldest);
-        match broken {
-            Some(name) => {
-                if let FileName::Log(number) = name
-                    && number >= oldest
-                {
-                    self.damaged(name, 0, BROKEN_HEAD)?;
-                }
+        for name in &broken {
+            if name.log_number().is_some_and(|number| number >= oldest) {
+                self.damaged(*name, 0, BROKEN_HEAD)?;
             }
-            None if first > oldest => {
-                let missing = FileName::Log(oldest_follows);
-                self.damaged(missing, 0, "this file of the log is missing")?;
-            }
-            None => {}
+        }
+        if first > oldest {
+            let missing = FileName::Log(oldest_follows.unwrap_or(oldest));
+            self.damaged(missing, 0, "this file of the log is missing")?;
         }
         Ok(())
     }
 
-    /// The files of the log that follow one another up to the newest, and the name of one that
-    /// should come before them and cannot be used.
-    fn open_log_files(&mut self) -> Result<(Vec<LogFile>, Option<FileName>), OpenError> {
+    /// The files of the log that follow one another up to the newest, and the names of those whose heads are not intact:
+    /// one that should come before them, or several that are among them.
+    fn open_log_files(&mut self) -> Result<(Vec<LogFile>, Vec<FileName>), OpenError> {
         let numbers = self.loaded.names.iter().filter_map(|name| match name {
             FileName::Log(number) => Some(*number),
             _ => None,
         });
         let numbers: Vec<_> = numbers.collect();
         let mut files: Vec<LogFile> = Vec::new();
-        let mut broken = None;
+        let mut broken = Vec::new();
         for number in numbers.into_iter().rev() {
             // Left behind by a start that a crash ended before the file was part of the log; another
             // start went on without it.
             if files
                 .last()
-                .is_some_and(|next| next.head.previous_end.file < number)
+                .and_then(LogFile::follows)
+                .is_some_and(|follows| follows < number)
             {
                 continue;
             }
@@ -190,13 +211,13 @@ impl Loader<'_> {
                     if is_newest && self.is_unfinished(&reader)? {
                         continue;
                     }
-                    let follows = files.last().is_none_or(|next| {
-                        next.head.previous_end.file == number || self.on_damage == OnDamage::GoOn
+                    let is_followed = files.last().is_none_or(|next| {
+                        next.follows() == Some(number) || self.on_damage == OnDamage::GoOn
                     });
-                    if !follows {
+                    if !is_followed {
                         break;
                     }
-                    files.push(LogFile { reader, head });
+                    files.push(LogFile::new(reader, head));
                 }
                 Err(HeadError::Newer(found)) => {
                     return Err(OpenError::Newer {
@@ -213,12 +234,12 @@ impl Loader<'_> {
                 }
                 Err(HeadError::Damaged) if files.is_empty() && self.is_unfinished(&reader)? => {}
                 Err(HeadError::Damaged) => {
-                    broken.get_or_insert(name);
+                    broken.insert(0, name);
                     if self.on_damage == OnDamage::Stop {
                         break;
                     }
-                    // Perhaps it was not needed. If it was, this is told of later.
-                    self.loaded.replay.is_damaged = true;
+                    // Perhaps it is not needed. If it is, this is told of later.
+                    files.push(LogFile::without_head(reader));
                 }
             }
         }
