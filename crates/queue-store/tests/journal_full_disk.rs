@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_queue_store::{
     FaultyStorage, Journal, JournalOptions, JournalState, Message, MessageParts, OpenMode,
@@ -62,6 +63,14 @@ fn paged(at: u64, message: Message) -> PagedMessage {
         stored: Some(stored(at)),
         deadline: Time::MAX,
         delivery_count: 0,
+    }
+}
+
+/// What does not survive a restart.
+fn unstored(body_len: usize) -> PagedMessage {
+    PagedMessage {
+        stored: None,
+        ..paged(1, message(body_len))
     }
 }
 
@@ -193,4 +202,32 @@ fn what_is_acknowledged_on_a_full_disk_makes_room() {
     work_on_full_disk(&journal);
     let log = storage.open("log-00000001", OpenMode::Existing).unwrap();
     assert!(log.is_empty().unwrap());
+}
+
+#[test]
+fn a_page_that_waits_for_room_leaves_the_thread_that_writes_at_rest() {
+    let storage = FaultyStorage::new(3);
+    let (journal, _) = open(&storage);
+    let queue = journal.queue(QUEUE);
+    store(&journal, QUEUE, 1, 20);
+    journal.sync(NOW).unwrap();
+    storage.leave_room(Some(0));
+    let page = journal.new_page();
+    let messages = [paged(1, message(20)), unstored(2 << 20)];
+    journal.write_page(queue, page, Some(0), &messages);
+    // The log has room for saying that the page is begun.
+    for _ in 0..3 {
+        work_on_full_disk(&journal);
+    }
+    let is_there_work = journal.wait_for_work(Duration::from_millis(50));
+    assert!(!is_there_work, "only the caller knows when to try again");
+
+    store(&journal, QUEUE, 2, 20);
+    assert!(
+        journal.wait_for_work(Duration::from_secs(600)),
+        "the log may have room"
+    );
+    storage.leave_room(None);
+    journal.sync(NOW).unwrap();
+    assert_eq!(journal.stats().unwritten_page_bytes, 0);
 }

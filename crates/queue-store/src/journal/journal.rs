@@ -101,6 +101,7 @@ pub struct Journal {
     pub(super) writer: Mutex<Writer>,
     /// Locked inside of `state`, never the other way round.
     waiters: Mutex<Waiters>,
+    /// Locked inside of `state` as well, and nothing inside of it.
     condition: Mutex<JournalState>,
     pub(super) handles: Mutex<Handles>,
     safe: AtomicU64,

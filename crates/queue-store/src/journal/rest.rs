@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::error::JournalState;
 use super::journal::Journal;
 use super::state::State;
 
@@ -101,8 +102,12 @@ impl Journal {
     }
 
     fn has_work(&self, state: &State) -> bool {
-        // On a full disk the caller's timeout decides when to try again.
-        let full = self.unwritten_bytes.load(Ordering::Relaxed) > 0;
-        state.poked || (!full && (state.has_pending() || state.has_new_pages()))
+        if state.poked {
+            return true;
+        }
+        // What there was no room for is tried again when the caller's timeout says so.
+        let is_log_full = self.unwritten_bytes.load(Ordering::Relaxed) > 0;
+        let is_full = matches!(self.state(), JournalState::Full);
+        !is_log_full && state.has_pending() || !is_full && state.has_new_pages()
     }
 }
