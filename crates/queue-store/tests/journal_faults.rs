@@ -8,7 +8,7 @@ use std::task::Waker;
 use leveret_queue_store::{
     FaultyStorage, FileStorage, Journal, JournalOptions, JournalState, MemoryStorage, Message,
     MessageParts, OpenError, OpenMode, PageSlot, PagedMessage, QueueKey, ReadError, RecoveredItem,
-    Storage, Stored, Time, check, repair,
+    Storage, Stored, SyncPolicy, Time, check, repair,
 };
 
 const NOW: Time = Time::from_millis(1);
@@ -280,6 +280,37 @@ fn pages_are_found_behind_the_damaged_head_of_the_only_log() {
     assert!(open(&storage).is_err());
     assert!(!repair(&storage).unwrap().is_intact());
     assert_eq!(numbers(&open(&storage).unwrap()), BTreeSet::from([1]));
+}
+
+#[test]
+fn damage_behind_a_clean_end_is_found_whatever_is_synced() {
+    for sync in [
+        SyncPolicy::EveryConfirm,
+        SyncPolicy::IntervalMs(1000),
+        SyncPolicy::Os,
+    ] {
+        let storage = FaultyStorage::new(1);
+        let options = JournalOptions { sync, ..options() };
+        let (journal, _) = Journal::open(storage.shared(), options).unwrap();
+        let queue = journal.queue(QUEUE);
+        for at in 1..=2 {
+            let mut appender = journal.append();
+            appender.store(queue, number(at), Time::MAX, &message(at));
+            drop(appender);
+            journal.work(NOW);
+        }
+        journal.close(NOW).unwrap();
+        let log = storage.open("log-00000001", OpenMode::Existing).unwrap();
+        let mut bytes = vec![0; usize::try_from(log.len().unwrap()).unwrap()];
+        log.read_exact_at(&mut bytes, 0).unwrap();
+        let second = bytes.windows(4).rposition(|bytes| bytes == b"2222");
+        assert!(storage.corrupt("log-00000001", second.unwrap() as u64));
+        let opened = Journal::open(storage.shared(), options).map(drop);
+        assert!(
+            matches!(opened, Err(OpenError::Damaged(_))),
+            "{sync:?}: {opened:?}"
+        );
+    }
 }
 
 #[test]

@@ -231,3 +231,27 @@ fn a_page_that_waits_for_room_leaves_the_thread_that_writes_at_rest() {
     journal.sync(NOW).unwrap();
     assert_eq!(journal.stats().unwritten_page_bytes, 0);
 }
+
+#[test]
+fn a_journal_without_room_for_its_last_word_goes_on() {
+    let storage = FaultyStorage::new(3);
+    let options = JournalOptions {
+        log_file_size: 8192,
+        ..JournalOptions::default()
+    };
+    let (journal, _) = Journal::open(Arc::new(storage.clone()), options).unwrap();
+    storage.leave_room(Some(0));
+    // With what the file begins with this fills its first sector to the last place for a block.
+    store(&journal, QUEUE, 1, 3830);
+    let lsn = journal.append().finish();
+    assert!(journal.sync(NOW).is_err());
+    assert_eq!(journal.state(), JournalState::Ready);
+    assert!(journal.safe() >= lsn, "all that was appended is safe");
+    storage.leave_room(None);
+    store(&journal, QUEUE, 2, 20);
+    journal.sync(NOW).unwrap();
+    storage.crash();
+    drop(journal);
+    let (_, found) = open(&storage);
+    assert_eq!(found, BTreeSet::from([(QUEUE, 1), (QUEUE, 2)]));
+}

@@ -454,7 +454,7 @@ impl Journal {
             match self.state() {
                 JournalState::Ready if more => {}
                 JournalState::Ready => return self.mark_end(),
-                JournalState::Full => return Err(NotSafe(Arc::from("the disk is full"))),
+                JournalState::Full => return Err(disk_is_full()),
                 JournalState::Failed(error) => return Err(NotSafe(error)),
             }
         }
@@ -478,13 +478,12 @@ impl Journal {
     /// of what could be written.
     fn mark_end(&self) -> Result<(), NotSafe> {
         let marked = self.writer.lock().mark_end();
-        marked.map_err(|error| {
-            let error = match error {
-                WriteError::Full => "the disk is full".to_owned(),
-                WriteError::Failed(error) => error,
-            };
-            self.fail(&error);
-            NotSafe(Arc::from(error))
+        marked.map_err(|error| match error {
+            WriteError::Full => disk_is_full(),
+            WriteError::Failed(error) => {
+                self.fail(&error);
+                NotSafe(Arc::from(error))
+            }
         })
     }
 
@@ -529,6 +528,10 @@ impl Journal {
         };
         woken.into_iter().for_each(Waker::wake);
     }
+}
+
+fn disk_is_full() -> NotSafe {
+    NotSafe(Arc::from("the disk is full"))
 }
 
 /// What has to be known of a page to read it.

@@ -261,8 +261,8 @@ impl Journal {
             return outcome;
         }
         // What could be written becomes safe even if there was no room for all.
-        let is_idle = everything || writer.written == was_written;
-        self.sync_if_due(writer, now, is_idle)?;
+        let is_idle = writer.written == was_written;
+        self.sync_if_due(writer, now, everything, is_idle)?;
         let are_due = self
             .state
             .lock()
@@ -306,13 +306,19 @@ impl Journal {
         }));
     }
 
-    fn sync_if_due(&self, writer: &mut Writer, now: Time, is_idle: bool) -> Result<(), WriteError> {
+    fn sync_if_due(
+        &self,
+        writer: &mut Writer,
+        now: Time,
+        everything: bool,
+        is_idle: bool,
+    ) -> Result<(), WriteError> {
         let is_due = match self.options.sync {
             SyncPolicy::EveryConfirm => is_idle || self.wanted().0 > writer.synced,
             SyncPolicy::IntervalMs(ms) => writer.last_sync.saturating_add(ms) <= now,
             SyncPolicy::Os => false,
         };
-        if is_due || writer.needed > writer.synced {
+        if everything || is_due || writer.needed > writer.synced {
             writer.sync()?;
             writer.last_sync = now;
         }
