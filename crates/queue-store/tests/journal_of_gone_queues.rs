@@ -60,3 +60,22 @@ fn a_message_that_went_with_its_queue_takes_none_of_the_next_page_with_its_id() 
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].1.delivery_count, 0);
 }
+
+#[test]
+fn a_page_of_a_queue_that_is_gone_is_not_written() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let (journal, _) = Journal::open(Arc::clone(&storage), JournalOptions::default()).unwrap();
+    let now = Time::from_millis(1);
+    let queue = journal.queue(QueueKey(1));
+    let mut appender = journal.append();
+    appender.store(queue, NonZeroU64::MIN, Time::MAX, &paged().message);
+    appender.queue_gone(queue);
+    drop(appender);
+    let page = journal.new_page();
+    journal.write_page(queue, page, Some(0), &[paged()]);
+    assert_eq!(journal.stats().pages, 0);
+    journal.sync(now).unwrap();
+    drop(journal);
+    let (_, recovered) = Journal::open(storage, JournalOptions::default()).unwrap();
+    assert!(recovered.queues.is_empty());
+}

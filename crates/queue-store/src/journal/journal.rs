@@ -223,7 +223,7 @@ impl Journal {
     /// least one: that it was handed over is not looked up in the log.
     ///
     /// Of messages none of which is stored the page does not survive a restart, and the log does not
-    /// say that it exists.
+    /// say that it exists. Of a queue that is [gone](Appender::queue_gone) no page is made.
     ///
     /// # Panics
     ///
@@ -235,7 +235,7 @@ impl Journal {
         level: Option<u8>,
         messages: &[PagedMessage],
     ) {
-        self.write_page_of(queue.key, page, level, messages);
+        self.write_page_of(Some(queue), page, level, messages);
     }
 
     /// Puts messages of a queue into a page of which nothing survives a restart: for a queue that
@@ -245,23 +245,27 @@ impl Journal {
     ///
     /// When there are more messages than [`u16::MAX`].
     pub fn write_swap_page(&self, page: PageId, messages: &[PagedMessage]) {
-        self.write_page_of(NO_QUEUE, page, None, messages);
+        self.write_page_of(None, page, None, messages);
     }
 
     fn write_page_of(
         &self,
-        queue: QueueKey,
+        queue: Option<QueueLog>,
         page: PageId,
         level: Option<u8>,
         messages: &[PagedMessage],
     ) {
         assert!(messages.len() <= MAX_PAGE_LEN, "too many for a page");
-        let bytes = Bytes::from(encode_page(page, queue, messages));
+        let key = queue.map_or(NO_QUEUE, |queue| queue.key);
+        let bytes = Bytes::from(encode_page(page, key, messages));
         let contents = PageContents::of(level, messages);
         let origins = Origins::of(messages);
         let mut state = self.state.lock();
-        state.make_page(page, queue, contents, origins, bytes);
-        self.appended(&mut state);
+        // Nobody would ever say that the page is gone.
+        if queue.is_none_or(|queue| state.queues.is_open(queue)) {
+            state.make_page(page, key, contents, origins, bytes);
+            self.appended(&mut state);
+        }
     }
 
     /// What is alive in a page, in order, each with its place. A message's home is this page.
