@@ -311,6 +311,7 @@ impl Store {
     }
 
     fn run(&self, clock: &Clock) {
+        let panics = FailOnPanic(self);
         // A turn without anything to do syncs what was written; one such is enough until there is work again.
         let mut idle = false;
         while !self.stopping.load(Ordering::Acquire) {
@@ -334,6 +335,7 @@ impl Store {
                 self.wait_for_more();
             }
         }
+        drop(panics);
     }
 
     /// Writes and syncs what there is, once. For the store's thread, or for whoever drives it without one.
@@ -428,6 +430,22 @@ impl Store {
         self.turn(now, |ticket| self.metadata.wait_committed(ticket));
         if let Err(error) = self.journal.close(now) {
             tracing::error!(%error, "what was not confirmed may be lost");
+        }
+    }
+}
+
+/// Whoever waits for the thread that writes is told when it ends in a panic.
+struct FailOnPanic<'a>(&'a Store);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "the thread that writes messages ended in a panic";
+            tracing::error!(
+                "{reason}: no message that should survive a restart is confirmed any more"
+            );
+            self.0.journal.give_up(reason);
+            self.0.watch();
         }
     }
 }

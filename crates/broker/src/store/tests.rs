@@ -2,7 +2,10 @@ use leveret_queue_store::{
     FaultyStorage, JournalOptions, MemoryStorage, Message, MessageParts, Storage,
 };
 
+use std::task::Waker;
+
 use super::*;
+use crate::clock::VirtualClock;
 
 const NOW: Time = Time::from_millis(1);
 
@@ -121,4 +124,34 @@ fn nobody_waits_for_what_comes_while_a_disk_fails_to_sync() {
     assert!(store.has_failed());
     assert!(!store.alarms.is_any_raised());
     assert!(!holds_up(&store));
+}
+
+/// One that cannot be asked.
+#[derive(Debug)]
+struct Panicking;
+
+impl Holder for Panicking {
+    fn relieve(self: Arc<Self>, _: Time) -> Relieved {
+        panic!("as it was told to");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_thread_that_has_panicked() {
+    let store = store(1_000);
+    append_too_much(&store, 1);
+    let panicking = Arc::new(Panicking);
+    let holder: Weak<dyn Holder> = Arc::<Panicking>::downgrade(&panicking);
+    store.add_holder(holder);
+    store.account(0, 2_000);
+    store.note_shortage();
+    assert!(holds_up(&store));
+    store.start(Clock::Virtual(VirtualClock::new())).unwrap();
+    let thread = store.threads.lock().remove(0);
+    assert!(thread.join().is_err());
+    let context = Context::from_waker(Waker::noop());
+    let told = store.poll_safe(store.appended(), &context);
+    assert_eq!(told, Poll::Ready(Err(JournalFailed)));
+    assert!(!store.alarms.is_any_raised());
+    store.stop(NOW);
 }

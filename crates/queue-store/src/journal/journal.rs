@@ -478,6 +478,12 @@ impl Journal {
         synced
     }
 
+    /// The thread that calls [`work`](Self::work) ends before its time, and says why: from now on nothing becomes safe, as
+    /// after a failed write, and those who wait are told.
+    pub fn give_up(&self, reason: &str) {
+        self.fail(reason);
+    }
+
     /// Says in the log that everything before is safe, so that damage there is not taken for the end
     /// of what could be written.
     fn mark_end(&self) -> Result<(), NotSafe> {
