@@ -273,8 +273,9 @@ impl Broker {
     /// Stops accepting, asks all clients to close their connections (AMQP clients are told `CONNECTION_FORCED`), and
     /// waits until they have, or until the [timeout](Builder::shutdown_timeout) has passed.
     ///
-    /// What was sent to clients and not acknowledged is lost with the messages in the queues: they are not kept yet.
-    /// Definitions are on the disk when this returns, if there is a data directory.
+    /// With a data directory, definitions and what durable queues hold of messages that ask to survive a restart are on the
+    /// disk when this returns, also what was sent to clients and not acknowledged, which is delivered again; should the
+    /// disk fail or be full, that is logged. All other messages are lost.
     pub async fn shutdown(mut self) {
         self.listeners.clear();
         self.shared.registry.close_all();

@@ -19,8 +19,8 @@ pub(crate) struct StoredVhost {
 }
 
 impl VirtualHost {
-    /// Makes what was stored, the queues empty and their leases beginning now. From then on changes are recorded under
-    /// `key`.
+    /// Makes what was stored, queues with the messages that the journal has of them, and their leases beginning now. From
+    /// then on changes are recorded under `key`.
     ///
     /// A binding whose ends are not there is left out, and removed from the store: it would come to life with a queue or
     /// exchange that has the name by chance.

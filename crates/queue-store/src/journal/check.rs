@@ -70,12 +70,14 @@ pub fn check(storage: &dyn Storage) -> Result<StoreReport, OpenError> {
 /// is what [`check`] would have said before.
 ///
 /// Everything that can be read stays, in its order. Messages that were acknowledged behind damage may
-/// come again. Nothing is changed if nothing is damaged. What is damaged is removed: copy the
-/// directory before.
+/// come again. Nothing is changed if nothing is damaged. Otherwise the log is written anew, which takes as much room as
+/// the messages that are in no page, and its old files are removed; a page that is damaged is forgotten, and its bytes go
+/// with its file some time later. Copy the directory before.
 ///
 /// # Errors
 ///
-/// As for [`check`], and when the directory cannot be written to. It can be called again then.
+/// As for [`check`], and when the directory cannot be written to. It can be called again then; if the new log was written
+/// already, the report says nothing of what was damaged.
 pub fn repair(storage: &dyn Storage) -> Result<StoreReport, OpenError> {
     let _lock = lock(storage)?;
     let mut loaded = load(storage, OnDamage::GoOn)?;

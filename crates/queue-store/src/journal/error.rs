@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-/// Why a journal could not be opened. Nothing was changed on disk.
+/// Why a journal could not be opened. What was safe is still there. Unless it is [`Io`](Self::Io), nothing was changed on
+/// disk; otherwise a file of the log may have been begun, or files removed that nothing is in, and it can be tried again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -85,8 +85,9 @@ const KEPT_READ_LEN: usize = 128 << 10;
 ///   [`JournalState::Full`]. It goes on by itself when there is room.
 /// - After a write or a sync that failed nothing becomes safe any more until the journal is opened
 ///   again: [`JournalState::Failed`].
-/// - Every lock is held briefly and none while the disk works, but [`append`](Self::append)'s, which
-///   is held by the caller.
+/// - Nobody who appends waits for the disk; whoever holds [`append`](Self::append)'s lock holds it up for all others.
+///   [`work`](Self::work), [`sync`](Self::sync) and [`close`](Self::close) wait for one another while the disk works, and
+///   readers of pages for one another while a file is opened.
 #[derive(Debug)]
 pub struct Journal {
     pub(super) options: JournalOptions,
