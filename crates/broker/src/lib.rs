@@ -175,6 +175,7 @@ mod client;
 mod clock;
 mod config;
 mod connection;
+mod delivery_mode;
 mod disk;
 mod error;
 mod exchange;

@@ -3,7 +3,7 @@
 mod support;
 
 use leveret_amqp_codec::RawProperties;
-use leveret_broker::{Properties, Table, Value};
+use leveret_broker::{Properties, Publish, Table, Value};
 use support::{Wire, broker, table};
 
 /// Sends a message and takes it, with its properties.
@@ -51,12 +51,60 @@ async fn what_was_not_set_stays_unset_and_what_is_empty_stays_empty() {
 }
 
 #[tokio::test]
-async fn a_delivery_mode_that_means_nothing_is_passed_on() {
-    let odd = Properties {
-        delivery_mode: Some(7),
+async fn a_delivery_mode_that_means_nothing_is_refused() {
+    let with_mode = |delivery_mode| Properties {
+        delivery_mode: Some(delivery_mode),
         ..Properties::default()
     };
-    assert_eq!(pass_through(&odd).await, odd);
+    let broker = broker().await;
+    for mode in [0, 3, 255] {
+        let mut wire = Wire::open(&broker).await;
+        wire.declare("q").await;
+        for _ in 0..3 {
+            wire.publish_with("", "q", &with_mode(1), "m").await;
+        }
+        wire.publish_with("", "q", &with_mode(mode), "m").await;
+        let closed = wire.expect_channel_closed().await;
+        assert_eq!((closed.code, closed.method), (406, (60, 40)));
+        assert_eq!(
+            closed.text,
+            format!("PRECONDITION_FAILED - invalid message: {{delivery_mode_unknown,{mode}}}")
+        );
+        wire.open_channel(1).await;
+        assert_eq!(wire.drain("q").await, ["m", "m", "m"]);
+    }
+}
+
+#[tokio::test]
+async fn an_expiration_is_found_fault_with_before_a_delivery_mode() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    let odd = Properties {
+        delivery_mode: Some(3),
+        expiration: Some("soon".to_owned()),
+        ..Properties::default()
+    };
+    wire.publish_with("", "q", &odd, "m").await;
+    let closed = wire.expect_channel_closed().await;
+    assert!(closed.text.contains("no_integer"), "{}", closed.text);
+}
+
+#[tokio::test]
+async fn an_application_learns_of_a_delivery_mode_that_means_nothing() {
+    let broker = broker().await;
+    let client = broker.client().unwrap();
+    let publish = Publish {
+        properties: Some(Properties {
+            delivery_mode: Some(3),
+            ..Properties::default()
+        }),
+        ..Publish::to_queue("q", b"m")
+    };
+    let error = client.publish(publish).await.unwrap_err();
+    assert!(
+        error.to_string().contains("{delivery_mode_unknown,3}"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

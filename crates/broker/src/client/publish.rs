@@ -6,7 +6,9 @@ use leveret_amqp_codec::{Peek, Properties, RawProperties};
 use leveret_queue_store::{Lsn, Message, MessageParts, Time};
 
 use super::{Client, Confirm, Publish};
+use crate::delivery_mode;
 use crate::error::{Error, Refusal};
+use crate::expiration;
 use crate::vhost::{Route, RouteCache, VirtualHost};
 
 #[derive(Debug)]
@@ -82,15 +84,7 @@ impl Client {
         };
         let claimed = peek.user_id.as_deref();
         self.caller().check_user_id(claimed)?;
-        let parts = MessageParts {
-            exchange: publish.exchange,
-            routing_key: publish.routing_key,
-            properties: &properties,
-            body: publish.body,
-            persistent: peek.delivery_mode == Some(2),
-            priority: peek.priority.unwrap_or(0),
-            expiration_ms: crate::expiration::of(&peek)?,
-        };
+        let expiration_ms = expiration::of(&peek)?;
         let (route, message) = {
             let mut publisher = self.inner.publisher.lock();
             let Publisher { cache, scratch } = &mut *publisher;
@@ -102,6 +96,15 @@ impl Client {
                 raw,
                 peek.headers,
             )?;
+            let parts = MessageParts {
+                exchange: publish.exchange,
+                routing_key: publish.routing_key,
+                properties: &properties,
+                body: publish.body,
+                persistent: delivery_mode::is_persistent(&peek)?,
+                priority: peek.priority.unwrap_or(0),
+                expiration_ms,
+            };
             (route, Message::new(&parts, scratch))
         };
         let now = self.inner.shared.now();

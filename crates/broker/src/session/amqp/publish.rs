@@ -13,6 +13,7 @@ use super::Blocked;
 use super::channel::{Channel, Mode};
 use super::whole::Whole;
 use super::{Core, Failure, Progress, Publisher, Session};
+use crate::delivery_mode;
 use crate::error::Refusal;
 use crate::expiration;
 use crate::session::Output;
@@ -273,6 +274,7 @@ impl Session {
         self.core.caller.check_user_id(peek.user_id.as_deref())?;
         let expiration_ms = expiration::of(&peek)?;
         let route = routed?;
+        let persistent = delivery_mode::is_persistent(&peek)?;
         let rewritten = rewritten(properties, &peek, reply_to.as_deref());
         let new = NewMessage {
             parts: MessageParts {
@@ -282,7 +284,7 @@ impl Session {
                     .as_deref()
                     .unwrap_or_else(|| properties.as_bytes()),
                 body: &[],
-                persistent: peek.delivery_mode == Some(2),
+                persistent,
                 priority: peek.priority.unwrap_or(0),
                 expiration_ms,
             },

@@ -9,6 +9,7 @@ use leveret_queue_store::MessageParts;
 
 use super::publish::SHARED_BODY_MIN;
 use super::whole::Whole;
+use crate::delivery_mode;
 use crate::expiration;
 use crate::vhost::{REPLY_TO, RouteCache};
 
@@ -135,7 +136,11 @@ impl Repeat {
             && peek.reply_to.is_none_or(|reply_to| *reply_to != *REPLY_TO)
             && !whole.publish.immediate
             && !whole.body.is_empty();
-        let Some(expiration_ms) = expiration::of(&peek).ok().filter(|_| is_plain) else {
+        let (true, Ok(expiration_ms), Ok(persistent)) = (
+            is_plain,
+            expiration::of(&peek),
+            delivery_mode::is_persistent(&peek),
+        ) else {
             return false;
         };
         let (header_start, header_end) = whole.header.split_at(BODY_LEN_AT);
@@ -161,7 +166,7 @@ impl Repeat {
         self.properties.clear();
         self.properties
             .extend_from_slice(whole.properties.as_bytes());
-        self.persistent = peek.delivery_mode == Some(2);
+        self.persistent = persistent;
         self.priority = peek.priority.unwrap_or(0);
         self.expiration_ms = expiration_ms;
         self.answer = answer;
