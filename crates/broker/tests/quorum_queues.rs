@@ -185,6 +185,30 @@ async fn a_limit_of_the_channel_is_not_for_it() {
 }
 
 #[tokio::test]
+async fn nobody_gets_from_one_with_a_single_active_consumer() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, [("x-single-active-consumer", Value::from(true))]).await;
+    wire.publish("", "q", "m").await;
+    wire.send(&basic::Get {
+        queue: short("q"),
+        no_ack: true,
+    })
+    .await;
+    let closed = wire.expect_channel_closed().await;
+    assert_eq!((closed.code, closed.method), (405, (60, 70)));
+    assert_eq!(
+        closed.text,
+        "RESOURCE_LOCKED - cannot obtain access to locked queue 'q' in vhost '/'. basic.get operations are not supported by \
+         quorum queues with single active consumer"
+    );
+    let error = broker.client().unwrap().get("q").await.unwrap_err();
+    assert!(error.to_string().contains("basic.get"), "{error}");
+    wire.open_channel(1).await;
+    wire.consume("q").await;
+    assert_eq!(wire.deliveries(1).await, ["m"]);
+}
+
+#[tokio::test]
 async fn an_exclusive_consumer_works() {
     let broker = broker().await;
     let mut wire = with_queue(&broker, []).await;

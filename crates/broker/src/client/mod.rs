@@ -227,9 +227,10 @@ impl Client {
     /// Takes one message if there is one; it must be settled like one from a consumer.
     ///
     /// # Errors
-    /// When the queue does not exist, or is exclusive to another client.
+    /// When the queue does not exist, is exclusive to another client, or is a quorum queue with a single active consumer.
     pub async fn get(&self, queue: &str) -> Result<Option<Delivery>, Error> {
-        let queue = self.decided(|| self.queue(queue)).await?;
+        let find = || Ok(self.vhost()?.gettable_queue(self.caller(), queue)?);
+        let queue = self.decided(find).await?;
         let taken = queue.take(self.inner.shared.now(), TakeMode::Ack);
         let source = Arc::new(self.source(queue));
         Ok(taken.map(|(delivery, _)| Delivery::new(&source, delivery, 0)))

@@ -384,6 +384,26 @@ impl VirtualHost {
         self.queue(caller, name)
     }
 
+    /// The queue of this name, for a caller that wants one message out of it.
+    ///
+    /// # Errors
+    /// Those of [`VirtualHost::readable_queue`]; 405 also when it is a quorum queue with a single active consumer.
+    pub(crate) fn gettable_queue(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<Arc<QueueCell>, Refusal> {
+        let queue = self.readable_queue(caller, name)?;
+        if queue.is_quorum() && queue.has_single_active_consumer() {
+            return Err(Refusal::resource_locked(format!(
+                "cannot obtain access to locked {}. basic.get operations are not supported by quorum queues with single \
+                 active consumer",
+                self.queue_phrase(name)
+            )));
+        }
+        Ok(queue)
+    }
+
     fn queue(&self, caller: &Caller, name: &str) -> Result<Arc<QueueCell>, Refusal> {
         let topology = self.topology.read();
         let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;

@@ -195,6 +195,10 @@ impl QueueCell {
         self.definition.queue_type == QueueType::Quorum
     }
 
+    pub(crate) fn has_single_active_consumer(&self) -> bool {
+        self.state.lock().queue.options().single_active_consumer
+    }
+
     /// Whether its dead letters are kept until they have arrived.
     pub(crate) fn keeps_undelivered(&self) -> bool {
         let target = self.definition.dead_letter.as_ref();

@@ -199,7 +199,7 @@ impl Session {
         out: &mut Output,
     ) -> Result<(), Refusal> {
         let name = self.queue_name(id, get.queue)?;
-        let queue = self.vhost()?.readable_queue(&self.core.caller, &name)?;
+        let queue = self.vhost()?.gettable_queue(&self.core.caller, &name)?;
         let mode = if get.no_ack {
             TakeMode::NoAck
         } else {
