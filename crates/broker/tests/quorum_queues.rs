@@ -5,7 +5,11 @@ mod support;
 use leveret_amqp_codec::RawTable;
 use leveret_amqp_codec::method::{basic, queue};
 use leveret_broker::{Broker, Table, Value};
-use support::{Closed, Wire, broker, short, table};
+#[cfg(feature = "stomp")]
+use leveret_stomp_codec::Command;
+#[cfg(feature = "stomp")]
+use support::Stomp;
+use support::{Closed, Wire, break_off, broker, short, table};
 
 fn quorum<const N: usize>(further: [(&str, Value); N]) -> Table {
     let mut arguments = table(further);
@@ -150,6 +154,71 @@ async fn without_a_limit_what_comes_back_goes_to_the_end() {
     let got = wire.get("q").await.unwrap();
     wire.nack(got.tag, true).await;
     assert_eq!(wire.drain("q").await, ["1", "2", "0"]);
+}
+
+#[tokio::test]
+async fn what_nobody_holds_any_more_goes_first_with_a_limit_or_without() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.publish_all("q", 0..4).await;
+    wire.open_channel(2).await;
+    wire.prefetch(2, false).await;
+    wire.consume("q").await;
+    assert_eq!(wire.deliveries(2).await, ["0", "1"]);
+    wire.cancel("q").await;
+    assert_eq!(wire.get("q").await.unwrap().text(), "2");
+    wire.close_channel().await;
+    let mut other = Wire::open(&broker).await;
+    for want in [("0", true), ("1", true), ("2", true)] {
+        let got = other.get("q").await.unwrap();
+        assert_eq!((got.text(), got.redelivered), want);
+    }
+    break_off(&broker, other).await;
+    wire.channel = 1;
+    assert_eq!(wire.drain("q").await, ["0", "1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn the_next_single_active_consumer_begins_with_what_the_last_one_had() {
+    for kind in ["quorum", "classic"] {
+        let broker = broker().await;
+        let mut wire = Wire::open(&broker).await;
+        let arguments = table([
+            ("x-queue-type", Value::from(kind)),
+            ("x-single-active-consumer", Value::from(true)),
+        ]);
+        let arguments = arguments.to_bytes();
+        wire.declare_queue(&durable("q", &arguments)).await;
+        wire.prefetch(2, false).await;
+        wire.consume("q").await;
+        wire.publish_all("q", 0..3).await;
+        assert_eq!(wire.deliveries(2).await, ["0", "1"]);
+        let mut next = Wire::open(&broker).await;
+        next.consume("q").await;
+        wire.close_channel().await;
+        assert_eq!(next.deliveries(3).await, ["0", "1", "2"], "{kind}");
+    }
+}
+
+#[cfg(feature = "stomp")]
+#[tokio::test]
+async fn what_a_stomp_session_leaves_goes_first() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.publish_all("q", 0..3).await;
+    let mut stomp = Stomp::connect(&broker).await;
+    let headers = [
+        ("destination", "/amq/queue/q"),
+        ("id", "0"),
+        ("ack", "client"),
+        ("prefetch-count", "2"),
+    ];
+    stomp.send(Command::Subscribe, &headers, b"").await;
+    for text in ["0", "1"] {
+        stomp.expect_message(text).await;
+    }
+    break_off(&broker, stomp).await;
+    assert_eq!(wire.drain("q").await, ["0", "1", "2"]);
 }
 
 #[tokio::test]

@@ -58,8 +58,9 @@ pub enum RequeueOrder {
     /// Where it was: a classic queue.
     #[default]
     OldPlace,
-    /// A quorum queue. With a [delivery limit](QueueOptions::delivery_limit) before all that is
-    /// new, behind what came back earlier; without one to the very back.
+    /// A quorum queue. With a [delivery limit](QueueOptions::delivery_limit), and if whoever had it
+    /// is [gone](Settlement::Abandon), before all that is new, behind what came back earlier;
+    /// otherwise to the very back.
     Returns,
 }
 
@@ -127,6 +128,8 @@ pub enum Settlement {
     Ack,
     /// It goes back to be delivered again; see [`RequeueOrder`].
     Requeue,
+    /// It goes back because whoever had it is gone, and has not said what is to become of it.
+    Abandon,
     /// It dies with [`DeathReason::Rejected`](crate::DeathReason::Rejected).
     Discard,
 }

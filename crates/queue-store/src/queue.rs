@@ -51,8 +51,9 @@ use unacked::{NO_CONSUMER, Outstanding, Unacked};
 ///
 /// What the calls have in common:
 ///
-/// - Between calls no message waits that a consumer could have, as far as the queue knows; a
-///   consumer that a [`Gate`] refused is not tried again until [`poll`](Self::poll).
+/// - Between calls no message waits that a consumer could have, as far as the queue knows, unless
+///   one has been [withdrawn](Self::withdraw); a consumer that a [`Gate`] refused is not tried
+///   again until [`poll`](Self::poll).
 /// - Between calls the message that is to be delivered next is not overdue. Only that one is looked
 ///   at: an overdue message behind one that is not, of its own priority or a higher one, counts as
 ///   ready until its turn, but is never delivered (RabbitMQ's classic queues).
@@ -270,11 +271,11 @@ impl Queue {
                         effects.push(Effect::Gone { stored });
                     }
                 }
-                Settlement::Requeue => self.put_back(taken, effects),
+                Settlement::Requeue | Settlement::Abandon => self.put_back(taken, how, effects),
                 Settlement::Discard => effects.push(taken.into_dead(DeathReason::Rejected)),
             }
         }
-        if how == Settlement::Requeue {
+        if matches!(how, Settlement::Requeue | Settlement::Abandon) {
             self.drop_excess(now, effects);
             self.expire(now, effects);
         }
@@ -315,11 +316,21 @@ impl Queue {
     /// then the oldest. The lease begins when the last one goes.
     pub fn cancel(&mut self, now: Time, id: ConsumerId, effects: &mut Vec<Effect>) -> bool {
         self.expire(now, effects);
+        let found = self.withdraw(now, id);
+        if found {
+            self.dispatch(now, effects);
+            self.relieve(now, effects);
+        }
+        found
+    }
+
+    /// Takes a consumer out as [`cancel`](Self::cancel) does, and serves nobody in its place yet:
+    /// for one whose deliveries are about to come back, which are the next then. To be followed by
+    /// settling them, were it none, or by [`poll`](Self::poll).
+    pub fn withdraw(&mut self, now: Time, id: ConsumerId) -> bool {
         let found = self.take_out(id);
         if found {
             self.touch(now);
-            self.dispatch(now, effects);
-            self.relieve(now, effects);
         }
         found
     }
@@ -484,7 +495,7 @@ impl Queue {
     }
 
     /// Puts a message back that was delivered, unless it has come back too often.
-    fn put_back(&mut self, mut taken: Taken, effects: &mut Vec<Effect>) {
+    fn put_back(&mut self, mut taken: Taken, how: Settlement, effects: &mut Vec<Effect>) {
         taken.delivery_count = taken.delivery_count.saturating_add(1);
         let limit = self.options.delivery_limit;
         if limit.is_some_and(|limit| taken.delivery_count > limit) {
@@ -497,10 +508,12 @@ impl Queue {
             });
         }
         let (level, seq, waiting) = (taken.level, taken.seq, taken.into_waiting());
-        match (self.options.requeue, limit) {
-            (RequeueOrder::OldPlace, _) => self.ready.insert_returned(level, seq, waiting),
-            (RequeueOrder::Returns, None) => self.ready.push(level, waiting, self.chunk_len),
-            (RequeueOrder::Returns, Some(_)) => {
+        match self.options.requeue {
+            RequeueOrder::OldPlace => self.ready.insert_returned(level, seq, waiting),
+            RequeueOrder::Returns if limit.is_none() && how == Settlement::Requeue => {
+                self.ready.push(level, waiting, self.chunk_len);
+            }
+            RequeueOrder::Returns => {
                 self.ready.insert_returned(level, self.returns, waiting);
                 self.returns += 1;
             }

@@ -16,32 +16,65 @@ fn quorum(delivery_limit: Option<u32>) -> QueueOptions {
 }
 
 /// Publishes 0 to 4, takes three and puts them back in the order 1, 0, 2.
-fn put_back_three(options: QueueOptions) -> Subject {
+fn put_back_three(options: QueueOptions, how: Settlement) -> Subject {
     let mut subject = Subject::new(options);
     subject.publish_all(&["0", "1", "2", "3", "4"]);
     let ids = [(); 3].map(|()| subject.take_id());
     for index in [1, 0, 2] {
-        subject.settle(ids[index], Settlement::Requeue);
+        subject.settle(ids[index], how);
     }
     subject
 }
 
 #[test]
 fn requeued_message_keeps_its_place() {
-    let mut subject = put_back_three(QueueOptions::default());
+    let mut subject = put_back_three(QueueOptions::default(), Settlement::Requeue);
     assert_eq!(subject.take_all(), ["0", "1", "2", "3", "4"]);
 }
 
 #[test]
 fn returned_messages_go_first_in_the_order_of_return() {
-    let mut subject = put_back_three(quorum(Some(20)));
+    let mut subject = put_back_three(quorum(Some(20)), Settlement::Requeue);
     assert_eq!(subject.take_all(), ["1", "0", "2", "3", "4"]);
 }
 
 #[test]
 fn without_a_delivery_limit_returned_messages_go_to_the_back() {
-    let mut subject = put_back_three(quorum(None));
+    let mut subject = put_back_three(quorum(None), Settlement::Requeue);
     assert_eq!(subject.take_all(), ["3", "4", "1", "0", "2"]);
+}
+
+#[test]
+fn what_is_abandoned_goes_first_with_a_delivery_limit_or_without() {
+    for options in [quorum(None), quorum(Some(20))] {
+        let mut subject = put_back_three(options, Settlement::Abandon);
+        assert_eq!(subject.take_all(), ["1", "0", "2", "3", "4"]);
+    }
+    let mut subject = put_back_three(QueueOptions::default(), Settlement::Abandon);
+    assert_eq!(subject.take_all(), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn what_a_withdrawn_consumer_had_comes_before_what_waited_behind_it() {
+    for requeue in [RequeueOrder::OldPlace, RequeueOrder::Returns] {
+        let mut subject = Subject::new(QueueOptions {
+            single_active_consumer: true,
+            requeue,
+            ..QueueOptions::default()
+        });
+        let (active, next) = (subject.consume(prefetch(2)), subject.consume(no_ack()));
+        subject.publish_all(&["0", "1", "2"]);
+        let ids: Vec<_> = subject
+            .deliveries()
+            .into_iter()
+            .filter_map(|(_, delivery)| delivery.id)
+            .collect();
+        assert!(subject.withdraw(active));
+        assert_eq!(subject.effects(), []);
+        subject.settle_many(&ids, Settlement::Abandon);
+        let expected = ["0", "1", "2"].map(|body| (next, body.to_owned()));
+        assert_eq!(subject.delivered(), expected);
+    }
 }
 
 #[test]

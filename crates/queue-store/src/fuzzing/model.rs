@@ -190,7 +190,7 @@ impl Model {
             match how {
                 Settlement::Ack => {}
                 Settlement::Discard => self.bury(item, DeathReason::Rejected),
-                Settlement::Requeue => self.put_back(item),
+                Settlement::Requeue | Settlement::Abandon => self.put_back(item, how),
             }
         }
         self.drop_excess();
@@ -199,7 +199,7 @@ impl Model {
         settled
     }
 
-    fn put_back(&mut self, mut item: Item) {
+    fn put_back(&mut self, mut item: Item, how: Settlement) {
         item.delivery_count += 1;
         if self
             .options
@@ -209,7 +209,8 @@ impl Model {
             return self.bury(item, DeathReason::DeliveryLimit);
         }
         if self.options.requeue == RequeueOrder::Returns {
-            item.place = (self.options.delivery_limit.is_none(), self.number_place());
+            let goes_back = self.options.delivery_limit.is_none() && how == Settlement::Requeue;
+            item.place = (goes_back, self.number_place());
         }
         self.ready.push(item);
     }

@@ -101,6 +101,10 @@ pub(super) enum Operation {
     Cancel {
         consumer: u8,
     },
+    /// A consumer goes whose deliveries will come back.
+    Withdraw {
+        consumer: u8,
+    },
     Poll,
     Pass {
         ms: u8,
@@ -185,6 +189,9 @@ impl Operation {
                 channel: gate(source),
                 slow: slow(source),
             },
+            15 if source.flag() => Self::Withdraw {
+                consumer: source.byte()?,
+            },
             15 => Self::Cancel {
                 consumer: source.byte()?,
             },
@@ -236,7 +243,7 @@ fn settlement(source: &mut Source<'_>) -> Settlement {
     [
         Settlement::Ack,
         Settlement::Requeue,
-        Settlement::Requeue,
+        Settlement::Abandon,
         Settlement::Discard,
     ][usize::from(source.below(4))]
 }

@@ -192,6 +192,12 @@ impl Twins {
                     assert_eq!(cancelled, self.model.cancel(number));
                 }
             }
+            Operation::Withdraw { consumer } => {
+                if let Some(number) = usize::from(consumer).checked_rem(self.consumers.len()) {
+                    let withdrawn = self.queue.withdraw(now, self.consumers[number]);
+                    assert_eq!(withdrawn, self.model.withdraw(number));
+                }
+            }
             Operation::Poll => self.poll(now),
             Operation::Pass { ms } => self.model.now += u64::from(ms),
             Operation::Touch => {
@@ -254,6 +260,7 @@ impl Twins {
         let expires = !matches!(
             operation,
             Operation::Touch
+                | Operation::Withdraw { .. }
                 | Operation::Purge
                 | Operation::PageOut { .. }
                 | Operation::PageOutAny { .. }

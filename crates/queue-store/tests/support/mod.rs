@@ -101,6 +101,10 @@ impl Subject {
         self.queue.cancel(self.now, consumer, &mut self.effects)
     }
 
+    pub(crate) fn withdraw(&mut self, consumer: ConsumerId) -> bool {
+        self.queue.withdraw(self.now, consumer)
+    }
+
     pub(crate) fn take(&mut self) -> Option<Delivery> {
         self.queue.take(self.now, TakeMode::Ack, &mut self.effects)
     }

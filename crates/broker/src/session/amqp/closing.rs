@@ -219,8 +219,8 @@ impl Session {
             .rev()
             .map(|(_, consumer)| (Arc::clone(channel.queue_of(consumer)), consumer.id))
             .collect();
-        for (queue, consumer) in consumers {
-            queue.cancel(now, consumer);
+        for (queue, consumer) in &consumers {
+            queue.withdraw(now, *consumer);
         }
         // Nothing new comes for this channel; what is on its way to it goes back to the queues, what is for others is
         // sent.
@@ -234,9 +234,12 @@ impl Session {
                     .put_back(held.into_iter().flat_map(|held| held.deliveries));
             }
             let unacked: Vec<_> = channel.unacked.take_all().collect();
-            channel.settle(now, &unacked, Settlement::Requeue);
+            channel.settle(now, &unacked, Settlement::Abandon);
             **channel = Channel::new([None, None]);
             channel.closing = true;
+        }
+        for (queue, _) in consumers {
+            queue.serve(now);
         }
     }
 

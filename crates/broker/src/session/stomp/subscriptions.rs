@@ -231,21 +231,22 @@ impl Subscriptions {
     }
 
     /// Begins to end a subscription: nothing is assigned to it from now on, and what was assigned in an acknowledging
-    /// mode is not sent any more.
+    /// mode is not sent any more. To be followed by [`Subscriptions::forget`] or [`Subscriptions::forget_all`].
     pub(super) fn begin_to_end(&mut self, now: Time, key: ConsumerKey) {
         let subscription = &mut self.slots[key.0 as usize];
         subscription.ending = subscription.ack != AckMode::Auto;
         let queue = Arc::clone(&subscription.queue);
-        queue.cancel(now, subscription.consumer);
+        queue.withdraw(now, subscription.consumer);
     }
 
     /// Forgets a subscription that its queue has forgotten already. What it has not settled goes back.
     pub(super) fn forget(&mut self, now: Time, key: ConsumerKey) {
         self.flush_acks(now);
         let unsettled = self.unacked.take_from(SourceKey(key.0));
-        self.settle(now, unsettled, Settlement::Requeue);
+        self.settle(now, unsettled, Settlement::Abandon);
         let subscription = self.slots.remove(key.0 as usize);
         self.by_tag.remove(&subscription.tag);
+        subscription.queue.serve(now);
     }
 
     /// Cancels everything, the youngest first: the single active consumer of a queue is most likely the oldest, and were
@@ -262,7 +263,10 @@ impl Subscriptions {
     pub(super) fn forget_all(&mut self, now: Time) {
         self.flush_acks(now);
         let unsettled = self.unacked.take_all().collect();
-        self.settle(now, unsettled, Settlement::Requeue);
+        self.settle(now, unsettled, Settlement::Abandon);
+        for (_, subscription) in &self.slots {
+            subscription.queue.serve(now);
+        }
         *self = Self::default();
     }
 

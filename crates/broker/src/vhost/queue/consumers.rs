@@ -1,5 +1,6 @@
 //! The consumers of a queue: they come, they go, and they are told where their deliveries are.
 
+use std::iter;
 use std::sync::Arc;
 
 use leveret_amqp_codec::ChannelId;
@@ -69,7 +70,7 @@ impl QueueCell {
         self.cancel_and_return(now, consumer, Vec::new);
     }
 
-    /// Takes a consumer away, then requeues what `unseen` tells was assigned to it and never looked at. An auto-delete
+    /// Takes a consumer away, then gives back what `unseen` tells was assigned to it and never looked at. An auto-delete
     /// queue goes with its last consumer.
     pub(crate) fn cancel_and_return(
         self: &Arc<Self>,
@@ -77,28 +78,44 @@ impl QueueCell {
         consumer: ConsumerId,
         unseen: impl FnOnce() -> Vec<DeliveryId>,
     ) {
-        let unused = self.with(now, |state, now, effects| {
+        let unused = self.take_out(now, consumer);
+        // Serves others, also when nothing comes back.
+        self.settle(now, unseen().into_iter(), Settlement::Abandon);
+        if unused {
+            self.go_if_unused(now);
+        }
+    }
+
+    /// Takes a consumer away whose deliveries are about to come back, without serving others before they have. To be
+    /// followed by [`QueueCell::serve`]. An auto-delete queue goes with its last consumer.
+    pub(crate) fn withdraw(self: &Arc<Self>, now: Time, consumer: ConsumerId) {
+        if self.take_out(now, consumer) {
+            self.go_if_unused(now);
+        }
+    }
+
+    /// Serves others in the place of consumers that were withdrawn.
+    pub(crate) fn serve(self: &Arc<Self>, now: Time) {
+        self.settle(now, iter::empty(), Settlement::Abandon);
+    }
+
+    /// True when it was the last one.
+    fn take_out(self: &Arc<Self>, now: Time, consumer: ConsumerId) -> bool {
+        self.with(now, |state, now, _| {
             if state.deleted {
                 return false;
             }
-            state.queue.cancel(now, consumer, effects);
-            state.had_consumer && state.queue.consumer_len() == 0
-        });
-        let unseen = unseen();
-        self.with(now, |state, now, effects| {
-            let how = if state.deleted {
-                Settlement::Ack
-            } else {
-                Settlement::Requeue
-            };
-            state.queue.settle_many(now, unseen, how, effects);
+            state.queue.withdraw(now, consumer);
             // One that was too slow is there no more, and somebody else may have its place.
             if let Some(link) = state.links.get_mut(consumer.index()) {
                 link.take_if(|(id, _)| *id == consumer);
             }
-        });
-        if unused
-            && self.definition.auto_delete
+            state.had_consumer && state.queue.consumer_len() == 0
+        })
+    }
+
+    fn go_if_unused(self: &Arc<Self>, now: Time) {
+        if self.definition.auto_delete
             && let Some(vhost) = self.vhost.upgrade()
         {
             vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);

@@ -60,6 +60,14 @@ impl Model {
     }
 
     pub(super) fn take_out(&mut self, number: usize) -> bool {
+        let found = self.withdraw(number);
+        if found {
+            self.dispatch();
+        }
+        found
+    }
+
+    pub(in crate::fuzzing) fn withdraw(&mut self, number: usize) -> bool {
         if std::mem::replace(&mut self.consumers[number].cancelled, true) {
             return false;
         }
@@ -74,7 +82,6 @@ impl Model {
                 .map(|(age, _)| age);
         }
         self.touch();
-        self.dispatch();
         true
     }
 
