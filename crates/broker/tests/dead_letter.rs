@@ -232,6 +232,107 @@ async fn deaths_of_the_same_kind_are_counted_in_one_entry_with_the_latest_first(
     }
 }
 
+#[tokio::test]
+async fn earlier_deaths_are_turned_round_at_each_further_one() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    for (queue, next) in [("1", "2"), ("2", "3"), ("3", "4"), ("4", "5")] {
+        declare(&mut wire, queue, next, &[]).await;
+    }
+    wire.declare("5").await;
+    wire.publish("", "1", "m").await;
+    for (queue, orders) in [("1", "1"), ("2", "21"), ("3", "312"), ("4", "4213")] {
+        reject_next(&mut wire, queue).await;
+        let next = format!("{}", queue.parse::<u8>().unwrap() + 1);
+        let died = wire.get(&next).await.unwrap();
+        let queues: String = summary(&died)
+            .into_iter()
+            .map(|(queue, _, _)| queue)
+            .collect();
+        assert_eq!(queues, orders);
+        wire.nack(died.tag, true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_counts_for_a_cycle_where_it_stands_among_the_deaths() {
+    let (broker, clock) = timed_broker().await;
+    let mut wire = Wire::open(&broker).await;
+    let ttl = [("x-message-ttl", 100.into())];
+    declare(&mut wire, "a", "b", &[]).await;
+    declare(&mut wire, "b", "c", &ttl).await;
+    declare(&mut wire, "c", "b", &ttl).await;
+    wire.publish("", "a", "m").await;
+    reject_next(&mut wire, "a").await;
+    // Dead in a, b, c: c, a, b. What was rejected in a comes before the death in b, so that it may return there.
+    pass(&broker, &clock, 100).await;
+    pass(&broker, &clock, 100).await;
+    assert_eq!(wire.count("b").await, 1);
+}
+
+#[tokio::test]
+async fn the_first_death_is_the_brokers_to_tell() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare("dead").await;
+    declare(&mut wire, "q", "dead", &[]).await;
+    let forged = with_headers([
+        ("z", 1.into()),
+        ("x-first-death-queue", "mine".into()),
+        ("a", 2.into()),
+    ]);
+    wire.publish_with("", "q", &forged, "m").await;
+    reject_next(&mut wire, "q").await;
+    let headers = wire.get("dead").await.unwrap().properties.headers.unwrap();
+    assert_eq!(text(&headers, "x-first-death-queue"), "q");
+    let names: Vec<_> = headers
+        .iter()
+        .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "a",
+            "x-death",
+            "x-first-death-exchange",
+            "x-first-death-queue",
+            "x-first-death-reason",
+            "z"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn deaths_that_a_client_sends_are_put_together() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare("dead").await;
+    declare(&mut wire, "q", "dead", &[]).await;
+    let entry = |queue: &str, reason: &str| {
+        Value::Table(table([("reason", reason.into()), ("queue", queue.into())]))
+    };
+    let sent = vec![
+        entry("q", "rejected"),
+        entry("other", "expired"),
+        entry("q", "rejected"),
+        Value::I32(1),
+    ];
+    let sent = with_headers([("x-death", Value::Array(sent))]);
+    wire.publish_with("", "q", &sent, "m").await;
+    reject_next(&mut wire, "q").await;
+    let dead = wire.get("dead").await.unwrap();
+    let entry = |count, queue: &str, reason: &str| {
+        table([
+            ("count", Value::I64(count)),
+            ("reason", reason.into()),
+            ("queue", queue.into()),
+        ])
+    };
+    let mut latest = entry(3, "q", "rejected");
+    latest.sort();
+    assert_eq!(deaths(&dead), [latest, entry(1, "other", "expired")]);
+}
+
 /// Lets a message expire in a cycle of as many queues, and tells how many are left.
 async fn left_in_cycle(queues: usize) -> (Broker, VirtualClock, u32) {
     let (broker, clock) = timed_broker().await;

@@ -104,6 +104,11 @@ impl Table {
         }
     }
 
+    /// Sorts the entries by name. Those of the same name keep their order.
+    pub fn sort(&mut self) {
+        self.entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+
     /// The entries in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Value)> {
         self.entries.iter().map(|(name, value)| (&**name, value))
@@ -211,6 +216,13 @@ mod tests {
         assert_eq!(table.insert("a", "one"), Some(Value::I32(1)));
         assert_eq!(table.insert("c", true), None);
         assert_eq!(table.to_string(), r#"{a: "one", b: 2, c: true}"#);
+    }
+
+    #[test]
+    fn sorting_leaves_the_first_of_a_name_the_first() {
+        let mut table = Table::from_iter([("b", 1), ("a", 2), ("b", 3), ("A", 4)]);
+        table.sort();
+        assert_eq!(table.to_string(), "{A: 4, a: 2, b: 1, b: 3}");
     }
 
     #[test]

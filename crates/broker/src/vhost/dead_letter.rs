@@ -1,5 +1,6 @@
 //! Dead lettering: what a message becomes when it dies, and where it goes (behaviour reference, section 13).
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, RawProperties, Table, Value};
@@ -151,19 +152,15 @@ fn died(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Message {
     let original_expiration = properties.expiration.take();
     record_death(&mut headers, old, queue, reason, original_expiration, now);
     if is_first {
-        for (name, value) in [
-            ("x-first-death-queue", &**queue),
-            ("x-first-death-reason", reason),
-            ("x-first-death-exchange", old.exchange()),
-        ] {
-            if headers.get(name).is_none() {
-                headers.insert(name, Value::from(value));
-            }
-        }
+        headers.insert("x-first-death-queue", &**queue);
+        headers.insert("x-first-death-reason", reason);
+        headers.insert("x-first-death-exchange", old.exchange());
     }
     if target.routing_key.is_some() {
         headers.remove("CC");
     }
+    // As RabbitMQ leaves a table that it has changed.
+    headers.sort();
     properties.headers = Some(headers);
     let properties = properties.to_bytes();
     let parts = MessageParts {
@@ -193,21 +190,73 @@ fn record_death(
     original_expiration: Option<String>,
     now: Time,
 ) {
-    let mut deaths = match headers.remove("x-death") {
-        Some(Value::Array(deaths)) => deaths,
-        _ => Vec::new(),
+    let recorded = match headers.remove("x-death") {
+        Some(Value::Array(deaths)) => Some(grouped(deaths)),
+        _ => None,
     };
+    let is_recorded = recorded.is_some();
+    let mut deaths = recorded.unwrap_or_default();
     let known = deaths
         .iter()
-        .position(|death| is_death(death, queue, reason));
-    let mut death = match known.map(|at| deaths.remove(at)) {
-        Some(Value::Table(death)) => death,
-        _ => new_death(headers, message, queue, reason, original_expiration, now),
+        .position(|death| has_text(death, "queue", queue) && has_text(death, "reason", reason));
+    let mut death = match known {
+        Some(at) => deaths.remove(at),
+        None => new_death(headers, message, queue, reason, original_expiration, now),
     };
     let count = death.get("count").and_then(Value::as_integer).unwrap_or(0);
     death.insert("count", Value::I64(count.saturating_add(1)));
-    deaths.insert(0, Value::Table(death));
+    // RabbitMQ sorts the fields of all entries but the very first.
+    if is_recorded {
+        death.sort();
+    }
+    deaths.insert(0, death);
+    let deaths = deaths.into_iter().map(Value::Table).collect();
     headers.insert("x-death", Value::Array(deaths));
+}
+
+/// One entry per queue and reason, in reverse. RabbitMQ turns the earlier deaths round at each further one, and by that order
+/// it tells cycles, so that some end there which would not otherwise, and the other way round.
+///
+/// Clients may have sent more than one of a kind: the first stays. One without a count gets the number of its kind.
+fn grouped(deaths: Vec<Value>) -> Vec<Table> {
+    let mut deaths: Vec<Table> = deaths
+        .into_iter()
+        .filter_map(|death| match death {
+            Value::Table(death) => Some(death),
+            _ => None,
+        })
+        .collect();
+    if deaths.len() > 1 {
+        let mut counts = HashMap::new();
+        for death in &deaths {
+            *counts.entry(kind(death)).or_insert(0_i64) += 1;
+        }
+        deaths.retain_mut(|death| match counts.remove(&kind(death)) {
+            Some(count) => {
+                ensure_count(death, count);
+                true
+            }
+            None => false,
+        });
+        deaths.reverse();
+    }
+    deaths
+}
+
+/// What tells an entry from others.
+fn kind(death: &Table) -> [Option<Box<[u8]>>; 2] {
+    ["queue", "reason"].map(|name| match death.get(name) {
+        Some(Value::LongString(text)) => Some(text[..].into()),
+        _ => None,
+    })
+}
+
+fn ensure_count(death: &mut Table, count: i64) {
+    if death.get("count").is_none() {
+        let mut counted = Table::from_iter([("count", Value::I64(count))]);
+        counted.extend(death.iter().map(|(name, value)| (name, value.clone())));
+        *death = counted;
+    }
 }
 
 fn new_death(
@@ -238,13 +287,6 @@ fn new_death(
         death.insert("original-expiration", Value::from(expiration.as_str()));
     }
     death
-}
-
-fn is_death(death: &Value, queue: &str, reason: &str) -> bool {
-    let Value::Table(death) = death else {
-        return false;
-    };
-    has_text(death, "queue", queue) && has_text(death, "reason", reason)
 }
 
 fn has_text(table: &Table, name: &str, text: &str) -> bool {
