@@ -9,7 +9,7 @@ use leveret_broker::{Broker, Table, Value};
 use leveret_stomp_codec::Command;
 #[cfg(feature = "stomp")]
 use support::Stomp;
-use support::{Closed, Wire, break_off, broker, short, table};
+use support::{Closed, Wire, break_off, broker, pass, short, table, timed_broker};
 
 fn quorum<const N: usize>(further: [(&str, Value); N]) -> Table {
     let mut arguments = table(further);
@@ -278,17 +278,17 @@ async fn nobody_gets_from_one_with_a_single_active_consumer() {
 }
 
 #[tokio::test]
-async fn an_exclusive_consumer_works() {
-    let broker = broker().await;
-    let mut wire = with_queue(&broker, []).await;
-    wire.publish("", "q", "m").await;
-    wire.consume_with(&basic::Consume {
-        queue: short("q"),
-        exclusive: true,
-        ..Default::default()
-    })
-    .await;
-    assert_eq!(wire.delivery().await.text(), "m");
+async fn getting_renews_its_lease_and_asking_for_it_does_not() {
+    let (broker, clock) = timed_broker().await;
+    let lease = [("x-expires", Value::from(1000))];
+    let mut wire = with_queue(&broker, lease.clone()).await;
+    pass(&broker, &clock, 900).await;
+    assert!(wire.get("q").await.is_none());
+    pass(&broker, &clock, 900).await;
+    let mut wire = with_queue(&broker, lease).await;
+    wire.look("q").await;
+    pass(&broker, &clock, 100).await;
+    wire.expect_no_queue("q").await;
 }
 
 #[tokio::test]

@@ -332,6 +332,13 @@ impl QueueCell {
         self.with(now, State::poll);
     }
 
+    /// It was declared again, or looked for: use of a classic queue, of a quorum queue not (RabbitMQ).
+    pub(super) fn asked_for(self: &Arc<Self>, now: Time) {
+        if !self.is_quorum() {
+            self.touch(now);
+        }
+    }
+
     /// Renews the lease of a queue that expires when unused.
     pub(crate) fn touch(self: &Arc<Self>, now: Time) {
         if self.has_lease {

@@ -66,8 +66,8 @@ pub(crate) struct QueueDeleted {
 }
 
 impl VirtualHost {
-    /// Declares a queue; an equivalent one that exists is used as it is, and its lease renewed. The answer waits for the
-    /// ticket.
+    /// Declares a queue; an equivalent one that exists is used as it is, and the lease of a classic one renewed. The answer
+    /// waits for the ticket.
     ///
     /// # Errors
     /// 403 for a reserved name and without the rights, 405 for a queue that is exclusive to another connection, 406 for
@@ -125,7 +125,7 @@ impl VirtualHost {
             drop(topology);
             self.check_equivalent_queue(&queue, caller, declare)?;
             self.check_recordable(declare.outlives_connection())?;
-            queue.touch(now);
+            queue.asked_for(now);
             return Ok(QueueDeclared {
                 counts: queue.counts(),
                 queue,
@@ -176,7 +176,7 @@ impl VirtualHost {
         Arc::clone(queue)
     }
 
-    /// Whether a queue exists, whatever its properties. Renews its lease.
+    /// Whether a queue exists, whatever its properties. Renews the lease of a classic one.
     ///
     /// # Errors
     /// 404 when it does not, 405 when it is exclusive to another connection.
@@ -191,7 +191,7 @@ impl VirtualHost {
             return self.declare_reply_queue(&name);
         }
         let queue = self.queue(caller, &name)?;
-        queue.touch(now);
+        queue.asked_for(now);
         Ok(QueueDeclared {
             counts: queue.counts(),
             created: false,
