@@ -292,6 +292,23 @@ async fn getting_renews_its_lease_and_asking_for_it_does_not() {
 }
 
 #[tokio::test]
+async fn an_exclusive_consumer_is_one_among_others() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    for tag in ["one", "other"] {
+        wire.consume_with(&basic::Consume {
+            queue: short("q"),
+            consumer_tag: short(tag),
+            exclusive: tag == "one",
+            ..Default::default()
+        })
+        .await;
+    }
+    wire.publish_all("q", 0..2).await;
+    assert_eq!(wire.deliveries(2).await, ["0", "1"]);
+}
+
+#[tokio::test]
 async fn it_is_deleted_without_conditions_only() {
     for (if_unused, if_empty, flag) in [(true, false, "if-unused"), (false, true, "if-empty")] {
         let broker = broker().await;

@@ -306,7 +306,7 @@ pub struct ConsumeOptions {
     pub prefetch: u32,
     /// Deliveries count as acknowledged when they are handed over, and are lost if nobody looks at them.
     pub no_ack: bool,
-    /// No other consumer is admitted.
+    /// No other consumer is admitted. A [quorum](QueueType::Quorum) queue admits others all the same.
     pub exclusive: bool,
     /// Consumers with a higher priority get everything that they can take.
     pub priority: i64,

@@ -33,16 +33,18 @@ pub(crate) enum CannotConsume {
 }
 
 impl QueueCell {
-    /// Registers a consumer. Its deliveries may be in its outbox before this returns.
+    /// Registers a consumer. Its deliveries may be in its outbox before this returns. A quorum queue lets others consume beside
+    /// an exclusive one, as in RabbitMQ.
     ///
     /// # Errors
     /// When an exclusive consumer stands in the way, or the queue was deleted after it had been looked up.
     pub(crate) fn consume(
         self: &Arc<Self>,
         now: Time,
-        options: ConsumerOptions,
+        mut options: ConsumerOptions,
         link: ConsumerLink,
     ) -> Result<ConsumerId, CannotConsume> {
+        options.exclusive &= !self.is_quorum();
         self.with(now, |state, now, effects| {
             if state.deleted {
                 return Err(CannotConsume::QueueGone);
