@@ -170,6 +170,16 @@ async fn arguments_that_say_the_same_are_the_same() {
 }
 
 #[tokio::test]
+async fn an_integer_is_no_float_that_says_the_same() {
+    let length = |value| table([("x-max-length", value)]);
+    let closed = redeclare(&length(Value::I32(5)), &length(Value::F64(5.0))).await;
+    assert_eq!(
+        closed.unwrap().text,
+        "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received '5.0' but current is '5'"
+    );
+}
+
+#[tokio::test]
 async fn known_arguments_must_be_there_on_both_sides() {
     let none = Table::default();
     let ttl = table([("x-message-ttl", Value::I32(100))]);
@@ -234,10 +244,12 @@ async fn words_must_be_known_ones() {
         fault("x-queue-type", Value::from("zorp")).await,
         "\"unsupported queue type 'zorp'\""
     );
-    assert_eq!(
-        fault("x-queue-leader-locator", Value::from("zorp")).await,
-        "invalid_queue_locator_arg"
-    );
+    for version in [0, 3] {
+        assert_eq!(
+            fault("x-queue-version", Value::I32(version)).await,
+            format!("\"unsupported queue version '{version}'\"")
+        );
+    }
     assert_eq!(
         fault("x-dead-letter-routing-key", Value::from("q")).await,
         "routing_key_but_no_dlx_defined"
@@ -246,21 +258,29 @@ async fn words_must_be_known_ones() {
         fault("x-dead-letter-exchange", Value::I32(1)).await,
         "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"
     );
-    // A strategy is for quorum queues.
-    let arguments = table([
-        ("x-queue-type", Value::from("quorum")),
-        ("x-dead-letter-strategy", Value::from("zorp")),
-    ])
-    .to_bytes();
-    let quorum = queue::Declare {
-        durable: true,
-        arguments: RawTable::from_validated_bytes(&arguments),
-        ..declare("q")
-    };
-    assert!(
-        refused(&quorum).await.ends_with(": invalid_dlx_strategy"),
-        "the strategy is wrong"
-    );
+    // These are for quorum queues.
+    for (argument, problem) in [
+        ("x-dead-letter-strategy", ": invalid_dlx_strategy"),
+        ("x-queue-leader-locator", ": invalid_queue_locator_arg"),
+    ] {
+        let arguments = table([
+            ("x-queue-type", Value::from("quorum")),
+            (argument, Value::from("zorp")),
+        ])
+        .to_bytes();
+        let quorum = queue::Declare {
+            durable: true,
+            arguments: RawTable::from_validated_bytes(&arguments),
+            ..declare("q")
+        };
+        let text = refused(&quorum).await;
+        assert!(text.ends_with(problem), "{text}");
+        let text = fault(argument, Value::from("random")).await;
+        assert!(
+            text.ends_with("of queue type rabbit_classic_queue"),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -309,6 +309,33 @@ async fn an_exclusive_consumer_is_one_among_others() {
 }
 
 #[tokio::test]
+async fn an_overflow_that_it_does_not_know_is_passed_over() {
+    let broker = broker().await;
+    let mut wire = with_queue(
+        &broker,
+        [
+            ("x-max-length", Value::from(1)),
+            ("x-overflow", Value::from("reject-publish-dlx")),
+        ],
+    )
+    .await;
+    wire.publish_all("q", 0..2).await;
+    assert_eq!(wire.drain("q").await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_delivery_limit_that_is_no_number_is_never_reached() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, [("x-delivery-limit", Value::from("1"))]).await;
+    wire.publish_all("q", 0..2).await;
+    for _ in 0..3 {
+        let got = wire.get("q").await.unwrap();
+        assert_eq!(got.text(), "0");
+        wire.nack(got.tag, true).await;
+    }
+}
+
+#[tokio::test]
 async fn it_is_deleted_without_conditions_only() {
     for (if_unused, if_empty, flag) in [(true, false, "if-unused"), (false, true, "if-empty")] {
         let broker = broker().await;

@@ -123,7 +123,8 @@ pub enum Overflow {
     DropHead,
     /// The new message is refused; its publisher is told.
     RejectPublish,
-    /// The new message is refused, and dead-lettered.
+    /// The new message is refused, and dead-lettered. [Quorum](QueueType::Quorum) queues do not know this, and drop the
+    /// oldest.
     RejectPublishDlx,
 }
 

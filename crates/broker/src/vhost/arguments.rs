@@ -49,8 +49,10 @@ enum Rule {
     PositiveDuration,
     /// 0 to 255.
     Priority,
-    /// Any integer.
-    Integer,
+    /// RabbitMQ does not look at it.
+    Anything,
+    /// 1 or 2.
+    Version,
     /// An integer above zero.
     Positive,
     Bool,
@@ -100,18 +102,18 @@ const ARGUMENTS: &[(&str, Known, Rule)] = &[
         Known::Classic,
         Rule::OneOf(&["default", "lazy"], ""),
     ),
-    ("x-queue-version", Known::Classic, Rule::Count),
+    ("x-queue-version", Known::Classic, Rule::Version),
     ("x-single-active-consumer", Known::Both, Rule::Bool),
     (
         "x-queue-leader-locator",
-        Known::Both,
+        Known::Quorum,
         Rule::OneOf(
             &["client-local", "balanced", "random", "least-leaders"],
             "invalid_queue_locator_arg",
         ),
     ),
     ("x-quorum-initial-group-size", Known::Quorum, Rule::Positive),
-    ("x-delivery-limit", Known::Quorum, Rule::Integer),
+    ("x-delivery-limit", Known::Quorum, Rule::Anything),
     ("x-max-age", Known::Stream, Rule::Name),
     (
         "x-stream-max-segment-size-bytes",
@@ -146,12 +148,27 @@ pub(super) fn parse(arguments: RawTable<'_>, phrase: &str) -> Result<ParsedArgum
         }
         check(name, value, rule, phrase)?;
     }
-    if queue_type == QueueType::Quorum
-        && text(arguments, "x-overflow").as_deref() == Some("reject-publish-dlx")
-    {
-        return Err(invalid("x-overflow", phrase, "invalid_overflow"));
-    }
     check_resume(arguments, phrase)?;
+    read(arguments, queue_type, phrase)
+}
+
+/// Reads the arguments of a queue that was declared before, and stays what it was whatever is accepted now.
+///
+/// # Errors
+/// As [`parse`], for arguments that mean nothing.
+#[cfg(feature = "journal")]
+pub(super) fn parse_stored(
+    arguments: RawTable<'_>,
+    phrase: &str,
+) -> Result<ParsedArguments, Refusal> {
+    read(arguments, parse_type(arguments, phrase)?, phrase)
+}
+
+fn read(
+    arguments: RawTable<'_>,
+    queue_type: QueueType,
+    phrase: &str,
+) -> Result<ParsedArguments, Refusal> {
     let mut dead_letter = dead_letter(arguments, phrase)?;
     if let Some(target) = &mut dead_letter {
         // Any other combination falls back to at most once without a word, as in RabbitMQ.
@@ -228,7 +245,7 @@ fn check(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> Result<()
                 value.type_name()
             )))
         }
-        Rule::Name => Ok(()),
+        Rule::Name | Rule::Anything => Ok(()),
         Rule::OneOf(choices, problem) => check_choice(name, value, choices, problem, phrase),
         _ => check_integer(name, value, rule, phrase),
     }
@@ -270,11 +287,13 @@ fn check_integer(name: &str, value: ValueRef<'_>, rule: Rule, phrase: &str) -> R
         ));
     };
     let problem = match rule {
-        Rule::Integer => None,
         _ if number < 0 => Some(format!("{{value_negative,{number}}}")),
         Rule::PositiveDuration | Rule::Positive if number == 0 => Some("{value_zero,0}".to_owned()),
         Rule::Duration | Rule::PositiveDuration if number > DURATION_MAX_MS => {
             Some(format!("{{value_too_large,{number}}}"))
+        }
+        Rule::Version if !matches!(number, 1 | 2) => {
+            Some(format!("\"unsupported queue version '{number}'\""))
         }
         Rule::Priority if number > 255 => Some(format!("{{max_value_exceeded,{number}}}")),
         _ => None,
@@ -353,7 +372,10 @@ fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
         max_length_bytes: count("x-max-length-bytes"),
         overflow: match text(arguments, "x-overflow").as_deref() {
             Some("reject-publish") => Overflow::RejectPublish,
-            Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
+            // A quorum queue does not know it, and passes it over.
+            Some("reject-publish-dlx") if queue_type == QueueType::Classic => {
+                Overflow::RejectPublishDlx
+            }
             _ => Overflow::DropHead,
         },
         max_priority: number("x-max-priority")
@@ -363,12 +385,19 @@ fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
             arguments.get("x-single-active-consumer"),
             Some(ValueRef::Bool(true))
         ),
-        // A negative limit is none.
-        delivery_limit: number("x-delivery-limit").and_then(|number| u32::try_from(number).ok()),
+        delivery_limit: arguments.get("x-delivery-limit").and_then(delivery_limit),
         requeue: match queue_type {
             QueueType::Classic => RequeueOrder::OldPlace,
             QueueType::Quorum => RequeueOrder::Returns,
         },
+    }
+}
+
+/// A negative limit is none. What is no number is never reached: in Erlang it is more than any number.
+fn delivery_limit(limit: ValueRef<'_>) -> Option<u32> {
+    match limit.as_integer() {
+        Some(limit) => u32::try_from(limit).ok(),
+        None => Some(u32::MAX),
     }
 }
 
@@ -391,13 +420,19 @@ pub(super) fn compared() -> impl Iterator<Item = &'static str> {
         .chain(std::iter::once(QUEUE_TYPE))
 }
 
-/// Values are compared as RabbitMQ compares them: by what they say, whatever the type of number or string.
+/// Values are compared as RabbitMQ compares them: by what they say, whatever the type of integer, float or string.
 pub(super) fn equivalent(received: Option<ValueRef<'_>>, current: Option<ValueRef<'_>>) -> bool {
     match (received, current) {
         (None, None) => true,
         // Here a void is a value like any other, and asks for nothing.
         (Some(ValueRef::Void), Some(current)) => current == ValueRef::Void,
-        (Some(received), Some(current)) => received.matches(current),
+        (Some(received), Some(current)) => {
+            is_float(received) == is_float(current) && received.matches(current)
+        }
         _ => false,
     }
+}
+
+fn is_float(value: ValueRef<'_>) -> bool {
+    matches!(value, ValueRef::F32(_) | ValueRef::F64(_))
 }

@@ -348,13 +348,13 @@ impl VirtualHost {
 /// What a stored queue was declared with.
 ///
 /// # Errors
-/// When its arguments are not acceptable, as for a declaration; `phrase` names it in the text.
+/// When its arguments mean nothing; `phrase` names it in the text.
 #[cfg(feature = "journal")]
 pub(super) fn restored(
     record: QueueRecord,
     phrase: &str,
 ) -> Result<(QueueDefinition, QueueOptions), Refusal> {
-    let parsed = arguments::parse(record.arguments.table(), phrase)?;
+    let parsed = arguments::parse_stored(record.arguments.table(), phrase)?;
     let definition = QueueDefinition {
         name: record.name,
         queue_type: parsed.queue_type,
