@@ -236,6 +236,16 @@ async fn with_a_limit_what_comes_back_goes_first_in_the_order_of_return() {
 }
 
 #[tokio::test]
+async fn a_limit_that_the_channel_gets_later_is_not_for_it_either() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.consume("q").await;
+    wire.prefetch(1, true).await;
+    wire.publish_all("q", 0..2).await;
+    assert_eq!(wire.deliveries(2).await, ["0", "1"]);
+}
+
+#[tokio::test]
 async fn a_limit_of_the_channel_is_not_for_it() {
     let broker = broker().await;
     let mut wire = with_queue(&broker, []).await;

@@ -116,7 +116,9 @@ impl Session {
             priority,
             prefetch: u32::from(channel.prefetch),
             window: Some(Arc::clone(self.core.outbox.window())),
-            channel_prefetch: (!consume.no_ack).then(|| Arc::clone(&channel.gate)),
+            // RabbitMQ's quorum queues know nothing of the channel's own limit.
+            channel_prefetch: (!consume.no_ack && !queue.is_quorum())
+                .then(|| Arc::clone(&channel.gate)),
             slow,
         };
         let link = ConsumerLink {
