@@ -319,6 +319,26 @@ async fn an_exclusive_consumer_is_one_among_others() {
 }
 
 #[tokio::test]
+async fn consumers_cannot_ask_to_be_cancelled_when_a_mirror_takes_over() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    let arguments = table([("x-cancel-on-ha-failover", Value::from(true))]).to_bytes();
+    wire.send(&basic::Consume {
+        queue: short("q"),
+        arguments: RawTable::from_validated_bytes(&arguments),
+        ..Default::default()
+    })
+    .await;
+    let closed = wire.expect_channel_closed().await;
+    assert_eq!((closed.code, closed.method), (406, (60, 20)));
+    assert_eq!(
+        closed.text,
+        "PRECONDITION_FAILED - invalid arg 'x-cancel-on-ha-failover' for queue 'q' in vhost '/' of queue type \
+         rabbit_quorum_queue"
+    );
+}
+
+#[tokio::test]
 async fn an_overflow_that_it_does_not_know_is_passed_over() {
     let broker = broker().await;
     let mut wire = with_queue(

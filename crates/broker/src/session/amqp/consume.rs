@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_amqp_codec::{ChannelId, RawProperties, RawTable, ShortStr, method::basic};
+use leveret_amqp_codec::{ChannelId, RawProperties, RawTable, ShortStr, ValueRef, method::basic};
 use leveret_queue_store::{ConsumerOptions, Settlement, TakeMode, Time};
 
 use super::Session;
@@ -15,7 +15,7 @@ use crate::outbox::ConsumerKey;
 use crate::session::Output;
 use crate::session::unacked::Outstanding;
 use crate::slow;
-use crate::vhost::{CannotConsume, ConsumerLink, REPLY_TO, VirtualHost};
+use crate::vhost::{CannotConsume, ConsumerLink, QueueCell, REPLY_TO, VirtualHost};
 
 impl Session {
     pub(super) fn set_qos(
@@ -85,6 +85,9 @@ impl Session {
             Some(vhost.readable_queue(&self.core.caller, &name)?)
         };
         let priority = consumer_priority(&vhost, &name, consume.arguments)?;
+        if let Some(queue) = &queue {
+            check_failover(&vhost, queue, consume.arguments)?;
+        }
         let slow = slow::from_arguments(consume.arguments, &vhost.queue_phrase(&name))?;
         let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
         let tag: Arc<str> = if consume.consumer_tag.is_empty() {
@@ -345,6 +348,28 @@ impl Session {
 
 fn unknown_tag(tag: u64) -> Refusal {
     Refusal::precondition_failed(format!("unknown delivery tag {tag}"))
+}
+
+/// There are no mirrors to fail over to, but clients are told of it what RabbitMQ tells them.
+fn check_failover(
+    vhost: &VirtualHost,
+    queue: &QueueCell,
+    arguments: RawTable<'_>,
+) -> Result<(), Refusal> {
+    let name = "x-cancel-on-ha-failover";
+    let phrase = vhost.queue_phrase(queue.name());
+    let problem = match arguments.get(name) {
+        None => return Ok(()),
+        Some(_) if queue.is_quorum() => {
+            let module = queue.definition().queue_type.module();
+            format!(" of queue type {module}")
+        }
+        Some(ValueRef::Bool(_)) => return Ok(()),
+        Some(other) => format!(": {{unacceptable_type,{}}}", other.type_name()),
+    };
+    Err(Refusal::precondition_failed(format!(
+        "invalid arg '{name}' for {phrase}{problem}"
+    )))
 }
 
 fn consumer_priority(
