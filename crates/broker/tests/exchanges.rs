@@ -218,6 +218,20 @@ async fn every_exchange_on_the_way_applies_its_own_rule() {
 }
 
 #[tokio::test]
+async fn the_default_exchange_is_nobodys_alternate() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    let alternate = table([("alternate-exchange", "".into())]);
+    wire.declare("q").await;
+    for _ in 0..2 {
+        wire.declare_exchange_with("x", "direct", &alternate).await;
+    }
+    wire.publish_mandatory("x", "q", "m").await;
+    assert_eq!(wire.returned().await.text(), "m");
+    assert_eq!(wire.count("q").await, 0);
+}
+
+#[tokio::test]
 async fn what_an_exchange_cannot_place_goes_to_its_alternate_and_on() {
     let broker = broker().await;
     let mut wire = with_queues(&broker, &["known", "rest"]).await;

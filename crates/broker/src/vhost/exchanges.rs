@@ -112,7 +112,8 @@ impl VirtualHost {
         exchange.auto_delete = declare.auto_delete;
         exchange.internal = declare.internal;
         exchange.arguments = Arguments::new(declare.arguments);
-        exchange.alternate = alternate;
+        // The default exchange takes nothing in anybody's place (RabbitMQ).
+        exchange.alternate = alternate.filter(|alternate| !alternate.is_empty());
         Ok(exchange)
     }
 
