@@ -9,7 +9,7 @@ use leveret_broker::{Broker, Table, Value};
 use leveret_stomp_codec::Command;
 #[cfg(feature = "stomp")]
 use support::Stomp;
-use support::{Closed, Wire, break_off, broker, pass, short, table, timed_broker};
+use support::{Closed, Confirmed, Wire, break_off, broker, pass, short, table, timed_broker};
 
 fn quorum<const N: usize>(further: [(&str, Value); N]) -> Table {
     let mut arguments = table(further);
@@ -351,6 +351,30 @@ async fn an_overflow_that_it_does_not_know_is_passed_over() {
     .await;
     wire.publish_all("q", 0..2).await;
     assert_eq!(wire.drain("q").await, ["1"]);
+}
+
+#[tokio::test]
+async fn it_takes_one_message_more_than_it_may_have_before_it_refuses() {
+    let broker = broker().await;
+    let mut wire = with_queue(
+        &broker,
+        [
+            ("x-max-length", Value::from(1)),
+            ("x-overflow", Value::from("reject-publish")),
+        ],
+    )
+    .await;
+    wire.select_confirms().await;
+    for (tag, is_taken) in [(1, true), (2, true), (3, false)] {
+        wire.publish("", "q", "m").await;
+        let multiple = false;
+        let want = match is_taken {
+            true => Confirmed::Ack { tag, multiple },
+            false => Confirmed::Nack { tag, multiple },
+        };
+        assert_eq!(wire.confirmed().await, want);
+    }
+    assert_eq!(wire.count("q").await, 2);
 }
 
 #[tokio::test]

@@ -50,6 +50,9 @@ pub enum Overflow {
     /// The new message is refused, and dies with
     /// [`DeathReason::MaxLength`](crate::DeathReason::MaxLength).
     RejectPublishDlx,
+    /// New messages are refused once the queue is beyond a limit, which one of them takes it to:
+    /// RabbitMQ's `reject-publish` in a quorum queue.
+    RejectPublishBeyond,
 }
 
 /// Where a message goes that comes back.

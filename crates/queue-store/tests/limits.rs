@@ -169,6 +169,32 @@ fn what_comes_back_and_is_too_much_dies_of_that_even_if_it_is_overdue() {
 }
 
 #[test]
+fn a_queue_that_refuses_beyond_its_limit_goes_beyond_it_once() {
+    let options = QueueOptions {
+        overflow: Overflow::RejectPublishBeyond,
+        max_length_bytes: Some(5),
+        ..QueueOptions::default()
+    };
+    for (options, bodies) in [
+        (
+            QueueOptions {
+                overflow: Overflow::RejectPublishBeyond,
+                ..with_length(1)
+            },
+            ["a", "b"],
+        ),
+        (options, ["1234", "56"]),
+    ] {
+        let mut subject = Subject::new(options);
+        subject.publish_all(&bodies);
+        assert!(!subject.offer(&parts("")).is_accepted());
+        assert_eq!(subject.effects(), []);
+        let _ = subject.take_id();
+        subject.publish("next");
+    }
+}
+
+#[test]
 fn a_lowered_limit_drops_at_once() {
     let mut subject = Subject::new(QueueOptions::default());
     subject.publish_all(&["0", "1", "2"]);

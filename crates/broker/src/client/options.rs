@@ -121,7 +121,8 @@ pub enum Overflow {
     /// The oldest messages make room, and are dead-lettered where a dead letter exchange is set.
     #[default]
     DropHead,
-    /// The new message is refused; its publisher is told.
+    /// The new message is refused; its publisher is told. [Quorum](QueueType::Quorum) queues take one that is too much, and
+    /// refuse the next.
     RejectPublish,
     /// The new message is refused, and dead-lettered. [Quorum](QueueType::Quorum) queues do not know this, and drop the
     /// oldest.

@@ -371,7 +371,10 @@ fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
         max_length: count("x-max-length"),
         max_length_bytes: count("x-max-length-bytes"),
         overflow: match text(arguments, "x-overflow").as_deref() {
-            Some("reject-publish") => Overflow::RejectPublish,
+            Some("reject-publish") => match queue_type {
+                QueueType::Classic => Overflow::RejectPublish,
+                QueueType::Quorum => Overflow::RejectPublishBeyond,
+            },
             // A quorum queue does not know it, and passes it over.
             Some("reject-publish-dlx") if queue_type == QueueType::Classic => {
                 Overflow::RejectPublishDlx

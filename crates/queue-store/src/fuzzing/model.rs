@@ -121,10 +121,13 @@ impl Model {
 
     pub(super) fn publish(&mut self, message: Message) -> bool {
         self.expire();
-        let (length, bytes) = (
-            self.ready.len() as u64 + 1,
-            self.ready_bytes() + message.body_len() as u64,
-        );
+        let (length, bytes) = match self.options.overflow {
+            Overflow::RejectPublishBeyond => (self.ready.len() as u64, self.ready_bytes()),
+            _ => (
+                self.ready.len() as u64 + 1,
+                self.ready_bytes() + message.body_len() as u64,
+            ),
+        };
         if self.options.overflow != Overflow::DropHead && self.is_over_limit(length, bytes) {
             if self.options.overflow == Overflow::RejectPublishDlx {
                 self.done.push(Done::Dead {

@@ -55,6 +55,7 @@ impl Queue {
             Overflow::RejectPublish | Overflow::RejectPublishDlx => {
                 self.exceeds_limits(1, message.body_len() as u64)
             }
+            Overflow::RejectPublishBeyond => self.exceeds_limits(0, 0),
         }
     }
 
