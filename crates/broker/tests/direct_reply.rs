@@ -70,6 +70,51 @@ async fn an_answer_comes_to_the_channel_that_asked() {
 }
 
 #[tokio::test]
+async fn an_address_is_no_queue_to_anybody() {
+    let broker = broker().await;
+    let mut requester = requester(&broker).await;
+    let (mut responder, address) = asked(&broker, &mut requester).await;
+    responder.delete(&address).await;
+    responder
+        .send(&basic::Get {
+            queue: short(&address),
+            no_ack: true,
+        })
+        .await;
+    let closed = responder.expect_channel_closed().await;
+    assert_eq!((closed.code, closed.method), (404, (60, 70)));
+    responder.open_channel(1).await;
+    responder
+        .send(&queue::Bind {
+            queue: short(&address),
+            exchange: short("amq.fanout"),
+            ..Default::default()
+        })
+        .await;
+    assert_eq!(responder.expect_channel_closed().await.code, 404);
+    responder.open_channel(1).await;
+    responder.publish("", &address, "answer").await;
+    responder.quiet().await;
+    assert_eq!(requester.deliveries(1).await, ["answer"]);
+}
+
+#[tokio::test]
+async fn another_consumer_may_have_the_tag_of_the_reply_consumer() {
+    let broker = broker().await;
+    let mut requester = requester(&broker).await;
+    requester.declare("answers").await;
+    requester.consume("answers").await;
+    requester.cancel("answers").await;
+    let (mut responder, address) = asked(&broker, &mut requester).await;
+    responder.publish("", &address, "answer").await;
+    responder.quiet().await;
+    assert_eq!(requester.deliveries(1).await, ["answer"]);
+    requester.cancel("answers").await;
+    responder.publish_mandatory("", &address, "late").await;
+    assert_eq!(responder.returned().await.text(), "late");
+}
+
+#[tokio::test]
 async fn every_channel_has_an_address_of_its_own() {
     let broker = broker().await;
     let (mut one, mut two) = (requester(&broker).await, requester(&broker).await);

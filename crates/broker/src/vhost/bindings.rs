@@ -10,6 +10,7 @@ use super::VirtualHost;
 use super::exchanges::refuse_default_exchange;
 use super::past::ResumeFrom;
 use super::presence::Asked;
+use super::reply::is_token;
 use super::topology::{Binding, Capture, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
@@ -66,6 +67,7 @@ impl VirtualHost {
         };
         let queue = topology
             .queue(request.destination)
+            .filter(|_| !is_token(request.destination))
             .ok_or_else(|| self.no_queue(request.destination))?;
         validate(&topology, source, request)?;
         self.check_owner(queue, caller)?;

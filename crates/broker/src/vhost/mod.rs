@@ -71,6 +71,7 @@ pub use unroutable::Unroutable;
 
 use limits::Limits;
 use past::{Past, Positions};
+use reply::is_token;
 use topology::{Exchange, Topology};
 use undelivered::Undelivered;
 use unroutable::UnroutableRing;
@@ -406,7 +407,10 @@ impl VirtualHost {
 
     fn queue(&self, caller: &Caller, name: &str) -> Result<Arc<QueueCell>, Refusal> {
         let topology = self.topology.read();
-        let queue = topology.queue(name).ok_or_else(|| self.no_queue(name))?;
+        let queue = topology
+            .queue(name)
+            .filter(|_| !is_token(name))
+            .ok_or_else(|| self.no_queue(name))?;
         self.check_owner(queue, caller)?;
         Ok(Arc::clone(queue))
     }

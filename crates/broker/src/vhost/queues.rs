@@ -213,7 +213,8 @@ impl VirtualHost {
         delete: &QueueDelete<'_>,
     ) -> Result<QueueDeleted, Refusal> {
         caller.require(Right::Configure, Resource::Queue(delete.name))?;
-        let Some(queue) = self.topology.read().queue(delete.name).cloned() else {
+        let queue = self.topology.read().queue(delete.name).cloned();
+        let Some(queue) = queue.filter(|_| !is_token(delete.name)) else {
             return Ok(QueueDeleted {
                 ready: 0,
                 ticket: self.settled(true),

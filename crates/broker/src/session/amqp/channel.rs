@@ -251,12 +251,25 @@ impl Channel {
         }
     }
 
+    /// The consumer of this tag. A reply consumer keeps its tag from no other (RabbitMQ).
+    pub(super) fn find_consumer(&self, tag: &str) -> Option<ConsumerKey> {
+        if let Some(key) = self.tags.get(tag) {
+            return Some(*key);
+        }
+        let (key, _) = self.reply_to.as_ref()?;
+        let consumer = self.consumers.get(key.0 as usize)?;
+        (*consumer.tag == *tag).then_some(*key)
+    }
+
     /// Forgets a consumer that its queue has forgotten already. Its tag is free again; its deliveries stay outstanding.
     pub(super) fn forget_consumer(&mut self, key: ConsumerKey) {
         let consumer = self.consumers.remove(key.0 as usize);
-        self.tags.remove(&consumer.tag);
-        self.reply_to
+        let reply_consumer = self
+            .reply_to
             .take_if(|(reply_consumer, _)| *reply_consumer == key);
+        if reply_consumer.is_none() {
+            self.tags.remove(&consumer.tag);
+        }
         self.release_source(consumer.source, 1);
     }
 

@@ -140,9 +140,10 @@ impl Session {
                     id: consumer,
                     own_window,
                 });
-                channel.tags.insert(Arc::clone(&tag), key);
                 if is_reply_consumer {
                     channel.reply_to = Some((key, Arc::clone(queue.name())));
+                } else {
+                    channel.tags.insert(Arc::clone(&tag), key);
                 }
                 reply_unless(
                     consume.no_wait,
@@ -176,7 +177,7 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&id) else {
             return Ok(());
         };
-        if let Some(&key) = channel.tags.get(&*cancel.consumer_tag) {
+        if let Some(key) = channel.find_consumer(&cancel.consumer_tag) {
             let consumer = &channel.consumers[key.0 as usize];
             let queue = Arc::clone(channel.queue_of(consumer));
             queue.cancel(now, consumer.id);
