@@ -2,7 +2,7 @@
 
 mod support;
 
-use leveret_amqp_codec::method::{basic, queue};
+use leveret_amqp_codec::method::{basic, channel, connection, queue};
 use leveret_amqp_codec::{ChannelId, write_method};
 use leveret_broker::{Broker, Client, Properties, Publish, QueueOptions};
 use support::{Greeting, Wire, broker, short, start, until};
@@ -292,12 +292,7 @@ async fn content_must_follow_its_publish_and_nothing_else() {
     let body_expected =
         "UNEXPECTED_FRAME - expected content body, got non content body frame instead";
     let method_expected = "UNEXPECTED_FRAME - expected method frame, got non method frame instead";
-    let flow = || {
-        method(
-            1,
-            &leveret_amqp_codec::method::channel::Flow { active: true },
-        )
-    };
+    let flow = || method(1, &channel::Flow { active: true });
     check(header(1, 5), 505, method_expected).await;
     check(body(1, b"x"), 505, method_expected).await;
     check([publish(1), publish(1)].concat(), 505, header_expected).await;
@@ -335,20 +330,19 @@ async fn methods_must_be_known_and_in_their_place() {
     let not_open = "CHANNEL_ERROR - expected 'channel.open'";
     check(method(9, &basic::Qos::default()), 504, not_open).await;
     let second = "CHANNEL_ERROR - second 'channel.open' seen";
-    check(
-        method(1, &leveret_amqp_codec::method::channel::Open {}),
-        504,
-        second,
-    )
-    .await;
+    check(method(1, &channel::Open {}), 504, second).await;
     let state = "CHANNEL_ERROR - unexpected method in connection state running";
     check(method(0, &basic::Qos::default()), 504, state).await;
-    check(
+    // Answers to nothing that was asked.
+    check(method(0, &connection::CloseOk {}), 504, state).await;
+    let unimplemented = "COMMAND_INVALID - unimplemented method";
+    for answer in [
+        method(1, &basic::CancelOk::default()),
+        method(1, &channel::FlowOk { active: true }),
         frame(1, 1, &[0, 60, 0, 99]),
-        503,
-        "COMMAND_INVALID - unimplemented method",
-    )
-    .await;
+    ] {
+        check(answer, 503, unimplemented).await;
+    }
     let utf8 = "FRAME_ERROR - Malformed UTF-8 in shortstr";
     check(frame(1, 1, &[0, 50, 0, 30, 0, 0, 1, 0xFF, 0]), 501, utf8).await;
 }

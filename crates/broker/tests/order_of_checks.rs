@@ -58,8 +58,30 @@ async fn an_empty_mode_is_shown_without_quotes() {
     assert!(closed.text.contains("value <<>>;"), "{}", closed.text);
 }
 
+#[tokio::test]
+async fn a_mode_that_is_no_text_is_shown_as_a_term() {
+    let broker = broker().await;
+    let mut wire = Wire::open(&broker).await;
+    wire.declare("q").await;
+    for (mode, shown) in [
+        (
+            Value::ByteArray(b"all".to_vec()),
+            "binary (value <<\"all\">>)",
+        ),
+        (Value::Void, "void (value undefined)"),
+        (Value::I32(1), "signedint (value 1)"),
+    ] {
+        let closed = refused_mode(&mut wire, "q", mode).await;
+        assert_eq!(
+            closed.text,
+            format!("PRECONDITION_FAILED - Invalid x-match field type {shown}; expected longstr")
+        );
+        wire.open_channel(1).await;
+    }
+}
+
 /// Binds to a headers exchange with a mode that it refuses.
-async fn refused_mode(wire: &mut Wire, name: &str, mode: &str) -> Closed {
+async fn refused_mode(wire: &mut Wire, name: &str, mode: impl Into<Value>) -> Closed {
     let arguments = table([("x-match", mode.into())]).to_bytes();
     wire.send(&queue::Bind {
         queue: short(name),

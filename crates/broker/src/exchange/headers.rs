@@ -7,6 +7,7 @@ use leveret_amqp_codec::{RawTable, ValueRef};
 
 use super::{BindingArguments, BindingId, Destination};
 use crate::error::Refusal;
+use crate::vhost::Term;
 
 /// See the module. Bindings are tried one after the other, as in RabbitMQ.
 #[derive(Debug, Default)]
@@ -61,22 +62,18 @@ pub(super) fn validate(arguments: RawTable<'_>) -> Result<(), Refusal> {
     let Some(mode) = arguments.get("x-match") else {
         return Ok(());
     };
-    let ValueRef::LongString(name) = mode else {
+    let shown = Term(mode);
+    if !matches!(mode, ValueRef::LongString(_)) {
         return Err(Refusal::precondition_failed(format!(
-            "Invalid x-match field type {} (value {mode}); expected longstr",
+            "Invalid x-match field type {} (value {shown}); expected longstr",
             mode.type_name()
         )));
-    };
+    }
     match mode.as_str().and_then(Mode::from_name) {
         Some(_) => Ok(()),
-        None => {
-            // As Erlang prints binaries, the empty one without quotes.
-            let quote = if name.is_empty() { "" } else { "\"" };
-            Err(Refusal::precondition_failed(format!(
-                "Invalid x-match field value <<{quote}{}{quote}>>; expected all, any, all-with-x, or any-with-x",
-                String::from_utf8_lossy(name)
-            )))
-        }
+        None => Err(Refusal::precondition_failed(format!(
+            "Invalid x-match field value {shown}; expected all, any, all-with-x, or any-with-x"
+        ))),
     }
 }
 

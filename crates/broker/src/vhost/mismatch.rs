@@ -59,7 +59,7 @@ impl Display for Plain<'_> {
 }
 
 /// A value within others, as Erlang shows it.
-struct Term<'a>(ValueRef<'a>);
+pub(crate) struct Term<'a>(pub(crate) ValueRef<'a>);
 
 impl Display for Term<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -53,6 +53,7 @@ pub(crate) use exchanges::ExchangeDeclare;
 pub use explain::{ExplainedBinding, Explanation, Step};
 pub(crate) use limits::ConsumerSeats;
 pub use limits::VhostLimits;
+pub(crate) use mismatch::Term;
 #[cfg(feature = "stomp")]
 pub(crate) use past::POSITION_MARK;
 pub(crate) use past::{

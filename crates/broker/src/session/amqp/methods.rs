@@ -46,8 +46,6 @@ impl Session {
                 self.update_secret(update.new_secret, out);
                 Ok(())
             }
-            // An answer to nothing.
-            Method::ConnectionCloseOk(_) => Ok(()),
             _ => Err(Refusal::channel_error(
                 "unexpected method in connection state running",
             )),
@@ -101,7 +99,6 @@ impl Session {
                 write_method(out.buffer(), id, &channel::CloseOk {});
                 Ok(())
             }
-            Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
             Method::ChannelFlow(flow) if flow.active => {
                 reply(out, id, &channel::FlowOk { active: true })
             }
