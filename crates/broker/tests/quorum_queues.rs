@@ -319,10 +319,19 @@ async fn an_exclusive_consumer_is_one_among_others() {
 }
 
 #[tokio::test]
-async fn consumers_cannot_ask_to_be_cancelled_when_a_mirror_takes_over() {
+async fn consumers_cannot_ask_for_what_other_queues_have() {
+    for (argument, value) in [
+        ("x-cancel-on-ha-failover", Value::from(true)),
+        ("x-stream-offset", Value::from("next")),
+    ] {
+        refused_to_consume(argument, value).await;
+    }
+}
+
+async fn refused_to_consume(argument: &str, value: Value) {
     let broker = broker().await;
     let mut wire = with_queue(&broker, []).await;
-    let arguments = table([("x-cancel-on-ha-failover", Value::from(true))]).to_bytes();
+    let arguments = table([(argument, value)]).to_bytes();
     wire.send(&basic::Consume {
         queue: short("q"),
         arguments: RawTable::from_validated_bytes(&arguments),
@@ -333,8 +342,9 @@ async fn consumers_cannot_ask_to_be_cancelled_when_a_mirror_takes_over() {
     assert_eq!((closed.code, closed.method), (406, (60, 20)));
     assert_eq!(
         closed.text,
-        "PRECONDITION_FAILED - invalid arg 'x-cancel-on-ha-failover' for queue 'q' in vhost '/' of queue type \
-         rabbit_quorum_queue"
+        format!(
+            "PRECONDITION_FAILED - invalid arg '{argument}' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
+        )
     );
 }
 
@@ -375,6 +385,18 @@ async fn it_takes_one_message_more_than_it_may_have_before_it_refuses() {
         assert_eq!(wire.confirmed().await, want);
     }
     assert_eq!(wire.count("q").await, 2);
+}
+
+#[tokio::test]
+async fn a_delivery_limit_may_be_a_float() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, [("x-delivery-limit", Value::F64(1.0))]).await;
+    wire.publish("", "q", "m").await;
+    for _ in 0..2 {
+        let got = wire.get("q").await.unwrap();
+        wire.nack(got.tag, true).await;
+    }
+    assert!(wire.get("q").await.is_none());
 }
 
 #[tokio::test]

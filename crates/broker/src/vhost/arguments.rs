@@ -398,9 +398,14 @@ fn options(arguments: RawTable<'_>, queue_type: QueueType) -> QueueOptions {
 
 /// A negative limit is none. What is no number is never reached: in Erlang it is more than any number.
 fn delivery_limit(limit: ValueRef<'_>) -> Option<u32> {
-    match limit.as_integer() {
-        Some(limit) => u32::try_from(limit).ok(),
-        None => Some(u32::MAX),
+    match limit {
+        ValueRef::F32(limit) if limit >= 0.0 => Some(limit as u32),
+        ValueRef::F64(limit) if limit >= 0.0 => Some(limit as u32),
+        ValueRef::F32(_) | ValueRef::F64(_) => None,
+        _ => match limit.as_integer() {
+            Some(limit) => u32::try_from(limit).ok(),
+            None => Some(u32::MAX),
+        },
     }
 }
 

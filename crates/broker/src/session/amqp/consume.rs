@@ -17,6 +17,9 @@ use crate::session::unacked::Outstanding;
 use crate::slow;
 use crate::vhost::{CannotConsume, ConsumerLink, QueueCell, REPLY_TO, VirtualHost};
 
+const CANCEL_ON_FAILOVER: &str = "x-cancel-on-ha-failover";
+const STREAM_OFFSET: &str = "x-stream-offset";
+
 impl Session {
     pub(super) fn set_qos(
         &mut self,
@@ -86,7 +89,7 @@ impl Session {
         };
         let priority = consumer_priority(&vhost, &name, consume.arguments)?;
         if let Some(queue) = &queue {
-            check_failover(&vhost, queue, consume.arguments)?;
+            check_foreign_arguments(&vhost, queue, consume.arguments)?;
         }
         let slow = slow::from_arguments(consume.arguments, &vhost.queue_phrase(&name))?;
         let own_window = slow.as_ref().and_then(|slow| slow.own_window.clone());
@@ -351,26 +354,39 @@ fn unknown_tag(tag: u64) -> Refusal {
     Refusal::precondition_failed(format!("unknown delivery tag {tag}"))
 }
 
-/// There are no mirrors to fail over to, but clients are told of it what RabbitMQ tells them.
-fn check_failover(
+/// There are neither mirrors nor streams, but clients that mean them are told what RabbitMQ tells them.
+fn check_foreign_arguments(
     vhost: &VirtualHost,
     queue: &QueueCell,
     arguments: RawTable<'_>,
 ) -> Result<(), Refusal> {
-    let name = "x-cancel-on-ha-failover";
-    let phrase = vhost.queue_phrase(queue.name());
-    let problem = match arguments.get(name) {
-        None => return Ok(()),
-        Some(_) if queue.is_quorum() => {
-            let module = queue.definition().queue_type.module();
-            format!(" of queue type {module}")
-        }
-        Some(ValueRef::Bool(_)) => return Ok(()),
-        Some(other) => format!(": {{unacceptable_type,{}}}", other.type_name()),
+    let refused = |name: &str, problem: String| {
+        let phrase = vhost.queue_phrase(queue.name());
+        Err(Refusal::precondition_failed(format!(
+            "invalid arg '{name}' for {phrase}{problem}"
+        )))
     };
-    Err(Refusal::precondition_failed(format!(
-        "invalid arg '{name}' for {phrase}{problem}"
-    )))
+    if !queue.is_quorum()
+        && let Some(value) = arguments.get(CANCEL_ON_FAILOVER)
+        && !matches!(value, ValueRef::Bool(_))
+    {
+        let problem = format!(": {{unacceptable_type,{}}}", value.type_name());
+        return refused(CANCEL_ON_FAILOVER, problem);
+    }
+    let is_foreign = |name: &[u8]| {
+        name == STREAM_OFFSET.as_bytes()
+            || name == CANCEL_ON_FAILOVER.as_bytes() && queue.is_quorum()
+    };
+    match arguments.iter().find(|(name, _)| is_foreign(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let module = queue.definition().queue_type.module();
+            refused(
+                &String::from_utf8_lossy(name),
+                format!(" of queue type {module}"),
+            )
+        }
+    }
 }
 
 fn consumer_priority(
