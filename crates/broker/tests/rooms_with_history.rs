@@ -36,7 +36,7 @@ async fn say(client: &Client, text: &str) {
     client.publish(message).await.unwrap();
 }
 
-/// Subscribes to the room; what is kept comes before the receipt.
+/// Subscribes to the room, without a receipt: what is kept comes first.
 async fn enter(stomp: &mut Stomp, id: &str, headers: &[(&str, &str)]) {
     let headers = [&[("destination", ROOM), ("id", id)], headers].concat();
     stomp.send(Command::Subscribe, &headers, b"").await;

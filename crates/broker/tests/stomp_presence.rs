@@ -90,7 +90,7 @@ async fn a_page_that_chats_and_watches() {
     let (broker, clock) = rooms().await;
     let mut ann = Stomp::connect(&broker).await;
     subscribe(&mut ann, ROOM, "m", &[("x-presence-member", "Ann")]).await;
-    // A member that is there already is told before the receipt, as everything that waits in a queue.
+    // A member that is there already is told after the receipt, as everything that waits in a queue.
     let headers = [
         ("destination", ROOM),
         ("id", "w"),
@@ -98,8 +98,8 @@ async fn a_page_that_chats_and_watches() {
         ("receipt", "r"),
     ];
     ann.send(Command::Subscribe, &headers, b"").await;
-    expect_event(&mut ann, "present", "guest/Ann", "guest").await;
     ann.expect(Command::Receipt).await;
+    expect_event(&mut ann, "present", "guest/Ann", "guest").await;
 
     let mut ben = Stomp::connect(&broker).await;
     subscribe(&mut ben, ROOM, "m", &[("x-presence-member", "Ben")]).await;

@@ -100,14 +100,20 @@ async fn durable_or_persistent_counts_whichever_stands_last() {
 }
 
 #[tokio::test]
-async fn what_waits_comes_before_the_receipt() {
+async fn what_waits_comes_after_the_receipt() {
     let broker = broker().await;
     let mut stomp = Stomp::connect(&broker).await;
     stomp.publish("/queue/q", "m").await;
     let headers = [("destination", "/queue/q"), ("id", "1"), ("receipt", "r")];
     stomp.send(Command::Subscribe, &headers, b"").await;
-    stomp.expect_message("m").await;
     stomp.expect(Command::Receipt).await;
+    stomp.expect_message("m").await;
+    // A message that was sent after it in the same breath comes later still.
+    let burst =
+        b"SUBSCRIBE\ndestination:/queue/p\nid:2\nreceipt:s\n\n\0SEND\ndestination:/queue/p\n\nn\0";
+    stomp.send_raw(burst).await;
+    stomp.expect(Command::Receipt).await;
+    stomp.expect_message("n").await;
 }
 
 #[tokio::test]

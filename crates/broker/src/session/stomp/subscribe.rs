@@ -124,8 +124,7 @@ impl Session {
             self.keep_name(&problem, drawn.then_some(queue.name()));
             return Err(problem);
         }
-        // RabbitMQ sends what waits in the queue before the receipt.
-        self.send_deliveries(now, usize::MAX, out);
+        // As in RabbitMQ, the receipt comes before what waits in the queue, which is in the outbox.
         Ok(())
     }
 
