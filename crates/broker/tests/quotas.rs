@@ -7,6 +7,10 @@ use leveret_broker::{
     AccountChange, Accounts, Broker, Builder, Identity, Permissions, User, UserLimits, UserTable,
     VhostLimits,
 };
+#[cfg(feature = "stomp")]
+use leveret_stomp_codec::Command;
+#[cfg(feature = "stomp")]
+use support::Stomp;
 use support::{Closed, Greeting, Wire, short, start, table, until, with_headers};
 
 /// A broker with accounts, to which `guest` alone belongs.
@@ -129,6 +133,33 @@ async fn users_and_virtual_hosts_have_limits_of_channels() {
         first.close_channel().await;
         // One that is closed makes room.
         first.open_channel(3).await;
+    }
+}
+
+/// A session of STOMP is a channel.
+#[cfg(feature = "stomp")]
+#[tokio::test]
+async fn sessions_of_stomp_count_as_channels() {
+    for builder in [
+        Broker::builder().channels_per_user_max(2),
+        Broker::builder().channels_per_vhost_max(2),
+    ] {
+        let broker = with_guest(builder).await;
+        let mut first = Stomp::connect(&broker).await;
+        let mut wire = Wire::open(&broker).await;
+        let mut refused = Stomp::dial(&broker).await;
+        refused.send(Command::Connect, &[], b"").await;
+        refused.expect_error("Processing error").await;
+        refused.expect_end().await;
+        wire.send_on(2, &channel::Open {}).await;
+        assert_eq!(wire.expect_connection_closed().await.code, 530);
+        wire.send_on(0, &connection::CloseOk {}).await;
+        until("the end of AMQP", || broker.connection_count() == 1).await;
+        let _second = Stomp::connect(&broker).await;
+        first.tell(Command::Disconnect, &[], b"").await;
+        // One that ends makes room.
+        until("the first's end", || broker.connection_count() == 1).await;
+        Stomp::connect(&broker).await;
     }
 }
 

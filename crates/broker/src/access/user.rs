@@ -41,7 +41,7 @@ impl User {
 pub struct UserLimits {
     /// Connections with an open virtual host.
     pub connections_max: Option<u32>,
-    /// AMQP channels.
+    /// AMQP channels; a session of STOMP is one.
     pub channels_max: Option<u32>,
 }
 

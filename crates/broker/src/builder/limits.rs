@@ -199,8 +199,8 @@ impl Builder {
     }
 
     /// How many channels each user may have on all connections together, of whom [nothing else](crate::UserLimits) is said;
-    /// with one more the connection is closed with 530, in RabbitMQ's words. A million unless set. Without
-    /// [accounts](Self::accounts) nobody is counted.
+    /// with one more the connection is closed with 530, in RabbitMQ's words. A session of STOMP is a channel. A million unless
+    /// set. Without [accounts](Self::accounts) nobody is counted.
     pub fn channels_per_user_max(mut self, channels: u32) -> Self {
         self.config.allowances.channels_per_user = channels;
         self

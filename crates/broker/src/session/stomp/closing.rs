@@ -118,6 +118,7 @@ impl Session {
         // What is still on its way to them is outstanding, as what was sent is.
         self.send_deliveries(now, usize::MAX, out);
         self.subscriptions.forget_all(now);
+        self.core.seats = [None, None];
         if let Some(vhost) = self.core.vhost.take() {
             vhost.connection_closed(now, self.core.exclusive.drain(..));
         }

@@ -185,6 +185,16 @@ impl Session {
             }
         };
         self.core.caller = caller;
+        if let Err(refusal) = self.core.take_seats() {
+            let reason = refusal.explanation;
+            tracing::warn!(connection = %self.core.connection(), %user, vhost = name, reason, "session refused");
+            self.fail(
+                now,
+                &Problem::fatal("Processing error", "Processing error"),
+                out,
+            );
+            return;
+        }
         tracing::debug!(
             connection = %self.core.connection(), user = &**user, vhost = name, version = %connecting.version, "session opened",
         );
@@ -259,5 +269,18 @@ impl Core {
         }
         self.vhost = Some(vhost);
         Ok(caller)
+    }
+
+    /// Counts the session as a channel of its user and in its virtual host.
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    fn take_seats(&mut self) -> Result<(), Refusal> {
+        let in_vhost = self.vhost.as_ref();
+        self.seats = [
+            self.caller.open_channel()?,
+            in_vhost.map(|vhost| vhost.open_channel()).transpose()?,
+        ];
+        Ok(())
     }
 }

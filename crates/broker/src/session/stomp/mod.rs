@@ -48,6 +48,7 @@ use crate::memory::Held;
 use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::overview::ConnectionOverview;
+use crate::quota::Seat;
 use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, TURN_OUTPUT_MAX, amqp};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
@@ -112,6 +113,8 @@ struct Core {
     /// Nobody until a virtual host is open.
     caller: Caller,
     vhost: Option<Arc<VirtualHost>>,
+    /// As in RabbitMQ, a session is a channel of its user and in its virtual host.
+    seats: [Option<Seat>; 2],
     /// `session-` and a random text, from CONNECTED on; part of every message id.
     name: Arc<str>,
     /// Queues that go when this session does.
@@ -230,6 +233,7 @@ impl Session {
                 identity: None,
                 caller,
                 vhost: None,
+                seats: [None, None],
                 name: Arc::from(""),
                 exclusive: Vec::new(),
                 heart_beat: HeartBeat::default(),
