@@ -10,7 +10,7 @@ use crate::{Command, DecodeError, Escaping, Frame, Headers, Limits, Version};
 /// happens costs the size of this struct; within a frame it remembers how far it has looked and where the headers lie.
 ///
 /// ```text
-///            LF, CR LF skipped
+///         LF, CR LF, NUL skipped
 ///              ┌───┐
 ///              ▼   │  other octet            empty line              NUL
 ///   ────────► between ─────────► in the head ──────────► in the body ───► frame
@@ -73,7 +73,7 @@ impl Decoder {
 
     /// Takes one frame off the input, or returns `None` if there is no complete one; then more bytes must be appended.
     ///
-    /// Line ends between frames, heart-beats among them, are taken off and skipped. Of an incomplete frame nothing is
+    /// Line ends between frames, heart-beats among them, are taken off and skipped, and so is a NUL that ends nothing. Of an incomplete frame nothing is
     /// taken: its bytes must still be there, in front, at the next call. If the input has become shorter than what has
     /// been seen of the frame, the decoder starts afresh with what it finds.
     ///
@@ -111,7 +111,7 @@ impl Decoder {
             self.head = HeadScan::default();
             self.body = None;
         }
-        if !self.is_mid_frame() && !skip_line_ends(input)? {
+        if !self.is_mid_frame() && !skip_to_frame(input)? {
             return Ok(None);
         }
         if self.body.is_none() {
@@ -182,12 +182,12 @@ pub(crate) fn version_of(command: Command, headers: &Headers, session: Version) 
 
 /// Takes line ends off the front. Returns whether a frame begins there, as opposed to that nothing is left, or half a
 /// line end.
-fn skip_line_ends(input: &mut BytesMut) -> Result<bool, DecodeError> {
+fn skip_to_frame(input: &mut BytesMut) -> Result<bool, DecodeError> {
     let mut rest: &[u8] = input;
     let begins = loop {
         rest = match rest {
             [] | [b'\r'] => break Ok(false),
-            [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => rest,
+            [b'\n' | b'\0', rest @ ..] | [b'\r', b'\n', rest @ ..] => rest,
             [b'\r', ..] => break Err(DecodeError::BareCarriageReturn),
             _ => break Ok(true),
         };

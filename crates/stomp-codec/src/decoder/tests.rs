@@ -60,6 +60,22 @@ fn body_ends_at_the_first_nul() {
     );
 }
 
+/// RabbitMQ reads on behind them, and clients that end a frame twice have come to rely on it.
+#[test]
+fn nul_between_frames_is_skipped_as_the_end_of_a_line() {
+    let want = send(&[]);
+    for wire in [
+        "\0SEND\n\n\0",
+        "\n\0\r\n\0\0SEND\n\n\0",
+        "SEND\n\n\0\0",
+        "SEND\n\n\0\0\n",
+    ] {
+        check(Version::V1_2, wire, &want);
+    }
+    let mut session = Session::new(Version::V1_2);
+    assert_eq!(session.feed("\r\0"), Err(DecodeError::BareCarriageReturn));
+}
+
 #[test]
 fn body_of_announced_length_may_contain_nul() {
     let want = send(&[("content-length", "5")]).with_body("a\0b\0c");

@@ -14,7 +14,7 @@ pub(crate) enum First {
 
 /// The first frame of a stream, and what follows it. Knows no limits.
 pub(crate) fn first(mut input: &[u8], version: Version, escaping: Escaping) -> (First, &[u8]) {
-    while let [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] = input {
+    while let [b'\n' | b'\0', rest @ ..] | [b'\r', b'\n', rest @ ..] = input {
         input = rest;
     }
     if let [b'\r', _, ..] = input {

@@ -191,10 +191,10 @@ impl Session {
         if !alarms.is_any_raised() {
             return false;
         }
-        let line_ends = input
+        let skipped = input
             .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        let start = line_ends.count();
+            .take_while(|byte| matches!(byte, b'\r' | b'\n' | b'\0'));
+        let start = skipped.count();
         if !input[start..].starts_with(b"SEND") {
             return false;
         }
