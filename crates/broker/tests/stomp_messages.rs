@@ -96,6 +96,13 @@ async fn a_message_without_headers_has_an_empty_table_of_them() {
 }
 
 #[tokio::test]
+async fn an_empty_address_for_replies_is_kept_as_it_is() {
+    let broker = broker().await;
+    let properties = sent(&broker, &[("reply-to", "")], b"m").await;
+    assert_eq!(properties.reply_to.as_deref(), Some(""));
+}
+
+#[tokio::test]
 async fn bodies_are_bytes() {
     let broker = broker().await;
     let all: Vec<u8> = (0..=255).collect();

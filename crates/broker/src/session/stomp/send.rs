@@ -69,6 +69,7 @@ impl Session {
         }
         let mut properties = headers::properties(frame)?;
         if let Some(address) = &properties.reply_to
+            && !address.is_empty()
             && let Destination::TempQueue(name) = Destination::parse_reply_to(address)?
         {
             let queue = self.reply_queue(now, &name, out)?;
@@ -174,7 +175,7 @@ impl Session {
         if let Some(vhost) = &self.core.vhost {
             if !route.captures.is_empty() {
                 let safe_at = vhost.capture(now, &route, &message);
-                self.publisher.captured = self.publisher.captured.max(safe_at);
+                self.publisher.also_safe_at = self.publisher.also_safe_at.max(safe_at);
             } else if route.queues.is_empty() && route.passes.is_none() {
                 vhost.note_unroutable(now, &message);
             }
