@@ -1,5 +1,7 @@
 //! Percent-encoding, as in addresses and destinations.
 
+use std::fmt::Write;
+
 /// Resolves `%XX` once. What is not an escape stands for itself.
 pub(crate) fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -18,6 +20,12 @@ pub(crate) fn decode(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Appends `%XX`.
+pub(crate) fn encode(out: &mut String, byte: u8) {
+    // Writing into a string cannot fail.
+    let _ = write!(out, "%{byte:02X}");
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -21,6 +21,9 @@ const PREFIXES: [&str; 6] = [
     "/reply-queue/",
 ];
 
+/// A slash within a name.
+const SLASH: &str = "%2F";
+
 /// Names of queues and exchanges, and routing keys, have at most this many bytes (AMQP 4.2.5.3, short strings).
 pub(super) const NAME_SIZE_MAX: usize = 255;
 
@@ -49,7 +52,7 @@ impl<'a> Destination<'a> {
     ///
     /// # Errors
     /// In RabbitMQ's words when the kind is unknown, a name is missing, or there is a slash too many, which in a name is
-    /// written `%2F`. Names that are not UTF-8 once decoded, or longer than AMQP allows, are processing errors.
+    /// written `%2F`. Names that are longer than AMQP allows are processing errors.
     pub(super) fn parse(text: &'a str) -> Result<Self, Problem> {
         if text.is_empty() {
             return Err(Problem::new(
@@ -116,8 +119,7 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Appends the destination that a message was published to, percent-encoded as RabbitMQ does: slashes and percent signs
-/// only.
+/// Appends the destination that a message was published to, with names percent-encoded as RabbitMQ does.
 pub(super) fn write_published_to(out: &mut String, exchange: &str, routing_key: &str) {
     match exchange {
         "" => out.push_str("/queue/"),
@@ -146,13 +148,11 @@ fn one_name<'a>(kind: &'static str, rest: Option<&'a str>) -> Result<Cow<'a, str
     }
 }
 
-/// Resolves `%XX`. What is not an escape stands for itself, as in RabbitMQ.
+/// Resolves `%2F`, the only escape that RabbitMQ reads: every other stands for itself, even what [`encode`] writes.
 fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
-    let decoded = if text.contains('%') {
-        let bytes = percent::decode(text);
-        Cow::Owned(String::from_utf8(bytes).map_err(|_| Problem::processing())?)
-    } else {
-        Cow::Borrowed(text)
+    let decoded = match text.contains(SLASH) {
+        true => Cow::Owned(text.replace(SLASH, "/")),
+        false => Cow::Borrowed(text),
     };
     if decoded.len() > NAME_SIZE_MAX {
         return Err(Problem::processing());
@@ -160,16 +160,17 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     Ok(decoded)
 }
 
+/// Appends a name, with slashes, percent signs, control characters and every byte that is not ASCII percent-encoded.
 fn encode(out: &mut String, name: &str) {
-    if !name.contains(['/', '%']) {
+    let is_plain = |byte: u8| !matches!(byte, b'/' | b'%' | ..b' ' | 0x80..);
+    if name.bytes().all(is_plain) {
         out.push_str(name);
         return;
     }
-    for character in name.chars() {
-        match character {
-            '/' => out.push_str("%2F"),
-            '%' => out.push_str("%25"),
-            other => out.push(other),
+    for byte in name.bytes() {
+        match is_plain(byte) {
+            true => out.push(char::from(byte)),
+            false => percent::encode(out, byte),
         }
     }
 }
@@ -227,11 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn names_are_percent_decoded_after_splitting() {
-        check("/queue/a%2Fb%2f%25", Destination::Queue("a/b/%".into()));
-        check("/queue/%C3%A9", Destination::Queue("é".into()));
+    fn an_escaped_slash_is_decoded_after_splitting_and_nothing_else_is() {
+        check("/queue/a%2Fb%2f%25", Destination::Queue("a/b%2f%25".into()));
+        check("/queue/%C3%A9%ff", Destination::Queue("%C3%A9%ff".into()));
+        check("/queue/%%2F%252F", Destination::Queue("%/%252F".into()));
         check("/queue/a%zz%2", Destination::Queue("a%zz%2".into()));
-        check_refused("/queue/%ff", "Processing error", "Processing error");
+        check(
+            "/reply-queue/a%2F/é",
+            Destination::ReplyQueue("a//é".into()),
+        );
     }
 
     #[test]
@@ -301,6 +306,8 @@ mod tests {
         };
         assert_eq!(named("", "a/b%"), "/queue/a%2Fb%25");
         assert_eq!(named("amq.topic", "a b.c"), "/topic/a b.c");
+        assert_eq!(named("", "é~\u{7f}"), "/queue/%C3%A9~\u{7f}");
+        assert_eq!(named("", "\0a\n\u{80}"), "/queue/%00a%0A%C2%80");
         assert_eq!(named("x/y", "k"), "/exchange/x%2Fy/k");
         assert_eq!(named("x", ""), "/exchange/x");
     }
