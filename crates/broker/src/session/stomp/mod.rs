@@ -359,7 +359,8 @@ impl Session {
                     Command::Subscribe => self.subscribe(now, frame, out)?,
                     Command::Unsubscribe => self.unsubscribe(now, frame, out)?,
                     Command::Begin => self.begin(frame)?,
-                    Command::Commit => self.commit(now, frame, out)?,
+                    // Gives the receipt itself, as DISCONNECT does.
+                    Command::Commit => return self.commit(now, frame, out),
                     Command::Abort => self.abort(frame)?,
                     Command::Disconnect => self.disconnect(now, frame, out),
                     Command::Connect | Command::Stomp => {
@@ -392,10 +393,11 @@ impl Session {
     }
 
     /// Hands over what the batch has gathered, so that what follows sees it: publishes first, then their receipts, then
-    /// acknowledgements.
-    fn flush(&mut self, now: Time, out: &mut Output) {
-        self.publisher.flush(now, &self.writer, out);
+    /// acknowledgements. Returns up to where the journal must be safe for the publishes.
+    fn flush(&mut self, now: Time, out: &mut Output) -> Option<Lsn> {
+        let safe_at = self.publisher.flush(now, &self.writer, out);
         self.subscriptions.flush_acks(now);
+        safe_at
     }
 
     fn write_receipt(&self, receipt: &str, out: &mut Output) {
@@ -587,3 +589,6 @@ impl Core {
 fn not_connected() -> Problem {
     Problem::new(NOT_CONNECTED.0, NOT_CONNECTED.1)
 }
+
+#[cfg(all(test, feature = "journal"))]
+mod tests;

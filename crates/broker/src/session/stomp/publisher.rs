@@ -21,8 +21,9 @@ pub(super) struct Publisher {
     receipts: Vec<Receipt>,
     /// Of messages that are on their way to the disk, in the order of its log.
     owed: VecDeque<(Lsn, Vec<Receipt>)>,
-    /// Up to where the journal must be safe before exchanges have what they were given to keep since the last batch.
-    pub(super) captured: Option<Lsn>,
+    /// Up to where the journal must be safe, beside what the batch says, for the next receipts: of what exchanges were given
+    /// to keep since the last batch, and of the batches before it of the same COMMIT.
+    pub(super) also_safe_at: Option<Lsn>,
     refused: Vec<u32>,
     pub(super) scratch: Vec<u8>,
     pub(super) published: Published,
@@ -55,8 +56,8 @@ const DISK_FAILED: &[u8] = b"The disk has failed.\n";
 const REFUSAL: &[u8] = b"A queue is full and refuses new messages.\n";
 
 impl Publisher {
-    /// Promises a receipt for the message that is about to join the batch, where one is asked for. The ticket tells of
-    /// its refusal.
+    /// Promises a receipt for the message that is about to join the batch, or for the COMMIT that ends with it, where one is
+    /// asked for. The ticket tells of the message's refusal.
     pub(super) fn promise(&mut self, receipt: Option<&str>) -> u32 {
         let Some(id) = receipt else {
             return NO_TICKET;
@@ -74,16 +75,18 @@ impl Publisher {
     ///
     /// A message that a full queue refused gets no receipt but an ERROR that names it, and the session goes on. RabbitMQ
     /// drops the connection without a word there.
-    pub(super) fn flush(&mut self, now: Time, writer: &Writer, out: &mut Output) {
+    ///
+    /// Returns up to where the journal must be safe for all of it.
+    pub(super) fn flush(&mut self, now: Time, writer: &Writer, out: &mut Output) -> Option<Lsn> {
         let safe_at = self.batch.flush(now, &mut self.refused);
-        let safe_at = safe_at.max(self.captured.take());
+        let safe_at = safe_at.max(self.also_safe_at.take());
         for ticket in self.refused.drain(..) {
             if let Some(receipt) = self.receipts.get_mut(ticket as usize) {
                 receipt.refused = true;
             }
         }
         if self.receipts.is_empty() {
-            return;
+            return safe_at;
         }
         match safe_at {
             None => self.receipts.drain(..).for_each(|it| it.write(writer, out)),
@@ -92,6 +95,7 @@ impl Publisher {
                 self.owed.push_back((safe_at, receipts));
             }
         }
+        safe_at
     }
 
     /// See [`PublishBatch::take_behind`].

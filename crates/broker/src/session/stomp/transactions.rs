@@ -137,7 +137,8 @@ impl Session {
     }
 
     /// Carries the frames out in order. It is no more atomic than they would have been one by one: what fails ends the
-    /// session, and what came before stands.
+    /// session, and what came before stands. The receipt comes with those of its messages, once they are where they have to
+    /// be.
     pub(super) fn commit(
         &mut self,
         now: Time,
@@ -153,12 +154,15 @@ impl Session {
                     let send = self.route_held(send)?;
                     self.publish(now, send, out);
                     if self.publisher.batch.is_heavy() {
-                        self.flush(now, out);
+                        let safe_at = self.flush(now, out);
+                        self.publisher.also_safe_at = safe_at;
                     }
                 }
                 Action::Settle(settle) => self.carry_out_settle(now, settle)?,
             }
         }
+        self.hold_unstored(out);
+        self.publisher.promise(frame.header("receipt"));
         self.flush(now, out);
         Ok(())
     }

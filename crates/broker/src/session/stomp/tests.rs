@@ -1,0 +1,124 @@
+//! When a COMMIT has its receipt, on a disk that is told when to sync.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use leveret_queue_store::{FaultyStorage, JournalOptions};
+
+use super::*;
+use crate::auth::UserTable;
+use crate::beginning::Beginning;
+use crate::clock::{Clock, VirtualClock};
+use crate::config::Config;
+use crate::metadata::{OnFiles, Store};
+
+/// A session that has logged in to a broker without threads. What it says is kept, and nothing is synced.
+struct Peer {
+    session: Session,
+    said: Output,
+    now: Time,
+    _definitions: Store,
+}
+
+impl Peer {
+    fn connect() -> Self {
+        let clock = VirtualClock::new();
+        let now = clock.now();
+        let files = Arc::new(FaultyStorage::new(1));
+        let definitions = Box::new(OnFiles(files.clone()));
+        let beginning = Beginning::on(definitions, files, JournalOptions::default(), None).unwrap();
+        let started = beginning.start_by_hand(|metadata, messages| {
+            let users = Arc::new(UserTable::guest());
+            let clock = Clock::Virtual(clock.clone());
+            Shared::new(
+                Config::default(),
+                clock,
+                users,
+                None,
+                None,
+                metadata,
+                messages,
+            )
+        });
+        let (shared, definitions) = started.unwrap().expect("there is a store");
+        let outbox = Outbox::new(shared.busy.clone());
+        let registration = shared.registry.register(&outbox, Kind::Socket, None);
+        let registration = registration.expect("the broker runs");
+        let mut peer = Self {
+            session: Session::new(Arc::clone(&shared), registration, outbox, None, now),
+            said: Output::default(),
+            now,
+            _definitions: definitions,
+        };
+        peer.hear("CONNECT\n\n\0");
+        let Some(Ask::Login(login)) = peer.session.take_ask() else {
+            panic!("nobody asks who the client is");
+        };
+        let answer = pin!(shared.authenticator.authenticate(*login));
+        let Poll::Ready(result) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("a table of users answers at once");
+        };
+        let answer = Answer::Login(result);
+        peer.session.handle_answer(now, answer, &mut peer.said);
+        peer
+    }
+
+    fn hear(&mut self, frames: &str) {
+        let mut left = frames.as_bytes();
+        loop {
+            let taken = self.session.handle_input(self.now, left, &mut self.said);
+            left = &left[taken..];
+            if !self.session.has_paused() {
+                break;
+            }
+        }
+        assert!(left.is_empty(), "{} bytes are left", left.len());
+    }
+
+    fn has_said(&mut self, words: &str) -> bool {
+        String::from_utf8_lossy(self.said.buffer()).contains(words)
+    }
+
+    #[track_caller]
+    fn check_receipt_waits(&mut self) {
+        assert!(!self.has_said("RECEIPT"), "nothing is on the disk yet");
+        assert!(!self.has_said("ERROR"));
+        let awaited = self.session.awaited().expect("a message to wait for");
+        self.session
+            .handle_safe(self.now, awaited.last, &mut self.said);
+        assert!(self.has_said("RECEIPT\nreceipt-id:done\n"));
+    }
+}
+
+#[test]
+fn a_commit_has_its_receipt_once_its_messages_are_on_the_disk() {
+    let mut peer = Peer::connect();
+    peer.hear("BEGIN\ntransaction:t\n\n\0");
+    peer.hear("SEND\ndestination:/queue/q\npersistent:true\ntransaction:t\n\nm\0");
+    peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
+    peer.check_receipt_waits();
+}
+
+#[test]
+fn a_commit_waits_for_the_first_part_of_many_messages_too() {
+    let mut peer = Peer::connect();
+    for id in 0..70 {
+        peer.hear(&format!("SUBSCRIBE\ndestination:/topic/x\nid:{id}\n\n\0"));
+    }
+    peer.hear("BEGIN\ntransaction:t\n\n\0");
+    peer.hear("SEND\ndestination:/queue/q\npersistent:true\ntransaction:t\n\nm\0");
+    let to_many = "SEND\ndestination:/topic/x\ntransaction:t\n\n\0";
+    peer.hear(&to_many.repeat(1000));
+    peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
+    peer.check_receipt_waits();
+}
+
+#[test]
+fn a_commit_without_messages_for_the_disk_has_its_receipt_at_once() {
+    let mut peer = Peer::connect();
+    peer.hear("BEGIN\ntransaction:t\n\n\0");
+    peer.hear("SEND\ndestination:/topic/x\ntransaction:t\n\nm\0");
+    peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
+    assert!(peer.has_said("RECEIPT\nreceipt-id:done\n"));
+}
