@@ -1,9 +1,14 @@
 //! The regular expressions of permissions.
 
+mod byte_set;
+mod rewrite;
+
 use std::fmt;
 use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
+
+use rewrite::{Rewritten, rewrite};
 
 /// How large a compiled pattern may grow. A list of a thousand queue names fits; something like `(a{1000}){1000}`, which
 /// would take gigabytes, does not.
@@ -13,11 +18,13 @@ const COMPILED_SIZE_MAX: usize = 4 * 1024 * 1024;
 ///
 /// It is searched for anywhere in the name unless it is anchored: `^shop\.` is everything that begins with `shop.`. The
 /// empty pattern stands for `^$`, which no queue or exchange is called, so it permits nothing; `.*` permits everything.
-/// Names are looked at byte by byte, so `\d` and `\w` know ASCII only.
+/// Names are looked at byte by byte, and a byte is a character of Latin-1, as in RabbitMQ: `.` is one of the two bytes of `é`.
 ///
 /// Matching takes time in proportion to the length of the name, whatever the pattern. In exchange for that, look-around
 /// (`(?!secret)`) and back references are not available: such a pattern is refused when it is set, not when it is used.
-/// So is what RabbitMQ's expressions understand and these do not, such as `\Q..\E` and a brace that repeats nothing.
+/// So is what could match more here than in RabbitMQ, which a pattern never does: atomic groups and possessive repetition
+/// (`a++`), multi-line and extended mode, `\p{L}`, and some rarities. With `\b` or `\B` in it, a pattern is for names in
+/// ASCII only; `$` is the end of the name, also where that is a line break.
 #[derive(Clone)]
 pub struct Pattern {
     source: Arc<str>,
@@ -27,9 +34,13 @@ pub struct Pattern {
 #[derive(Clone)]
 enum Matcher {
     Everything,
+    #[cfg(feature = "journal")]
+    Nothing,
     /// The empty name alone.
     Empty,
     Regex(Regex),
+    /// Of names that are ASCII.
+    OfAscii(Regex),
 }
 
 impl Pattern {
@@ -41,11 +52,23 @@ impl Pattern {
         let matcher = match source {
             ".*" => Matcher::Everything,
             "" => Matcher::Empty,
-            _ => Matcher::Regex(compile(source)?),
+            _ => compile(source)?,
         };
         Ok(Self {
             source: Arc::from(source),
             matcher,
+        })
+    }
+
+    /// A pattern that was accepted once. It permits nothing if it is not any more.
+    #[cfg(feature = "journal")]
+    pub(crate) fn stored(source: &str) -> Self {
+        Self::new(source).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a stored permission permits nothing");
+            Self {
+                source: Arc::from(source),
+                matcher: Matcher::Nothing,
+            }
         })
     }
 
@@ -78,8 +101,11 @@ impl Pattern {
     pub fn matches(&self, name: &str) -> bool {
         match &self.matcher {
             Matcher::Everything => true,
+            #[cfg(feature = "journal")]
+            Matcher::Nothing => false,
             Matcher::Empty => name.is_empty(),
             Matcher::Regex(regex) => regex.is_match(name.as_bytes()),
+            Matcher::OfAscii(regex) => name.is_ascii() && regex.is_match(name.as_bytes()),
         }
     }
 
@@ -104,12 +130,34 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-fn compile(source: &str) -> Result<Regex, PatternError> {
-    RegexBuilder::new(source)
+fn compile(source: &str) -> Result<Matcher, PatternError> {
+    let refused = |reason: String| PatternError {
+        source_text: source.to_owned(),
+        reason,
+    };
+    let Rewritten { text, is_for_ascii } =
+        rewrite(source).map_err(|reason| refused(reason.to_owned()))?;
+    let regex = RegexBuilder::new(&text)
         .unicode(false)
         .size_limit(COMPILED_SIZE_MAX)
         .build()
-        .map_err(|error| PatternError::new(source, &error))
+        .map_err(|error| refused(reason(&error)))?;
+    Ok(match is_for_ascii {
+        true => Matcher::OfAscii(regex),
+        false => Matcher::Regex(regex),
+    })
+}
+
+fn reason(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(_) => "it would grow too large".to_owned(),
+        // The parser draws the place over several lines; the last one says what is wrong.
+        other => {
+            let text = other.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ").to_owned()
+        }
+    }
 }
 
 /// Why a text is not a pattern for permissions. Its text says what and where, in one line.
@@ -120,104 +168,5 @@ pub struct PatternError {
     reason: String,
 }
 
-impl PatternError {
-    fn new(source: &str, error: &regex::Error) -> Self {
-        let reason = match error {
-            regex::Error::CompiledTooBig(_) => "it would grow too large".to_owned(),
-            // The parser draws the place over several lines; the last one says what is wrong.
-            other => {
-                let text = other.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                last.trim_start_matches("error: ").to_owned()
-            }
-        };
-        Self {
-            source_text: source.to_owned(),
-            reason,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(pattern: &str, name: &str, want: bool) {
-        let pattern = Pattern::new(pattern).unwrap();
-        assert_eq!(pattern.matches(name), want, "{pattern:?} for {name:?}");
-    }
-
-    #[track_caller]
-    fn check_refused(pattern: &str, reason: &str) {
-        let error = Pattern::new(pattern).unwrap_err().to_string();
-        assert!(error.contains(reason), "{error}");
-        assert!(!error.contains('\n'), "{error}");
-    }
-
-    #[test]
-    fn a_pattern_is_searched_for_unless_it_is_anchored() {
-        check("shop", "my-shop-2", true);
-        check("^shop", "my-shop-2", false);
-        check("^shop", "shop-2", true);
-        check("shop$", "shop-2", false);
-        check("^(shop|amq\\.default)$", "amq.default", true);
-        check("^(shop|amq\\.default)$", "amqxdefault", false);
-        check("(?i)^SHOP", "shop", true);
-    }
-
-    #[test]
-    fn the_empty_pattern_is_for_the_empty_name_alone() {
-        check("", "q", false);
-        check("", "", true);
-        assert_eq!(Pattern::nothing(), Pattern::new("").unwrap());
-    }
-
-    #[test]
-    fn dot_star_is_for_everything() {
-        check(".*", "", true);
-        check(".*", "line\nbreak", true);
-        assert_eq!(Pattern::everything(), Pattern::new(".*").unwrap());
-    }
-
-    #[test]
-    fn the_end_is_the_end_and_not_the_last_line_break() {
-        check("^a$", "a\n", false);
-        check("^.*$", "a\nb", false);
-    }
-
-    #[test]
-    fn names_are_bytes() {
-        check("^..$", "ü", true);
-        check("^ü$", "ü", true);
-        check("^\\w+$", "ü", false);
-    }
-
-    #[test]
-    fn what_is_not_available_is_refused_with_its_reason() {
-        check_refused("^(?!secret)", "look-around");
-        check_refused("^(?<=a)b", "look-around");
-        check_refused("(a)\\1", "backreferences");
-        check_refused("(a", "unclosed group");
-        check_refused("a{b}", "repetition");
-        check_refused("((a{1000}){1000}){1000}", "too large");
-    }
-
-    #[test]
-    fn a_list_of_a_thousand_names_fits() {
-        let names: Vec<String> = (0..1000)
-            .map(|n| format!("department-{n}\\.orders"))
-            .collect();
-        let pattern = Pattern::new(&format!("^({})$", names.join("|"))).unwrap();
-        assert!(pattern.matches("department-999.orders"));
-        assert!(!pattern.matches("department-1000.orders"));
-    }
-
-    #[test]
-    fn no_pattern_makes_matching_slow() {
-        // Exponential for a matcher that backtracks.
-        let pattern = Pattern::new("^(a+)+$").unwrap();
-        let name = format!("{}b", "a".repeat(254));
-        assert!(!pattern.matches(&name));
-    }
-}
+mod tests;

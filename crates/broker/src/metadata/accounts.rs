@@ -200,11 +200,11 @@ mod reading {
     }
 
     fn pattern(value: &mut Reader<'_>) -> Result<Pattern, Unreadable> {
-        Pattern::new(&value.name()?).map_err(|_| Unreadable::Pattern)
+        Ok(Pattern::stored(&value.name()?))
     }
 
     fn topic_pattern(value: &mut Reader<'_>) -> Result<TopicPattern, Unreadable> {
-        TopicPattern::new(&value.name()?).map_err(|_| Unreadable::Pattern)
+        Ok(TopicPattern::stored(&value.name()?))
     }
 
     fn read_limit(value: &mut Reader<'_>) -> Result<Option<u32>, Unreadable> {

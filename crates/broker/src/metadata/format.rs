@@ -143,8 +143,6 @@ pub(super) enum Unreadable {
     Name,
     #[error("its arguments are no field table")]
     Arguments,
-    #[error("a permission in it is no pattern")]
-    Pattern,
     #[error("it says what no version writes")]
     Nonsense,
 }
