@@ -278,6 +278,17 @@ fn limits_act_at_once() {
         "Clearing all limits for user \"guest\" ...",
     );
     assert_eq!(refused(), OPEN_OK);
+    let limited = |limits: &str, want: &str| {
+        let outcome = node.ctl(&["set_user_limits", "guest", limits]);
+        assert_eq!(outcome.code, Some(0), "{limits}");
+        node.check(&["-q", "list_user_limits"], want);
+    };
+    limited("{\"max-channels\": 7}", "{\"max-channels\":7}");
+    // What is not named stays.
+    let both = "{\"max-channels\":7,\"max-connections\":6}";
+    limited("{\"max-connections\": 6}", both);
+    limited("{}", both);
+    limited("{\"max-channels\": -1}", "{\"max-connections\":6}");
     for words in [
         &["set_user_limits", "nobody", "{}"][..],
         &["clear_user_limits", "nobody", "all"],

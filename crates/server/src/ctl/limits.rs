@@ -187,25 +187,26 @@ const CONNECTIONS: &str = "max-connections";
 const QUEUES: &str = "max-queues";
 const CHANNELS: &str = "max-channels";
 
-/// Limits as JSON has them; a negative one is none, as in RabbitMQ.
-///
 /// # Errors
-/// For what is no JSON object, and for other names than these two.
-fn read(text: &str, names: [&str; 2], unknown_in: &str) -> Result<[Option<u32>; 2], Failure> {
-    let refused = |problem: String| Failure::new(Exit::Unavailable, problem);
+/// For what is no JSON object.
+fn read(text: &str) -> Result<Map<String, Json>, Failure> {
     let json: Json = serde_json::from_str(text)
         .map_err(|error| refused(format!("JSON decoding error. Reason: {error}")))?;
     let Json::Object(entries) = json else {
         return Err(refused("JSON decoding error. Reason: no object".to_owned()));
     };
-    of_object(&entries, names, unknown_in).map_err(refused)
+    Ok(entries)
 }
 
-/// The same of an object.
+fn refused(problem: String) -> Failure {
+    Failure::new(Exit::Unavailable, problem)
+}
+
+/// Limits as JSON has them; a negative one is none, as in RabbitMQ.
 ///
 /// # Errors
-/// With what is wrong.
-pub(super) fn of_object(
+/// With what is wrong, as for other names than these two.
+fn of_object(
     entries: &Map<String, Json>,
     names: [&str; 2],
     unknown_in: &str,
@@ -279,11 +280,7 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
     match ask {
         Ask::SetOfVhost { vhost, limits } => {
             node.require_vhost(&vhost)?;
-            let [connections_max, queues_max] = read(&limits, [CONNECTIONS, QUEUES], "limits")?;
-            let limits = VhostLimits {
-                connections_max,
-                queues_max,
-            };
+            let limits = vhost_limits(&read(&limits)?).map_err(refused)?;
             node.broker.set_vhost_limits(&vhost, limits)?;
             node.stored().await
         }
@@ -316,12 +313,16 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
             Ok(Reply::Rows(rows))
         }
         Ask::SetOfUser { user, limits } => {
-            let [connections_max, channels_max] =
-                read(&limits, [CONNECTIONS, CHANNELS], "user-limits")?;
-            let limits = UserLimits {
-                connections_max,
-                channels_max,
-            };
+            let entries = read(&limits)?;
+            let named = user_limits(&entries).map_err(refused)?;
+            // As in RabbitMQ, what is not named stays; a virtual host's does not.
+            let mut limits = limits_of(node, &user)?;
+            if entries.contains_key(CONNECTIONS) {
+                limits.connections_max = named.connections_max;
+            }
+            if entries.contains_key(CHANNELS) {
+                limits.channels_max = named.channels_max;
+            }
             set_user_limits(node, &user, limits).await
         }
         Ask::ClearOfUser { user, which } => {
@@ -385,7 +386,10 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_rabbitmq_reads_them() {
-        let read = |text| read(text, [CONNECTIONS, QUEUES], "limits");
+        let read = |text| {
+            let entries = read(text)?;
+            of_object(&entries, [CONNECTIONS, QUEUES], "limits").map_err(refused)
+        };
         assert_eq!(
             read(r#"{"max-connections": 10, "max-queues": 0}"#).unwrap(),
             [Some(10), Some(0)]
