@@ -371,7 +371,7 @@ impl Store {
         let is_beyond = self.resident.load(Ordering::Relaxed) > bearable;
         let is_slow = is_beyond && (self.relief.is_of_use() || !self.takes_pages());
         // After a failure nothing is written, and nobody is to wait for it.
-        !self.has_failed() && (self.journal.is_congested() || is_slow)
+        (self.journal.is_congested() || is_slow) && !self.has_failed()
     }
 
     fn has_failed(&self) -> bool {

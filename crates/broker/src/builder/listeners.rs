@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::Builder;
-#[cfg(feature = "tls")]
 #[cfg(feature = "stomp")]
 use crate::config::Origins;
+#[cfg(feature = "tls")]
 use crate::net;
 use crate::network::Network;
 

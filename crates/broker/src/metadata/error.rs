@@ -34,9 +34,9 @@ pub(crate) enum OpenError {
     Damaged { store: String, what: String },
     /// There are messages of queues that were defined later than all that is in it.
     #[error(
-        "{store} is not the one that was used last with the messages in the data directory: it was lost, or an old copy \
-         was put back, and {messages} messages of {queues} queues that it does not know would be deleted; put the right \
-         one back, or move the folder `messages` away to start without messages"
+        "cannot use {store}: it is not the one that was used last with the messages in the data directory, but a new one \
+         or an old copy, and messages of queues that it does not know would be deleted (messages: {messages}, queues: \
+         {queues}); put the right one back, or move the folder `messages` away to start without messages"
     )]
     OlderThanMessages {
         store: String,

@@ -46,7 +46,7 @@ impl Moves {
         let dying = QueueOptions {
             dead_letter_exchange: Some(String::new()),
             dead_letter_routing_key: Some("to".to_owned()),
-            ..durable.clone()
+            ..durable
         };
         let delayed = ExchangeOptions {
             durable: true,

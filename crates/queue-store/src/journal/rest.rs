@@ -107,7 +107,7 @@ impl Journal {
         }
         // What there was no room for is tried again when the caller's timeout says so.
         let is_log_full = self.unwritten_bytes.load(Ordering::Relaxed) > 0;
-        let is_full = matches!(self.state(), JournalState::Full);
-        !is_log_full && state.has_pending() || !is_full && state.has_new_pages()
+        let is_full = || matches!(self.state(), JournalState::Full);
+        !is_log_full && state.has_pending() || state.has_new_pages() && !is_full()
     }
 }

@@ -298,7 +298,7 @@ impl Run {
     fn drain(&mut self) {
         self.storage.leave_room(Some(0));
         let what = self.below(4);
-        if what % 2 == 0 {
+        if what.is_multiple_of(2) {
             // More than there is room for in the file of the log that is written to.
             self.publish_one(6000);
         }
