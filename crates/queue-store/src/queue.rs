@@ -79,8 +79,6 @@ pub struct Queue {
     used_at: Time,
     /// Whether it was said that the lease is over, since it was last renewed.
     lease_over: bool,
-    /// Whether messages have to be dropped that are out of memory, before any other expires.
-    is_dropping: bool,
     /// How many messages share a chunk.
     chunk_len: u16,
     /// The number of the next message that is stored. At a thousand million messages a second
@@ -108,7 +106,6 @@ impl Queue {
             returns: 0,
             used_at: now,
             lease_over: false,
-            is_dropping: false,
             chunk_len,
             next_number: NonZeroU64::MIN,
             homeless_from: u64::MAX,

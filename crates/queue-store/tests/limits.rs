@@ -149,26 +149,6 @@ fn a_queue_that_refuses_takes_back_more_than_its_limit() {
 }
 
 #[test]
-fn what_comes_back_and_is_too_much_dies_of_that_even_if_it_is_overdue() {
-    let mut subject = Subject::new(with_length(1));
-    subject.publish("0");
-    let overdue = MessageParts {
-        expiration_ms: Some(10),
-        ..parts("1")
-    };
-    assert!(subject.offer(&overdue).is_accepted());
-    assert_eq!(subject.dead(), [dropped("0")]);
-    let ids = [subject.take_id()];
-    subject.publish("2");
-    let ids = [ids[0], subject.take_id()];
-    subject.publish("3");
-    subject.pass(10);
-    subject.settle_many(&ids, Settlement::Requeue);
-    assert_eq!(subject.dead(), [dropped("1"), dropped("2")]);
-    assert_eq!(subject.take_all(), ["3"]);
-}
-
-#[test]
 fn a_queue_that_refuses_beyond_its_limit_goes_beyond_it_once() {
     let options = QueueOptions {
         overflow: Overflow::RejectPublishBeyond,

@@ -351,8 +351,8 @@ impl Model {
         {
             self.bury(item, DeathReason::MaxLength);
             self.count_left_out();
+            self.expire();
         }
-        self.expire();
     }
 
     fn is_over_limit(&self, length: u64, bytes: u64) -> bool {

@@ -1,6 +1,5 @@
 //! Moving messages out of memory and back.
 
-use std::mem;
 use std::num::NonZeroU64;
 
 use super::Queue;
@@ -109,9 +108,6 @@ impl Queue {
         if !is_needed {
             effects.push(Effect::PageGone { page });
         }
-        if mem::take(&mut self.is_dropping) {
-            self.drop_excess(now, effects);
-        }
         self.expire(now, effects);
         // What expires in the next page that is wanted makes room.
         if self.wanted_page().is_none() {
@@ -177,7 +173,7 @@ impl Queue {
     ///
     /// [`homeless_from`](Self::homeless_from) is then what it would be if all of these had one.
     fn far_from_home(&mut self, below: NonZeroU64) -> (Vec<Far>, bool) {
-        let from = mem::replace(&mut self.homeless_from, u64::MAX);
+        let from = std::mem::replace(&mut self.homeless_from, u64::MAX);
         let mut left_from = u64::MAX;
         let mut homeless = Vec::new();
         for (far, stored) in self.far() {

@@ -69,21 +69,15 @@ impl Queue {
         }
     }
 
-    /// What is one too many has died of that, overdue or not (RabbitMQ); the rest expires.
     fn drop_heads(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.wanted_page().is_some() {
-            // What expires there makes room.
-            return;
-        }
         while self.exceeds_limits(0, 0) {
             let Some(taken) = self.ready.pop() else {
-                self.is_dropping = self.wanted_page().is_some();
                 return;
             };
             effects.push(taken.into_dead(DeathReason::MaxLength));
             self.count_left_out();
+            self.expire(now, effects);
         }
-        self.expire(now, effects);
     }
 
     /// Whether the queue would be over a limit with so much more.
