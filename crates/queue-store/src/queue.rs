@@ -79,6 +79,8 @@ pub struct Queue {
     used_at: Time,
     /// Whether it was said that the lease is over, since it was last renewed.
     lease_over: bool,
+    /// Whether a consumer was withdrawn, and nobody is served before that is asked for.
+    is_held_back: bool,
     /// How many messages share a chunk.
     chunk_len: u16,
     /// The number of the next message that is stored. At a thousand million messages a second
@@ -106,6 +108,7 @@ impl Queue {
             returns: 0,
             used_at: now,
             lease_over: false,
+            is_held_back: false,
             chunk_len,
             next_number: NonZeroU64::MIN,
             homeless_from: u64::MAX,
@@ -331,6 +334,7 @@ impl Queue {
         let found = self.take_out(id);
         if found {
             self.touch(now);
+            self.is_held_back = true;
         }
         found
     }

@@ -113,8 +113,10 @@ impl Queue {
         if self.wanted_page().is_none() {
             self.drop_excess(now, effects);
             self.expire(now, effects);
-            self.dispatch(now, effects);
-            self.relieve(now, effects);
+            if !self.is_held_back {
+                self.dispatch(now, effects);
+                self.relieve(now, effects);
+            }
         }
         true
     }
