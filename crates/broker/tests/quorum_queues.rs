@@ -179,6 +179,20 @@ async fn what_nobody_holds_any_more_goes_first_with_a_limit_or_without() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_is_dropped_goes_first_and_one_that_is_rejected_last() {
+    let broker = broker().await;
+    let mut wire = with_queue(&broker, []).await;
+    wire.publish_all("q", 0..3).await;
+    wire.quiet().await;
+    let client = broker.client().unwrap();
+    let first = client.get("q").await.unwrap().unwrap();
+    let second = client.get("q").await.unwrap().unwrap();
+    drop(second);
+    first.nack(true);
+    assert_eq!(wire.drain("q").await, ["1", "2", "0"]);
+}
+
+#[tokio::test]
 async fn the_next_single_active_consumer_begins_with_what_the_last_one_had() {
     for kind in ["quorum", "classic"] {
         let broker = broker().await;

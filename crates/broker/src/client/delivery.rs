@@ -10,7 +10,8 @@ use crate::vhost::{HISTORY_GAP, HISTORY_ID, Position, QueueCell, position_in};
 
 /// A message from a queue, to be settled with [`ack`](Self::ack), [`nack`](Self::nack) or [`reject`](Self::reject).
 ///
-/// Dropped without any of these it goes back to its old place in the queue, so a worker that panics loses nothing.
+/// Dropped without any of these it goes back to its old place in the queue, in a [quorum](crate::QueueType::Quorum) queue to
+/// the front, so a worker that panics loses nothing.
 /// Deliveries to a consumer with `no_ack` are settled already.
 #[derive(Debug)]
 pub struct Delivery {
@@ -135,6 +136,6 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.settle(Settlement::Requeue);
+        self.settle(Settlement::Abandon);
     }
 }
