@@ -79,8 +79,6 @@ pub struct Queue {
     used_at: Time,
     /// Whether it was said that the lease is over, since it was last renewed.
     lease_over: bool,
-    /// Whether a consumer was withdrawn, and nobody is served before that is asked for.
-    is_held_back: bool,
     /// How many messages share a chunk.
     chunk_len: u16,
     /// The number of the next message that is stored. At a thousand million messages a second
@@ -108,7 +106,6 @@ impl Queue {
             returns: 0,
             used_at: now,
             lease_over: false,
-            is_held_back: false,
             chunk_len,
             next_number: NonZeroU64::MIN,
             homeless_from: u64::MAX,
@@ -329,12 +326,11 @@ impl Queue {
 
     /// Takes a consumer out as [`cancel`](Self::cancel) does, and serves nobody in its place yet:
     /// for one whose deliveries are about to come back, which are the next then. To be followed by
-    /// settling them, were it none, or by [`poll`](Self::poll).
+    /// settling them, were it none: every other call may serve others.
     pub fn withdraw(&mut self, now: Time, id: ConsumerId) -> bool {
         let found = self.take_out(id);
         if found {
             self.touch(now);
-            self.is_held_back = true;
         }
         found
     }

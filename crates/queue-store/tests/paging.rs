@@ -8,7 +8,7 @@ use leveret_queue_store::{
     BrowsedItem, DeathReason, Delivery, Effect, MessageParts, PageId, PageSlot, PagedMessage,
     PagedOut, Queue, QueueOptions, Rebuilt, Settlement, TakeMode, Time,
 };
-use support::{Subject, body, no_ack, parts, prefetch};
+use support::{Subject, body, no_ack, parts};
 
 /// How many messages a page has that was full: as many as a chunk.
 const PAGE_LEN: usize = 512;
@@ -237,42 +237,6 @@ fn what_expired_in_a_page_dies_when_it_is_brought_back() {
         .filter(|effect| matches!(effect, Effect::Dead { .. }));
     assert_eq!(dead.count(), 4 * PAGE_LEN);
     assert_eq!((subject.queue.ready_len(), subject.due_in()), (0, None));
-}
-
-#[test]
-fn a_page_that_is_brought_back_is_for_nobody_while_a_withdrawn_consumer_has_messages() {
-    let mut subject = Subject::new(QueueOptions {
-        single_active_consumer: true,
-        ..QueueOptions::default()
-    });
-    for place in 0..5 * PAGE_LEN {
-        let name = place.to_string();
-        let dies = (1..=PAGE_LEN).contains(&place);
-        let parts = MessageParts {
-            expiration_ms: dies.then_some(10),
-            ..parts(&name)
-        };
-        assert!(subject.offer(&parts).is_accepted());
-    }
-    let mut pages: Vec<_> = (1..)
-        .map_while(|this| page_out(&mut subject, this))
-        .collect();
-    let active = subject.consume(prefetch(1));
-    subject.consume(no_ack());
-    let (_, first) = subject.deliveries().remove(0);
-    assert!(subject.withdraw(active));
-    subject.pass(10);
-    let mut expired = Vec::new();
-    subject.queue.expire(subject.now(), &mut expired);
-    assert_eq!(subject.queue.wanted_page(), Some(page(3)));
-    assert!(restore(&mut subject, 3, pages.remove(2)));
-    assert_eq!(subject.queue.ready_len(), 4 * PAGE_LEN - 1);
-    let effects = subject.effects();
-    let is_delivery = |effect: &Effect| matches!(effect, Effect::Deliver { .. });
-    assert!(!effects.iter().any(is_delivery));
-    subject.settle_many(&[first.id.expect("it was delivered")], Settlement::Abandon);
-    let (_, next) = subject.deliveries().swap_remove(0);
-    assert_eq!(name(&next), "0");
 }
 
 #[test]

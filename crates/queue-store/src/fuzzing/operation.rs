@@ -102,7 +102,7 @@ pub(super) enum Operation {
     Cancel {
         consumer: u8,
     },
-    /// A consumer goes whose deliveries will come back.
+    /// A consumer goes, and its deliveries come back.
     Withdraw {
         consumer: u8,
     },

@@ -192,12 +192,7 @@ impl Twins {
                     assert_eq!(cancelled, self.model.cancel(number));
                 }
             }
-            Operation::Withdraw { consumer } => {
-                if let Some(number) = usize::from(consumer).checked_rem(self.consumers.len()) {
-                    let withdrawn = self.queue.withdraw(now, self.consumers[number]);
-                    assert_eq!(withdrawn, self.model.withdraw(number));
-                }
-            }
+            Operation::Withdraw { consumer } => self.withdraw(now, consumer),
             Operation::Poll => self.poll(now),
             Operation::Pass { ms } => self.model.now += u64::from(ms),
             Operation::Touch => {
@@ -260,7 +255,6 @@ impl Twins {
         let expires = !matches!(
             operation,
             Operation::Touch
-                | Operation::Withdraw { .. }
                 | Operation::Purge
                 | Operation::PageOut { .. }
                 | Operation::PageOutAny { .. }
@@ -342,6 +336,23 @@ impl Twins {
             ..MessageParts::default()
         };
         Message::new(&parts, &mut self.scratch)
+    }
+
+    /// A consumer goes, and all that it has comes back.
+    fn withdraw(&mut self, now: Time, consumer: u8) {
+        if let Some(number) = usize::from(consumer).checked_rem(self.consumers.len()) {
+            let withdrawn = self.queue.withdraw(now, self.consumers[number]);
+            assert_eq!(withdrawn, self.model.withdraw(number));
+            let held = self.model.unacked.iter();
+            let numbers: Vec<_> = held
+                .filter(|outstanding| outstanding.consumer == Some(number))
+                .map(|outstanding| outstanding.number)
+                .collect();
+            let ids = numbers.iter().map(|number| self.deliveries[*number]);
+            let how = Settlement::Abandon;
+            let settled = self.queue.settle_many(now, ids, how, &mut self.effects);
+            assert_eq!(settled, self.model.settle(&numbers, how));
+        }
     }
 
     fn poll(&mut self, now: Time) {

@@ -113,10 +113,8 @@ impl Queue {
         if self.wanted_page().is_none() {
             self.drop_excess(now, effects);
             self.expire(now, effects);
-            if !self.is_held_back {
-                self.dispatch(now, effects);
-                self.relieve(now, effects);
-            }
+            self.dispatch(now, effects);
+            self.relieve(now, effects);
         }
         true
     }

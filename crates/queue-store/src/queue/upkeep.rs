@@ -93,7 +93,6 @@ impl Queue {
 
     /// Serves consumers until nothing is ready in memory or nobody can take more.
     pub(super) fn dispatch(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.is_held_back = false;
         let ends = self.ready.len() > 1 && self.consumers.begin_together();
         self.dispatch_each(now, effects);
         if ends {
