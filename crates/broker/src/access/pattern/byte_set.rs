@@ -75,11 +75,11 @@ const LATIN_CAPITALS: [(u8, u8); 2] = [(0xC0, 0xD6), (0xD8, 0xDE)];
 
 /// A set of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ByteSet([bool; 256]);
+pub(super) struct ByteSet([u64; 4]);
 
 impl ByteSet {
     pub(super) fn empty() -> Self {
-        Self([false; 256])
+        Self([0; 4])
     }
 
     fn of(ranges: Ranges) -> Self {
@@ -129,19 +129,27 @@ impl ByteSet {
     }
 
     pub(super) fn complement(mut self) -> Self {
-        self.0.iter_mut().for_each(|has| *has = !*has);
+        self.0 = self.0.map(|bits| !bits);
         self
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte / 64)] >> (byte % 64) & 1 == 1
+    }
+
+    fn add(&mut self, byte: u8) {
+        self.0[usize::from(byte / 64)] |= 1 << (byte % 64);
     }
 
     pub(super) fn add_range(&mut self, first: u8, last: u8) {
         for byte in first..=last {
-            self.0[usize::from(byte)] = true;
+            self.add(byte);
         }
     }
 
     pub(super) fn add_all(&mut self, other: &Self) {
-        for (has, add) in self.0.iter_mut().zip(other.0) {
-            *has |= add;
+        for (bits, more) in self.0.iter_mut().zip(other.0) {
+            *bits |= more;
         }
     }
 
@@ -149,17 +157,18 @@ impl ByteSet {
     pub(super) fn add_other_cases(&mut self) {
         for (first, last) in LATIN_CAPITALS {
             for capital in first..=last {
-                let (capital, small) = (usize::from(capital), usize::from(capital) + 32);
-                let has = self.0[capital] || self.0[small];
-                self.0[capital] = has;
-                self.0[small] = has;
+                let small = capital + 32;
+                if self.has(capital) || self.has(small) {
+                    self.add(capital);
+                    self.add(small);
+                }
             }
         }
     }
 
     /// Appends the set, or all that is not in it, as a class of the `regex` crate.
     pub(super) fn write(&self, negated: bool, out: &mut String) {
-        if self.0.iter().all(|has| !has) {
+        if *self == Self::empty() {
             out.push_str(if negated {
                 r"[\x00-\xFF]"
             } else {
@@ -170,11 +179,9 @@ impl ByteSet {
         out.push_str(if negated { "[^" } else { "[" });
         let mut from = None;
         for byte in 0..=u8::MAX {
-            let has = self.0[usize::from(byte)];
-            let goes_on = byte < u8::MAX && self.0[usize::from(byte) + 1];
-            if has {
+            if self.has(byte) {
                 let first = *from.get_or_insert(byte);
-                if !goes_on {
+                if byte == u8::MAX || !self.has(byte + 1) {
                     // Writing into a string cannot fail.
                     let _ = write!(out, r"\x{first:02X}-\x{byte:02X}");
                     from = None;
