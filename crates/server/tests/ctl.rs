@@ -82,6 +82,8 @@ fn users_are_made_changed_and_removed() {
     ] {
         node.check_refused(words, 67, "Error:\nUser \"bob\" does not exist");
     }
+    let no_bob = "Error:\n{:no_such_user, \"bob\"}";
+    node.check_refused(&["clear_password", "bob"], 69, no_bob);
 }
 
 #[test]
@@ -90,6 +92,17 @@ fn an_empty_password_lets_nobody_in() {
     let outcome = node.ctl(&["add_user", "ann", ""]);
     assert_eq!(outcome.code, Some(0));
     assert!(!node.can_log_in("ann", ""));
+}
+
+#[test]
+fn a_user_has_a_name() {
+    let node = Node::start("ctl-no-name");
+    let outcome = node.ctl(&["add_user", "", "secret"]);
+    assert_eq!(outcome.code, Some(65));
+    assert_eq!(
+        outcome.stderr[0],
+        "Error (argument validation): Bad argument: user cannot be an empty string"
+    );
 }
 
 #[test]
@@ -192,6 +205,11 @@ fn permissions_are_set_listed_and_cleared() {
     ] {
         node.check_refused(words, 67, "Error:\nUser nobody does not exist");
     }
+    node.check_refused(
+        &["set_permissions", "-p", "nope", "nobody", "", "", ""],
+        67,
+        "Error:\nUser nobody does not exist",
+    );
     // RabbitMQ's words are those of its library.
     let outcome = node.ctl(&["set_permissions", "-p", "shop", "ann", "[", "", ""]);
     assert_eq!(outcome.code, Some(69));

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use super::cell::Cell;
 use super::failure::{Exit, Failure};
+use super::limits::no_such_user;
 use super::line::Line;
 use super::message::{Reply, Request};
 use super::node::Node;
-use super::output::Outcome;
+use super::output::{Outcome, Rows};
 use super::verb::Verb;
 
 /// What can be asked about permissions.
@@ -303,15 +304,17 @@ async fn make(
     vhost: &str,
     change: AccountChange,
 ) -> Result<Reply, Failure> {
+    let no_user = || Failure::new(Exit::NoUser, format!("User {user} does not exist"));
+    // As in RabbitMQ, who is missing is told before what is.
+    if !has_user(node, user) {
+        return Err(no_user());
+    }
     // Clearing what is not there is fine in the broker; whoever names a virtual host that is not there is told.
     if node.broker.vhost_limits(vhost).is_none() {
         return Err(Failure::no_vhost(vhost));
     }
     match node.broker.change_accounts(change) {
-        Err(error) if error.is_unknown_user() => {
-            let problem = format!("User {user} does not exist");
-            return Err(Failure::new(Exit::NoUser, problem));
-        }
+        Err(error) if error.is_unknown_user() => return Err(no_user()),
         Err(error) if error.is_unknown_vhost() => return Err(Failure::no_vhost(vhost)),
         other => other?,
     }
@@ -322,13 +325,16 @@ fn bad_pattern(error: leveret_broker::PatternError) -> Failure {
     Failure::new(Exit::Unavailable, error.to_string())
 }
 
-fn require_user(node: &Node, name: &str) -> Result<(), Failure> {
+fn has_user(node: &Node, name: &str) -> bool {
     let accounts = node.broker.accounts().unwrap_or_default();
-    if accounts.users.iter().any(|user| *user.name == *name) {
-        return Ok(());
+    accounts.users.iter().any(|user| *user.name == *name)
+}
+
+fn require_user(node: &Node, name: &str) -> Result<(), Failure> {
+    match has_user(node, name) {
+        true => Ok(()),
+        false => Err(no_such_user(name)),
     }
-    let problem = format!("{{:no_such_user, \"{name}\"}}");
-    Err(Failure::new(Exit::Unavailable, problem))
 }
 
 fn rows<'a>(

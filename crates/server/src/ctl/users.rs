@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Peer;
 use super::cell::Cell;
 use super::failure::{Exit, Failure};
+use super::limits::no_such_user;
 use super::line::Line;
 use super::message::{Reply, Request};
 use super::node::Node;
@@ -20,6 +21,7 @@ pub(super) enum Ask {
     Add { name: String, hash: Option<String> },
     Delete { name: String },
     SetHash { name: String, hash: Option<String> },
+    ClearHash { name: String },
     Authenticate { name: String, password: Secret },
     SetTags { name: String, tags: Vec<String> },
     List,
@@ -36,6 +38,9 @@ pub(super) const VERBS: &[Verb] = &[
         banner: |line| said(line, "Adding user"),
         run: |line, peer| {
             let name = line.argument(0)?.to_owned();
+            if name.is_empty() {
+                return Err(line.bad_value("Bad argument: user cannot be an empty string"));
+            }
             let hash = hash(line, 1)?;
             match peer.ask(Request::Users(Ask::Add { name, hash }))? {
                 Reply::Done => Ok(Outcome::Message(
@@ -85,7 +90,7 @@ pub(super) const VERBS: &[Verb] = &[
         banner: |line| said(line, "Clearing password for user"),
         run: |line, peer| {
             let name = line.argument(0)?.to_owned();
-            done(peer, Ask::SetHash { name, hash: None })
+            done(peer, Ask::ClearHash { name })
         },
         ..Verb::PLAIN
     },
@@ -213,6 +218,18 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
                 hash: known_hash(hash)?,
             };
             of_user(node, &name, change).await
+        }
+        Ask::ClearHash { name } => {
+            let change = AccountChange::SetPassword {
+                user: name.as_str().into(),
+                hash: None,
+            };
+            match node.broker.change_accounts(change) {
+                // This verb has an exit code of its own for it.
+                Err(error) if error.is_unknown_user() => return Err(no_such_user(&name)),
+                other => other?,
+            }
+            node.stored().await
         }
         Ask::SetTags { name, tags } => {
             let change = AccountChange::SetTags {
