@@ -118,18 +118,30 @@ fn show_table(table: &Table, out: &mut String) {
         if at > 0 {
             out.push(',');
         }
-        let _ = write!(out, "{{\"{}\",", String::from_utf8_lossy(name));
+        out.push('{');
+        show_text(name, out);
+        out.push(',');
         show_value(value, out);
         out.push('}');
     }
     out.push(']');
 }
 
+/// As Erlang writes a string; control characters are made visible later.
+fn show_text(text: &[u8], out: &mut String) {
+    out.push('"');
+    for letter in String::from_utf8_lossy(text).chars() {
+        if matches!(letter, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out.push('"');
+}
+
 fn show_value(value: &Value, out: &mut String) {
     match value {
-        Value::LongString(text) | Value::ByteArray(text) => {
-            let _ = write!(out, "\"{}\"", String::from_utf8_lossy(text));
-        }
+        Value::LongString(text) | Value::ByteArray(text) => show_text(text, out),
         Value::Table(table) => show_table(table, out),
         Value::Array(values) => {
             out.push('[');
@@ -170,6 +182,8 @@ mod tests {
             r#"[["x-max-length","signedint",10],["x-dead-letter-exchange","longstr","dlx"]]"#
         );
         assert_eq!(Cell::arguments(&Table::default()).to_text(), "[]");
+        let table: Table = [("s\"", Value::from("é\"\\"))].into_iter().collect();
+        assert_eq!(Cell::arguments(&table).to_text(), r#"[{"s\"","é\"\\"}]"#);
     }
 
     #[test]
