@@ -242,6 +242,11 @@ fn permissions_are_set_listed_and_cleared() {
         &["list_topic_permissions", "-p", "shop"],
         "Listing topic permissions for vhost \"shop\" ...\nuser\texchange\twrite\tread\nann\tamq.topic\t^{username}\t.*",
     );
+    // Without a header row, as in RabbitMQ.
+    node.check(
+        &["list_user_topic_permissions", "ann"],
+        "Listing topic permissions for user \"ann\" ...\nshop\tamq.topic\t^{username}\t.*",
+    );
     node.check(
         &["clear_topic_permissions", "-p", "shop", "ann"],
         "Clearing topic permissions for user \"ann\" in vhost \"shop\" ...",

@@ -281,6 +281,7 @@ pub(super) fn streamed(columns: Vec<String>, rows: Vec<Vec<Cell>>) -> Outcome {
         columns,
         rows,
         says_empty: false,
+        is_headless: false,
     })
 }
 

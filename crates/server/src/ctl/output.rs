@@ -65,6 +65,8 @@ pub(super) struct Rows {
     pub(super) rows: Vec<Vec<Cell>>,
     /// `rabbitmqctl` writes an empty line when there is nothing in some tables, and nothing for others.
     pub(super) says_empty: bool,
+    /// `rabbitmqctl` leaves the header row out of one of them.
+    pub(super) is_headless: bool,
 }
 
 impl Outcome {
@@ -77,6 +79,7 @@ impl Outcome {
             columns: columns.into_iter().map(Into::into).collect(),
             rows,
             says_empty: true,
+            is_headless: false,
         })
     }
 
@@ -109,7 +112,7 @@ impl Rows {
         match options.formatter() {
             Formatter::Json => self.print_json(out),
             Formatter::Csv => self.print_csv(options.shows_headers(), out),
-            Formatter::Table => self.print_table(options.shows_headers(), out),
+            Formatter::Table => self.print_table(options.shows_headers() && !self.is_headless, out),
             Formatter::PrettyTable => self.print_pretty(out),
         }
     }

@@ -177,7 +177,13 @@ pub(super) const VERBS: &[Verb] = &[
         run: |line, peer| {
             let user = line.argument(0)?.to_owned();
             let columns = ["vhost", "exchange", "write", "read"];
-            list(peer, Ask::TopicsOfUser { user }, columns)
+            let rows = peer.ask(Request::Permissions(Ask::TopicsOfUser { user }))?;
+            Ok(Outcome::Table(Rows {
+                columns: columns.map(str::to_owned).to_vec(),
+                rows: rows.into_rows()?,
+                says_empty: true,
+                is_headless: true,
+            }))
         },
         ..Verb::PLAIN
     },
