@@ -266,6 +266,10 @@ fn limits_act_at_once() {
         &["set_vhost_limits", "-p", "/", "{\"max-connections\": 1}"],
         "Setting vhost limits to \"{\"max-connections\": 1}\" for vhost \"/\" ...",
     );
+    node.check(
+        &["list_vhost_limits", "--formatter", "json"],
+        r#"{"result":"ok","value":"{\"max-connections\":1}"}"#,
+    );
     let _first = Client::open(node.address);
     let refused = || {
         let mut client = Client::log_in(node.address, "guest", "guest");
@@ -287,6 +291,7 @@ fn limits_act_at_once() {
         &["list_vhost_limits"],
         "Listing limits for vhost \"/\" ...\n",
     );
+    node.check(&["list_vhost_limits", "--formatter", "json"], "[]");
     node.check(
         &["set_user_limits", "guest", "{\"max-connections\": 1}"],
         "Setting user limits to \"{\"max-connections\": 1}\" for user \"guest\" ...",

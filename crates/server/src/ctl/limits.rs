@@ -177,10 +177,22 @@ fn list(peer: &mut Peer<'_>, is_one: bool, what: &str, ask: Ask) -> Result<Outco
     if !is_one {
         return Ok(Outcome::rows([what, "limits"], rows));
     }
-    match rows.first().and_then(|row| row.get(1)) {
-        Some(limits) => Ok(Outcome::Message(limits.to_text())),
-        None => Err(Failure::unexpected()),
-    }
+    let Some(limits) = rows.first().and_then(|row| row.get(1)) else {
+        return Err(Failure::unexpected());
+    };
+    let text = limits.to_text();
+    Ok(match (what, &*text) {
+        // As in `rabbitmqctl`, where only users have theirs in a message.
+        ("vhost", "") => Outcome::Report {
+            json: json!([]),
+            text,
+        },
+        ("vhost", _) => Outcome::Report {
+            json: json!({ "result": "ok", "value": text }),
+            text,
+        },
+        _ => Outcome::Message(text),
+    })
 }
 
 const CONNECTIONS: &str = "max-connections";
