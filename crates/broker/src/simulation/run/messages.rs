@@ -137,8 +137,11 @@ impl Run {
     }
 
     fn is_full(&self, world: &World, queue: usize) -> bool {
-        let counts = world.counts(queue);
-        counts.is_some_and(|(ready, _)| Some(ready) >= QUEUES[queue].max_length)
+        let (counts, plan) = (world.counts(queue), &QUEUES[queue]);
+        counts.is_some_and(|(ready, _)| match plan.is_quorum() {
+            true => Some(ready) > plan.max_length,
+            false => Some(ready) >= plan.max_length,
+        })
     }
 
     pub(super) fn get(&mut self, world: &World) {
