@@ -348,6 +348,40 @@ fn no_more_get_a_home_than_asked_for() {
 }
 
 #[test]
+fn no_page_goes_around_what_is_delivered_and_has_a_home() {
+    let mut subject = Subject::new(QueueOptions {
+        durable: true,
+        ..QueueOptions::default()
+    });
+    for place in 0..3 * PAGE_LEN {
+        let body = place.to_string();
+        let parts = MessageParts {
+            persistent: true,
+            ..parts(&body)
+        };
+        assert!(subject.offer(&parts).is_accepted());
+    }
+    let middle = page_out(&mut subject, 1).expect("it can go");
+    // The first have no home, the middle have one, and both are delivered before what never left.
+    for _ in 0..PAGE_LEN {
+        subject.take_id();
+    }
+    assert!(restore(&mut subject, 1, middle));
+    for _ in 0..PAGE_LEN {
+        subject.take_id();
+    }
+    let pages = rehome(&mut subject, NonZeroU64::MAX, PAGE_LEN + 1, 2);
+    let ends = pages.iter().map(|messages| {
+        let number = |copy: Option<&PagedMessage>| copy?.stored.map(|stored| stored.number.get());
+        (number(messages.first()), number(messages.last()))
+    });
+    assert_eq!(
+        ends.collect::<Vec<_>>(),
+        [(Some(1), Some(512)), (Some(1025), Some(1536))]
+    );
+}
+
+#[test]
 fn a_rebuilt_page_is_wanted_when_it_is_next() {
     let (_, pages) = paged(QueueOptions::default());
     let now = Time::from_millis(1);

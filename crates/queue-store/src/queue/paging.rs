@@ -168,8 +168,8 @@ impl Queue {
     }
 
     /// Messages that are delivered or have come back and need a home, by level and number, with those
-    /// that have one and lie between them: the first of all, if there are very many. Says whether they
-    /// are all that need one.
+    /// that have one and lie between them and what never left: the first of all, if there are very many.
+    /// Says whether they are all that need one.
     ///
     /// [`homeless_from`](Self::homeless_from) is then what it would be if all of these had one.
     fn far_from_home(&mut self, below: NonZeroU64) -> (Vec<Far>, bool) {
@@ -193,11 +193,15 @@ impl Queue {
             left_from = others.fold(left_from, u64::min);
         }
         if let (Some(first), Some(last)) = (homeless.iter().min(), homeless.iter().max()) {
-            let (first, last) = (*first, *last);
+            // Behind the last of these as well, as far as its level goes: what never left comes behind all of them.
+            let (first, level) = (*first, last.level);
             let others = self
                 .far()
                 .filter(|(far, stored)| {
-                    stored.home.is_some() && far.number.get() >= from && (first..last).contains(far)
+                    stored.home.is_some()
+                        && far.number.get() >= from
+                        && first < *far
+                        && far.level <= level
                 })
                 .map(|(far, _)| far);
             homeless.extend(others.collect::<Vec<_>>());
