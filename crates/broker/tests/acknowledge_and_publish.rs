@@ -33,7 +33,7 @@ async fn acknowledge_and_publish(wire: &mut Wire, tag: u64, body: u64) {
         ..basic::Publish::default()
     };
     let properties = Properties {
-        message_id: (tag / 4 % 2 == 0).then(|| tag.to_string()),
+        message_id: (tag / 4).is_multiple_of(2).then(|| tag.to_string()),
         ..Properties::default()
     };
     bytes.extend(wire.publish_bytes(&publish, &properties, body.to_string().as_bytes()));

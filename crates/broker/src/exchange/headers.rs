@@ -118,6 +118,10 @@ impl HeadersRouter {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bindings.len()
+    }
+
     pub(super) fn destinations(&self) -> Vec<Destination> {
         self.bindings.iter().map(|binding| binding.id.0).collect()
     }

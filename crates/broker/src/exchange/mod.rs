@@ -288,6 +288,14 @@ impl Router {
         }
     }
 
+    /// How many bindings are looked at for each message, where that is all of them.
+    pub(crate) fn compared_len(&self) -> usize {
+        match self {
+            Self::Headers(router) => router.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether further routing keys of a message lead to nothing more.
     pub(crate) fn is_blind_to_keys(&self) -> bool {
         matches!(self, Self::Fanout(_) | Self::Headers(_))

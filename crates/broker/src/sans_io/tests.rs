@@ -197,6 +197,41 @@ fn a_fan_out_of_amqp_is_handed_over_in_parts() {
     is_handed_over_in_parts(Peer::new(1 << 30), &begin, &publishes);
 }
 
+#[test]
+fn so_many_bindings_are_looked_at_in_one_turn() {
+    const BINDINGS: i32 = 2000;
+    let mut peer = Peer::new(1 << 30);
+    let mut begin = handshake(false);
+    declare(&mut begin, "letters");
+    for number in 0..BINDINGS {
+        let arguments = Table::from_iter([("number", Value::from(number))]).to_bytes();
+        let bind = queue::Bind {
+            queue: ShortStr::from_static("letters"),
+            exchange: ShortStr::from_static("amq.headers"),
+            arguments: RawTable::from_validated_bytes(&arguments),
+            no_wait: true,
+            ..queue::Bind::default()
+        };
+        write_method(&mut begin, ChannelId(1), &bind);
+    }
+    peer.hear(&begin);
+    let mut publishes = Vec::new();
+    for _ in 0..100 {
+        publish_body(&mut publishes, "amq.headers", "", BODY);
+    }
+    first_turn(&mut peer, &publishes);
+    assert!(peer.session.has_paused());
+    let left = peer.unread.len();
+    let taken = publishes.len() - left;
+    assert!(
+        (publishes.len() / 4..publishes.len() / 2).contains(&taken),
+        "{taken}"
+    );
+    peer.work();
+    assert!(peer.unread.is_empty());
+    peer.leave();
+}
+
 #[cfg(feature = "stomp")]
 mod stomp {
     use super::*;

@@ -27,7 +27,7 @@ type Hasher = foldhash::fast::RandomState;
 const CACHED_ROUTES_MAX: usize = 16_384;
 
 /// How many places in queues the messages of a batch take beside one each before it is [heavy](PublishBatch::is_heavy): ten
-/// milliseconds of work, and a megabyte and a half.
+/// milliseconds of work, and a megabyte and a half. To look at as many bindings takes about as long.
 const PLACES_MAX: usize = 65_536;
 
 /// To how many queues these lead, counted for each route: behind a fanout exchange with thousands of queues every key has a
@@ -58,6 +58,9 @@ pub(crate) struct RouteCache {
     counts: bool,
     /// The key that is being looked for.
     key: Vec<u8>,
+    /// What was looked at for routes that were not remembered, since it was last said that this is [enough for one
+    /// turn](RouteCache::begin_turn).
+    looked_at: usize,
 }
 
 impl RouteCache {
@@ -143,6 +146,18 @@ impl RouteCache {
     pub(crate) fn latest(&self, generation: u64, answer: u64) -> Option<&Arc<Route>> {
         let is_the_same = self.generation == generation && self.answers == answer;
         self.latest.as_ref().filter(|_| is_the_same)
+    }
+
+    /// Whether finding routes has taken so much that others are to have their turn: a few bytes of a client may be a look at
+    /// a hundred thousand bindings to a headers exchange.
+    #[inline]
+    pub(crate) fn has_looked_far(&self) -> bool {
+        self.looked_at >= PLACES_MAX
+    }
+
+    /// Others have had their turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.looked_at = 0;
     }
 
     /// Gives the memory back.
@@ -396,6 +411,7 @@ impl VirtualHost {
             },
         ));
         drop(topology);
+        cache.looked_at += route.looked_at;
         if route.follows_from_key && !has_further_keys {
             cache.remember(&route);
         }
@@ -420,6 +436,7 @@ impl VirtualHost {
             captures: route.captures.clone(),
             passes: route.passes.clone(),
             follows_from_key: false,
+            looked_at: 0,
         })
     }
 }

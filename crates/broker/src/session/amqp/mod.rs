@@ -279,6 +279,7 @@ impl Session {
             self.core.forget_stale(now);
         }
         self.has_paused = false;
+        self.core.publisher.cache.begin_turn();
         let mut consumed = 0;
         while self.takes_input() && !self.has_paused {
             match self.step(now, &input[consumed..], out) {
@@ -537,7 +538,8 @@ impl Session {
 impl Core {
     /// So much of the input has been dealt with.
     fn progress(&self, consumed: usize, out: &Output) -> Progress {
-        match self.publisher.batch.is_heavy() || out.len() >= TURN_OUTPUT_MAX {
+        let Publisher { batch, cache, .. } = &self.publisher;
+        match batch.is_heavy() || cache.has_looked_far() || out.len() >= TURN_OUTPUT_MAX {
             true => Progress::Paused(consumed),
             false => Progress::Consumed(consumed),
         }

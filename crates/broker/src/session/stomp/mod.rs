@@ -287,8 +287,10 @@ impl Session {
     /// begun before: it takes memory already, which it gives back only once it is whole.
     fn consume(&mut self, now: Time, input: &mut BytesMut, mut is_begun: bool, out: &mut Output) {
         self.has_paused = false;
+        self.publisher.cache.begin_turn();
         while self.takes_input() {
-            if self.publisher.batch.is_heavy() || out.len() >= TURN_OUTPUT_MAX {
+            let Publisher { batch, cache, .. } = &self.publisher;
+            if batch.is_heavy() || cache.has_looked_far() || out.len() >= TURN_OUTPUT_MAX {
                 self.has_paused = true;
                 return;
             }

@@ -23,6 +23,8 @@ pub(crate) struct Route {
     pub(crate) passes: Option<Box<Passes>>,
     /// Nothing but exchange and routing key led here, so it may be remembered by them.
     pub(crate) follows_from_key: bool,
+    /// How many exchanges and bindings were looked at for it one by one.
+    pub(crate) looked_at: usize,
 }
 
 impl Route {
@@ -87,11 +89,13 @@ impl Topology {
         let mut captures = Vec::new();
         let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
+        let mut compared = 0;
         let mut next = 0;
         while let Some(id) = visited.nth(next) {
             next += 1;
             let exchange = self.exchange(id);
             follows_from_key &= exchange.router.looks_at_key_only();
+            compared += exchange.router.compared_len();
             match exchange.capture() {
                 None => {}
                 Some(delayed @ Capture::Delay(_)) => {
@@ -127,6 +131,7 @@ impl Topology {
             captures: captures.into(),
             passes: self.passes(exchange, pasts, addressing),
             follows_from_key,
+            looked_at: next + compared,
         }
     }
 
