@@ -299,7 +299,19 @@ mod stomp {
         assert!(used(&peer) >= part.len() + 40_000, "{}", used(&peer));
         peer.hear(last);
         assert_eq!(used(&peer), 0);
-        peer.hear(&message(false, &part));
+
+        // What comes between the parts is none of them, and does not hide them.
+        let ping = [0x89, 0x84, 0, 0, 0, 0, b'p', b'i', b'n', b'g'];
+        peer.hear(&ping.repeat(10_000));
+        assert!(used(&peer) <= 1024, "{}", used(&peer));
+        peer.hear(&message(false, &part[..1000]));
+        let mut next = message(false, &part[..1000]);
+        next[0] = 0;
+        next.extend_from_slice(&ping);
+        for _ in 0..100 {
+            peer.hear(&next);
+        }
+        assert!(used(&peer) >= 100_000, "{}", used(&peer));
         peer.leave();
     }
 }

@@ -193,15 +193,14 @@ impl Queue {
             left_from = others.fold(left_from, u64::min);
         }
         if let (Some(first), Some(last)) = (homeless.iter().min(), homeless.iter().max()) {
-            // Behind the last of these as well, as far as its level goes: what never left comes behind all of them.
-            let (first, level) = (*first, last.level);
+            let (first, last) = (*first, *last);
             let others = self
                 .far()
                 .filter(|(far, stored)| {
-                    stored.home.is_some()
-                        && far.number.get() >= from
-                        && first < *far
-                        && far.level <= level
+                    // What never left comes behind the last of its level only once all have been looked at.
+                    let is_before = *far < last || are_all && far.level == last.level;
+                    let is_between = first < *far && is_before;
+                    stored.home.is_some() && far.number.get() >= from && is_between
                 })
                 .map(|(far, _)| far);
             homeless.extend(others.collect::<Vec<_>>());

@@ -58,7 +58,7 @@ use introduction::Introduction;
 use promises::{Promised, Promises};
 use repeat::Repeat;
 
-type Hasher = foldhash::fast::RandomState;
+type Channels = HashMap<ChannelId, Box<Channel>, foldhash::fast::RandomState>;
 
 /// One connection. See the module for its phases.
 ///
@@ -69,7 +69,7 @@ type Hasher = foldhash::fast::RandomState;
 pub(crate) struct Session {
     core: Core,
     phase: Phase,
-    channels: HashMap<ChannelId, Box<Channel>, Hasher>,
+    channels: Channels,
     /// Channels with confirms or acknowledgements that wait for the end of the batch.
     unsettled: Vec<ChannelId>,
     /// Some of them have acknowledgements.

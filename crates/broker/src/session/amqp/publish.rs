@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use leveret_amqp_codec::{
-    ChannelId, EncodeMethod, Peek, Properties, RawProperties, RawTable, ReplyCode, ShortStr,
-    method::basic, write_body, write_content_header, write_method,
+    ChannelId, Peek, Properties, RawProperties, RawTable, ReplyCode, ShortStr, method::basic,
+    write_method,
 };
 use leveret_queue_store::{Message, MessageParts, SmallMessage, Time};
 
 use super::Blocked;
 use super::channel::{Channel, Mode};
+use super::deliveries::write_content;
 use super::whole::Whole;
-use super::{Core, Failure, Progress, Publisher, Session};
+use super::{Channels, Core, Failure, Progress, Publisher, Session};
 use crate::delivery_mode;
 use crate::error::Refusal;
 use crate::expiration;
@@ -144,9 +145,6 @@ impl Session {
     /// Takes a publish that is like the one before, without decoding it. None when it is not, or would have to be looked at
     /// again.
     fn publish_again(&mut self, rest: &[u8], out: &mut Output) -> Option<Progress> {
-        if self.has_acks {
-            return None;
-        }
         let repeat = self.core.publisher.repeat.as_mut()?;
         let again = repeat.find(rest, &self.core.limits)?;
         if self.must_block(out) {
@@ -156,7 +154,9 @@ impl Session {
         let publisher = &mut self.core.publisher;
         let repeat = publisher.repeat.as_ref()?;
         let route = publisher.cache.latest(generation, repeat.answer())?;
-        if again.body.len() > self.core.shared.config.message_size_max() {
+        let owes_acks =
+            self.has_acks && owe_acks_to(&self.channels, &self.unsettled, &route.queues);
+        if owes_acks || again.body.len() > self.core.shared.config.message_size_max() {
             return None;
         }
         let id = repeat.channel();
@@ -290,7 +290,7 @@ impl Session {
             },
             body: publish.body,
         };
-        if self.has_acks && self.owes_acks_to(&route.queues) {
+        if self.has_acks && owe_acks_to(&self.channels, &self.unsettled, &route.queues) {
             // A queue has room for a message, and a consumer for it, once it knows what was acknowledged before.
             self.flush(now, out);
         }
@@ -330,13 +330,10 @@ impl Session {
     }
 }
 
-impl Session {
-    fn owes_acks_to(&self, queues: &[Arc<QueueCell>]) -> bool {
-        let channels = self.unsettled.iter().filter_map(|id| self.channels.get(id));
-        channels
-            .into_iter()
-            .any(|channel| channel.owes_acks_to(queues))
-    }
+/// Whether any of these queues has yet to be told of acknowledgements on one of the unsettled channels.
+fn owe_acks_to(channels: &Channels, unsettled: &[ChannelId], queues: &[Arc<QueueCell>]) -> bool {
+    let mut unsettled = unsettled.iter().filter_map(|id| channels.get(id));
+    unsettled.any(|channel| channel.owes_acks_to(queues))
 }
 
 /// What a message of the batch is called, whose number among the confirms of its channel this is.
@@ -405,18 +402,9 @@ impl Core {
             exchange: ShortStr::truncated(message.exchange()),
             routing_key: ShortStr::truncated(message.routing_key()),
         };
-        let out = out.buffer();
         let properties = RawProperties::from_validated_bytes(message.properties());
-        let body = message.body();
-        write_method(out, channel, &returned);
-        write_content_header(
-            out,
-            channel,
-            basic::Return::CLASS_ID,
-            body.len() as u64,
-            properties,
-        );
-        write_body(out, channel, body, self.negotiated.frame_size_max);
+        let frame_size_max = self.negotiated.frame_size_max;
+        write_content(channel, &returned, message, properties, frame_size_max, out);
     }
 }
 

@@ -115,6 +115,10 @@ impl Repeat {
             return;
         }
         let (exchange, routing_key) = (&whole.publish.exchange, &whole.publish.routing_key);
+        if self.is_like(whole) && cache.latest(generation, self.answer).is_some() {
+            // It was looked at once more for another reason.
+            return;
+        }
         let is_new = self.before_len.is_empty()
             && cache
                 .answer(generation, exchange, routing_key)
@@ -125,6 +129,13 @@ impl Repeat {
             self.vain = (self.vain + 1).min(VAIN_MAX);
             self.pause = (1 << self.vain) - 1;
         }
+    }
+
+    fn is_like(&self, whole: &Whole<'_>) -> bool {
+        let (header_start, header_end) = whole.header.split_at(BODY_LEN_AT);
+        self.channel == whole.channel
+            && self.before_len.strip_prefix(whole.method) == Some(header_start)
+            && self.after_len.starts_with(&header_end[BODY_LEN_SIZE..])
     }
 
     /// Remembers it if nothing has to be looked at for each message: headers, where there may be further keys, or who the

@@ -187,7 +187,7 @@ impl Session {
         self.core.caller = caller;
         if let Err(refusal) = self.core.take_seats() {
             let reason = refusal.explanation;
-            tracing::warn!(connection = %self.core.connection(), %user, vhost = name, reason, "session refused");
+            tracing::warn!(connection = %self.core.connection(), user = &**user, vhost = name, reason, "session refused");
             self.fail(
                 now,
                 &Problem::fatal("Processing error", "Processing error"),

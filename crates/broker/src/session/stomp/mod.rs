@@ -283,8 +283,8 @@ impl Session {
         Some(session.with_newcomer(newcomer.take(), deadline))
     }
 
-    /// Takes frames off the input until it is incomplete, must wait, or is enough for one turn. An alarm does not stop the first frame if that was
-    /// begun before: it takes memory already, which it gives back only once it is whole.
+    /// Takes frames off the input until it is incomplete, must wait, or is enough for one turn. An alarm does not stop the
+    /// first frame if that was begun before: it takes memory already, which it gives back only once it is whole.
     fn consume(&mut self, now: Time, input: &mut BytesMut, mut is_begun: bool, out: &mut Output) {
         self.has_paused = false;
         self.publisher.cache.begin_turn();
@@ -400,6 +400,11 @@ impl Session {
         let safe_at = self.publisher.flush(now, &self.writer, out);
         self.subscriptions.flush_acks(now);
         safe_at
+    }
+
+    /// [`Session::flush`] before more comes of what has one receipt: that waits for this part as well.
+    fn flush_part(&mut self, now: Time, out: &mut Output) {
+        self.publisher.also_safe_at = self.flush(now, out);
     }
 
     fn write_receipt(&self, receipt: &str, out: &mut Output) {

@@ -168,7 +168,7 @@ impl Session {
         } = send;
         if self.subscriptions.owe_acks_to(&route.queues) {
             // A queue has room for a message, and a consumer for it, once it knows what was acknowledged before.
-            self.flush(now, out);
+            self.flush_part(now, out);
         }
         self.publisher.published.add_one();
         let ticket = self.publisher.promise(receipt.as_deref());

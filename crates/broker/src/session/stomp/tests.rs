@@ -115,6 +115,27 @@ fn a_commit_waits_for_the_first_part_of_many_messages_too() {
 }
 
 #[test]
+fn a_commit_waits_for_what_came_before_an_acknowledgement_too() {
+    let mut peer = Peer::connect();
+    peer.hear("SUBSCRIBE\ndestination:/queue/seldom\nid:1\nack:client\n\n\0");
+    peer.hear("SEND\ndestination:/queue/seldom\n\nfirst\0");
+    let (session, now) = (&mut peer.session, peer.now);
+    session.handle_outbox(now, usize::MAX, &mut peer.said);
+    let said = String::from_utf8_lossy(peer.said.buffer()).into_owned();
+    let (_, ack) = said.split_once("message-id:").expect("a message");
+    let id = ack.lines().next().expect("its id").to_owned();
+    peer.hear("BEGIN\ntransaction:t\n\n\0");
+    peer.hear("SEND\ndestination:/queue/q\npersistent:true\ntransaction:t\n\nm\0");
+    peer.hear(&format!(
+        "ACK\nsubscription:1\nmessage-id:{id}\ntransaction:t\n\n\0"
+    ));
+    // The queue is told of the acknowledgement before it is given this, which is not for the disk.
+    peer.hear("SEND\ndestination:/queue/seldom\ntransaction:t\n\nlast\0");
+    peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
+    peer.check_receipt_waits();
+}
+
+#[test]
 fn a_commit_without_messages_for_the_disk_has_its_receipt_at_once() {
     let mut peer = Peer::connect();
     peer.hear("BEGIN\ntransaction:t\n\n\0");

@@ -154,8 +154,7 @@ impl Session {
                     let send = self.route_held(send)?;
                     self.publish(now, send, out);
                     if self.publisher.batch.is_heavy() {
-                        let safe_at = self.flush(now, out);
-                        self.publisher.also_safe_at = safe_at;
+                        self.flush_part(now, out);
                     }
                 }
                 Action::Settle(settle) => self.carry_out_settle(now, settle)?,

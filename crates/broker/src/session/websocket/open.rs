@@ -20,6 +20,10 @@ const READ_SIZE: usize = 1024;
 /// reserves room for what a frame announces before it is there; strangers are not to make much of that.
 const STRANGERS_MESSAGE_SIZE_MAX: usize = 64 * 1024;
 
+/// What stands before the payload of a client's ping or pong, which has 125 bytes at most: two bytes and the mask (RFC 6455,
+/// section 5.2).
+const CONTROL_HEADER_SIZE: usize = 2 + 4;
+
 /// The opcode of binary messages (RFC 6455, section 11.8).
 const BINARY: u8 = 2;
 
@@ -36,7 +40,7 @@ pub(super) struct Open {
     unread: BytesMut,
     /// How much came of a message that is not whole.
     begun: usize,
-    /// Counts both.
+    /// Counts it against the memory limit.
     held: Held,
     /// Once the client has logged in.
     message_size_max: usize,
@@ -110,7 +114,6 @@ impl Open {
         }
         // What came before the end counts.
         self.work(now, out, true, |_, _| {});
-        self.held.set(self.unread.len() + self.begun);
         match outcome {
             Ok(()) => Heard::Messages,
             Err(Error::ConnectionClosed) => Heard::Close,
@@ -145,14 +148,23 @@ impl Open {
             let before = input.len();
             let read = self.context.read(&mut Lent { input, out });
             self.begun += before - input.len();
-            if read.is_ok() {
-                self.begun = 0;
-            }
             match read {
-                Ok(Message::Text(text)) => self.unread.extend_from_slice(text.as_bytes()),
-                Ok(Message::Binary(bytes)) => self.unread.extend_from_slice(&bytes),
+                Ok(Message::Text(text)) => {
+                    self.begun = 0;
+                    self.unread.extend_from_slice(text.as_bytes());
+                }
+                Ok(Message::Binary(bytes)) => {
+                    self.begun = 0;
+                    self.unread.extend_from_slice(&bytes);
+                }
+                // They come between the fragments of a message, which goes on.
+                Ok(Message::Ping(bytes) | Message::Pong(bytes)) => {
+                    let frame = CONTROL_HEADER_SIZE + bytes.len();
+                    self.begun = self.begun.saturating_sub(frame);
+                }
                 Ok(_) => {}
                 Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.held.set(self.begun);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
