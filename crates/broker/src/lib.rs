@@ -148,13 +148,13 @@
 //!   web server of its own answers requests for WebSockets on a route ([`Broker::agree_to_websocket`]) and hands them over
 //!   ([`Broker::serve_websocket`]), with the identity that it has established.
 //! - `tls`, off by default: listeners with TLS (`Builder::tls`, `Broker::set_tls`), and logins by client certificate.
-//!   `certificate_expiry` tells when a certificate ends. Brings
-//!   rustls, as `leveret_broker::rustls`, without a provider of cryptography.
+//!   `certificate_expiry` tells when a certificate ends. Brings rustls, as `leveret_broker::rustls`, without a provider of
+//!   cryptography.
 //!
 //! # What it is not
 //!
-//! - Not a log or a database: a message that has been acknowledged is gone, and in this version all messages are gone when
-//!   the process ends. RabbitMQ's streams are refused; a quorum queue follows the rules of one, and has no replicas.
+//! - Not a log or a database: a message that has been acknowledged is gone, and without a data directory all are when the
+//!   process ends. RabbitMQ's streams are refused; a quorum queue follows the rules of one, and has no replicas.
 //! - Not a cluster. One broker is one process.
 //! - Not a server with a command line: that is `leveret-server`, made of this crate. Nothing of what only a server needs
 //!   (HTTP, arguments, a log subscriber) comes with it; it reports through `tracing`.
