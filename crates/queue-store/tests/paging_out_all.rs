@@ -5,10 +5,10 @@ mod support;
 use std::num::NonZeroU32;
 
 use leveret_queue_store::{
-    ConsumerOptions, DeathReason, Delivery, Effect, MessageParts, PageId, PageSlot, PagedMessage,
+    ConsumerId, DeathReason, Delivery, Effect, MessageParts, PageId, PageSlot, PagedMessage,
     PagedOut, QueueOptions, RequeueOrder, Settlement,
 };
-use support::{Subject, body, no_ack, parts};
+use support::{Subject, body, no_ack, parts, prefetch};
 
 /// How many messages share a chunk.
 const CHUNK_LEN: usize = 512;
@@ -115,6 +115,18 @@ fn name(delivery: &Delivery) -> String {
     body(&delivery.message)
 }
 
+/// The only delivery since the last time.
+fn delivered_one(paged: &mut Paged) -> (ConsumerId, Delivery) {
+    let effects = paged.subject.effects().into_iter();
+    let mut delivered = effects.filter_map(|effect| match effect {
+        Effect::Deliver { consumer, delivery } => Some((consumer, delivery)),
+        _ => None,
+    });
+    let one = delivered.next().expect("one was delivered");
+    assert_eq!(delivered.next(), None);
+    one
+}
+
 #[test]
 fn everything_goes_the_last_first_and_comes_back_in_order() {
     let mut paged = Paged::filled(2 * CHUNK_LEN + 10, durable());
@@ -133,11 +145,7 @@ fn a_page_is_wanted_by_whom_it_could_be_given_to_alone() {
     let mut paged = Paged::filled(3, durable());
     paged.subject.poll();
     assert_eq!(paged.subject.queue.wanted_page(), None);
-    let prefetch = ConsumerOptions {
-        prefetch: 1,
-        ..ConsumerOptions::default()
-    };
-    paged.subject.consume(prefetch);
+    paged.subject.consume(prefetch(1));
     assert!(paged.bring_back());
     let delivered = paged.subject.effects();
     let [Effect::Handed { .. }, Effect::Deliver { delivery, .. }] = delivered.as_slice() else {
@@ -154,6 +162,34 @@ fn a_page_is_wanted_by_whom_it_could_be_given_to_alone() {
     assert_eq!(paged.subject.queue.wanted_page(), None);
     paged.subject.settle(id, Settlement::Ack);
     assert!(paged.bring_back());
+}
+
+#[test]
+fn an_overdue_page_takes_nobodys_turn() {
+    let mut paged = Paged::new(QueueOptions {
+        max_priority: 1,
+        ..durable()
+    });
+    for (priority, expiration_ms) in [(1, None), (0, Some(0))] {
+        let parts = MessageParts {
+            persistent: true,
+            priority,
+            expiration_ms,
+            ..parts("x")
+        };
+        assert!(paged.subject.offer(&parts).is_accepted());
+    }
+    paged.page_out_all();
+    let first = paged.subject.consume(prefetch(1));
+    assert!(paged.bring_back());
+    assert_eq!(paged.subject.queue.ready_len(), 0, "one is overdue");
+    let (_, delivery) = delivered_one(&mut paged);
+    let id = delivery.id.expect("it is to be settled");
+
+    paged.subject.consume(prefetch(1));
+    paged.subject.settle(id, Settlement::Requeue);
+    let (again, _) = delivered_one(&mut paged);
+    assert_eq!(again, first, "it came first, and was never passed over");
 }
 
 #[test]

@@ -103,8 +103,12 @@ impl Queue {
     fn dispatch_each(&mut self, now: Time, effects: &mut Vec<Effect>) {
         loop {
             let Some(message) = self.ready.first() else {
-                // It may be out of memory, which is no matter as long as nobody could have it.
-                if self.ready.is_next_paged() && self.consumers.is_anyone_in_line() {
+                // It may be out of memory, which is no matter as long as nobody could have it. Where
+                // it is wanted already it may be overdue, and nobody's turn comes for that.
+                if self.ready.is_next_paged()
+                    && self.ready.wanted().is_none()
+                    && self.consumers.is_anyone_in_line()
+                {
                     self.ready.want();
                 }
                 return;
