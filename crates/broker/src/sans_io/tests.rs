@@ -1,6 +1,6 @@
 //! Sessions at work without a socket.
 
-use leveret_amqp_codec::method::{basic, queue};
+use leveret_amqp_codec::method::{basic, queue, tx};
 use leveret_amqp_codec::{EncodeMethod, Properties, write_body, write_content_header};
 
 use super::*;
@@ -166,10 +166,9 @@ fn is_handed_over_in_parts(mut peer: Peer, begin: &[u8], publishes: &[u8]) {
 const QUEUES: usize = 200;
 const TIMES: usize = 1000;
 
-#[test]
-fn a_fan_out_of_amqp_is_handed_over_in_parts() {
+/// A handshake, and queues that are bound to a fanout exchange.
+fn fan_out() -> Vec<u8> {
     let mut begin = handshake(false);
-    let mut publishes = Vec::new();
     for number in 0..QUEUES {
         let name = number.to_string();
         declare(&mut begin, &name);
@@ -180,6 +179,13 @@ fn a_fan_out_of_amqp_is_handed_over_in_parts() {
         };
         write_method(&mut begin, ChannelId(1), &bind);
     }
+    begin
+}
+
+#[test]
+fn a_fan_out_of_amqp_is_handed_over_in_parts() {
+    let begin = fan_out();
+    let mut publishes = Vec::new();
     for _ in 0..TIMES {
         publish_body(&mut publishes, "amq.fanout", "", BODY);
     }
@@ -195,6 +201,82 @@ fn a_fan_out_of_amqp_is_handed_over_in_parts() {
         );
     }
     is_handed_over_in_parts(Peer::new(1 << 30), &begin, &publishes);
+}
+
+/// What is asked for in few bytes and is much work, after a beginning, is not all done in one turn.
+#[track_caller]
+fn takes_several_turns(begin: &[u8], bytes: &[u8]) {
+    let mut peer = Peer::new(1 << 30);
+    peer.hear(begin);
+    first_turn(&mut peer, bytes);
+    assert!(peer.session.has_paused());
+    peer.work();
+    assert!(peer.unread.is_empty() && !peer.session.is_finished());
+    peer.session.handle_disconnect(peer.clock.now());
+}
+
+#[test]
+fn acknowledgements_between_the_messages_of_a_fan_out_do_not_hide_how_many_there_are() {
+    let mut begin = fan_out();
+    let consume = basic::Consume {
+        queue: ShortStr::from_static("0"),
+        ..basic::Consume::default()
+    };
+    write_method(&mut begin, ChannelId(1), &consume);
+    let mut bytes = Vec::new();
+    for delivery_tag in 1..=TIMES as u64 {
+        publish(&mut begin, "0");
+        let ack = basic::Ack {
+            delivery_tag,
+            multiple: false,
+        };
+        write_method(&mut bytes, ChannelId(1), &ack);
+        publish_body(&mut bytes, "amq.fanout", "", BODY);
+    }
+    takes_several_turns(&begin, &bytes);
+}
+
+#[test]
+fn so_many_consumers_are_told_of_room_in_one_turn() {
+    let mut begin = handshake(false);
+    declare(&mut begin, "letters");
+    for _ in 0..500 {
+        let consume = basic::Consume {
+            queue: ShortStr::from_static("letters"),
+            ..basic::Consume::default()
+        };
+        write_method(&mut begin, ChannelId(1), &consume);
+    }
+    let qos = |out: &mut Vec<u8>, prefetch_count| {
+        let qos = basic::Qos {
+            prefetch_count,
+            global: true,
+            ..basic::Qos::default()
+        };
+        write_method(out, ChannelId(1), &qos);
+    };
+    qos(&mut begin, 1);
+    let mut limits = Vec::new();
+    for limit in 2..300 {
+        publish(&mut begin, "letters");
+        qos(&mut limits, limit);
+    }
+    takes_several_turns(&begin, &limits);
+}
+
+#[test]
+fn a_transaction_counts_what_it_will_be_in_each_queue() {
+    let mut begin = fan_out();
+    write_method(&mut begin, ChannelId(1), &tx::Select {});
+    let mut publishes = Vec::new();
+    for _ in 0..TIMES {
+        publish_body(&mut publishes, "amq.fanout", "", BODY);
+    }
+    let mut peer = Peer::new(QUEUES * TIMES * 32);
+    peer.hear(&begin);
+    peer.hear(&publishes);
+    assert!(is_told(&peer, b"the transaction holds more"));
+    peer.leave();
 }
 
 #[test]
@@ -257,6 +339,75 @@ mod stomp {
             begin().as_bytes(),
             publishes.as_bytes(),
         );
+    }
+
+    /// How many messages each queue has, which is the same for all.
+    fn count(peer: &Peer) -> u64 {
+        let queues = peer.shared.vhost("/").unwrap().queues();
+        let counts: Vec<_> = queues.iter().map(|queue| queue.counts()).collect();
+        let has = counts.iter().map(|counts| counts.ready + counts.unacked);
+        let has: Vec<_> = has.collect();
+        assert!(has.iter().all(|some| *some == has[0]), "{has:?}");
+        has[0]
+    }
+
+    #[test]
+    fn a_frame_that_was_cut_in_a_read_with_a_pause_is_not_lost() {
+        let mut peer = Peer::stomp(1 << 30);
+        peer.hear(begin().as_bytes());
+        let (start, rest) = SEND.split_at(20);
+        let publishes = SEND.repeat(TIMES) + start;
+        first_turn(&mut peer, publishes.as_bytes());
+        assert!(peer.session.has_paused());
+        peer.work();
+        assert_eq!(count(&peer), TIMES as u64);
+        peer.hear(rest.as_bytes());
+        assert_eq!(count(&peer), TIMES as u64 + 1);
+        peer.session.handle_disconnect(peer.clock.now());
+    }
+
+    #[test]
+    fn an_alarm_during_a_pause_puts_off_what_is_left_of_the_read() {
+        let mut peer = Peer::stomp(1 << 30);
+        peer.hear(begin().as_bytes());
+        first_turn(&mut peer, SEND.repeat(TIMES).as_bytes());
+        assert!(peer.session.has_paused());
+        let services = Arc::clone(&peer.shared.services);
+        services.account(0, 1 << 31);
+        peer.work();
+        assert!(!peer.session.takes_input());
+        let before = count(&peer);
+        assert!(before < TIMES as u64, "{before}");
+        services.account(1 << 31, 0);
+        // It is told, and goes on.
+        peer.work();
+        peer.work();
+        assert_eq!(count(&peer), TIMES as u64);
+        peer.session.handle_disconnect(peer.clock.now());
+    }
+
+    #[test]
+    fn what_comes_before_the_end_of_a_websocket_is_published_after_a_pause_too() {
+        const CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
+        const NONSENSE: [u8; 6] = [0x8f, 0x80, 0, 0, 0, 0];
+        for end in [CLOSE, NONSENSE] {
+            let mut peer = Peer::websocket(1 << 30);
+            peer.hear(UPGRADE);
+            peer.hear(&message(true, begin().as_bytes()));
+            let last = "SEND\ndestination:/queue/kept\n\nlast\0";
+            let mut bytes = message(true, (SEND.repeat(TIMES) + last).as_bytes());
+            bytes.extend_from_slice(&end);
+            first_turn(&mut peer, &bytes);
+            assert!(peer.session.has_paused());
+            assert!(!peer.session.is_finished());
+            peer.work();
+            assert!(peer.session.is_finished());
+            let queues = peer.shared.vhost("/").unwrap().queues();
+            let [kept] = &queues[..] else {
+                panic!("{queues:?}")
+            };
+            assert_eq!(kept.counts().ready, 1);
+        }
     }
 
     /// A message of a client, whose mask changes nothing.

@@ -32,6 +32,10 @@ pub(crate) use output::Output;
 /// does not read.
 pub(crate) const TURN_OUTPUT_MAX: usize = 1024 * 1024;
 
+/// How many places in queues may be taken in the batches of one turn, or consumers be told that they may have room, before a
+/// session pauses: some ten milliseconds of work.
+pub(crate) const TURN_WORK_MAX: usize = 65_536;
+
 /// What a session waits for to be on disk, before it tells its client so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Awaited {

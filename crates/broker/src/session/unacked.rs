@@ -4,6 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use leveret_queue_store::DeliveryId;
 
+/// How many pairs of queues are compared to learn whether one that is about to get a message has yet to be told of
+/// acknowledgements. With more it takes less to tell all of them.
+pub(in crate::session) const LOOK_MAX: usize = 4096;
+
 /// Names a queue within its channel, or a subscription within its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::session) struct SourceKey(pub(in crate::session) u32);

@@ -289,6 +289,11 @@ impl PublishBatch {
         self.places_taken >= PLACES_MAX
     }
 
+    /// What it counts until it is heavy, or flushed.
+    pub(crate) fn places_taken(&self) -> usize {
+        self.places_taken
+    }
+
     fn find_places(&mut self, route: &Arc<Route>) {
         self.latest_places.clear();
         for queue in &route.queues {

@@ -13,7 +13,7 @@ use crate::error::Refusal;
 use crate::memory::Held;
 use crate::outbox::ConsumerKey;
 use crate::quota::Seat;
-use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag, by_source};
+use crate::session::unacked::{LOOK_MAX, Outstanding, SourceKey, Unacked, UnknownTag, by_source};
 use crate::vhost::QueueCell;
 
 type Hasher = foldhash::fast::RandomState;
@@ -179,6 +179,9 @@ impl Channel {
 
     /// Whether any of these queues has yet to be told of acknowledgements.
     pub(super) fn owes_acks_to(&self, queues: &[Arc<QueueCell>]) -> bool {
+        if self.dirty.len().saturating_mul(queues.len()) > LOOK_MAX {
+            return true;
+        }
         let mut owed = self.dirty.iter();
         owed.any(|key| {
             let owed = &self.sources[key.0 as usize].queue;
@@ -186,10 +189,10 @@ impl Channel {
         })
     }
 
-    /// Tells the queues what was acknowledged.
-    pub(super) fn flush_acks(&mut self, now: Time) {
+    /// Tells the queues what was acknowledged. Returns as [`Channel::prefetch_opened`] does.
+    pub(super) fn flush_acks(&mut self, now: Time) -> usize {
         if self.dirty.is_empty() {
-            return;
+            return 0;
         }
         while let Some(key) = self.dirty.pop() {
             let source = &mut self.sources[key.0 as usize];
@@ -198,12 +201,12 @@ impl Channel {
             queue.settle(now, source.acked.drain(..), Settlement::Ack);
             self.release_source(key, settled);
         }
-        self.prefetch_opened(now);
+        self.prefetch_opened(now)
     }
 
-    /// Gives deliveries back to their queues, or discards them, in order.
+    /// Gives deliveries back to their queues, or discards them, in order. To be followed by [`Channel::prefetch_opened`].
     pub(super) fn settle(&mut self, now: Time, deliveries: &[Outstanding], how: Settlement) {
-        self.settle_by(now, deliveries, |queue, ids| {
+        self.settle_by(deliveries, |queue, ids| {
             queue.settle(now, ids.into_iter(), how);
         });
     }
@@ -215,14 +218,13 @@ impl Channel {
         deliveries: &[Outstanding],
         how: Settlement,
     ) {
-        self.settle_by(now, deliveries, |queue, ids| {
+        self.settle_by(deliveries, |queue, ids| {
             queue.settle_behind_publishes(now, ids.into_iter(), how);
         });
     }
 
     fn settle_by(
         &mut self,
-        now: Time,
         deliveries: &[Outstanding],
         settle: impl Fn(&Arc<QueueCell>, Vec<DeliveryId>),
     ) {
@@ -232,7 +234,6 @@ impl Channel {
             settle(&queue, ids);
             self.release_source(key, settled);
         }
-        self.prefetch_opened(now);
     }
 
     /// Whether any of these deliveries is from a durable queue.
@@ -244,11 +245,13 @@ impl Channel {
     }
 
     /// Deliveries were settled, so the shared limit may have room: a queue serves its own consumers again by itself, but
-    /// the others of this channel must be told.
-    fn prefetch_opened(&self, now: Time) {
-        if self.global_prefetch > 0 {
-            self.poll_queues(now);
+    /// the others of this channel must be told. Returns how many were.
+    pub(super) fn prefetch_opened(&self, now: Time) -> usize {
+        if self.global_prefetch == 0 {
+            return 0;
         }
+        self.poll_queues(now);
+        self.consumers.len()
     }
 
     /// The consumer of this tag. A reply consumer keeps its tag from no other (RabbitMQ).

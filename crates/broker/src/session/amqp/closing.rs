@@ -208,7 +208,7 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };
-        channel.flush_acks(now);
+        self.core.worked += channel.flush_acks(now);
         channel.closing = true;
         self.core.promises.forget(id);
         // The youngest first: the single active consumer of a queue is most likely the oldest, and were it to go before
@@ -235,6 +235,7 @@ impl Session {
             }
             let unacked: Vec<_> = channel.unacked.take_all().collect();
             channel.settle(now, &unacked, Settlement::Abandon);
+            self.core.worked += channel.prefetch_opened(now);
             **channel = Channel::new([None, None]);
             channel.closing = true;
         }

@@ -48,6 +48,7 @@ impl Session {
         };
         if channel.gate.set_limit(limit) {
             channel.poll_queues(now);
+            self.core.worked += channel.consumers.len();
         }
         reply(out, id, &basic::QosOk {})
     }
@@ -327,6 +328,7 @@ impl Session {
             .map(|(_, delivery)| delivery)
             .collect();
         channel.settle(now, &deliveries, how);
+        self.core.worked += channel.prefetch_opened(now);
         Ok(())
     }
 
@@ -345,7 +347,10 @@ impl Session {
             return Ok(());
         };
         let deliveries: Vec<_> = channel.unacked.take_all().collect();
-        channel.settle(now, &deliveries, Settlement::Requeue);
+        if !deliveries.is_empty() {
+            channel.settle(now, &deliveries, Settlement::Requeue);
+            self.core.worked += channel.prefetch_opened(now);
+        }
         reply_unless(!answer, out, id, &basic::RecoverOk {})
     }
 }

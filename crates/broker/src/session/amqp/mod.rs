@@ -46,7 +46,7 @@ use crate::outbox::{Outbox, Outgoing};
 #[cfg(feature = "stomp")]
 use crate::session::Newcomer;
 use crate::session::published::Published;
-use crate::session::{Output, TURN_OUTPUT_MAX};
+use crate::session::{Output, TURN_OUTPUT_MAX, TURN_WORK_MAX};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{PublishBatch, QueueCell, RouteCache, VirtualHost};
@@ -101,6 +101,8 @@ struct Core {
     vhost: Option<Arc<VirtualHost>>,
     /// Queues that go when this connection does.
     exclusive: Vec<Weak<QueueCell>>,
+    /// See [`TURN_WORK_MAX`]: what this turn has done beside what the batch counts.
+    worked: usize,
     publisher: Publisher,
     promises: Promises,
     /// Bytes of messages that have been encoded, but may not have been written.
@@ -241,6 +243,7 @@ impl Session {
                 caller,
                 vhost: None,
                 exclusive: Vec::new(),
+                worked: 0,
                 publisher: Publisher::default(),
                 promises: Promises::default(),
                 unwritten: 0,
@@ -280,6 +283,7 @@ impl Session {
         }
         self.has_paused = false;
         self.core.publisher.cache.begin_turn();
+        self.core.worked = 0;
         let mut consumed = 0;
         while self.takes_input() && !self.has_paused {
             match self.step(now, &input[consumed..], out) {
@@ -430,6 +434,7 @@ impl Session {
     /// acknowledgements.
     fn flush(&mut self, now: Time, out: &mut Output) {
         let publisher = &mut self.core.publisher;
+        self.core.worked += publisher.batch.places_taken();
         let safe_at = publisher.hand_over(now);
         for ticket in publisher.refused.drain(..) {
             // Tickets of publishers that do not want confirms lead nowhere.
@@ -454,7 +459,7 @@ impl Session {
                     confirms.settle_before(before, id, out.buffer());
                 }
             }
-            channel.flush_acks(now);
+            self.core.worked += channel.flush_acks(now);
         }
         self.has_acks = false;
     }
@@ -539,7 +544,11 @@ impl Core {
     /// So much of the input has been dealt with.
     fn progress(&self, consumed: usize, out: &Output) -> Progress {
         let Publisher { batch, cache, .. } = &self.publisher;
-        match batch.is_heavy() || cache.has_looked_far() || out.len() >= TURN_OUTPUT_MAX {
+        let is_enough = batch.is_heavy()
+            || cache.has_looked_far()
+            || self.worked >= TURN_WORK_MAX
+            || out.len() >= TURN_OUTPUT_MAX;
+        match is_enough {
             true => Progress::Paused(consumed),
             false => Progress::Consumed(consumed),
         }

@@ -70,7 +70,9 @@ impl Transaction {
         if self.routes.insert(Arc::as_ptr(&publish.route) as usize) {
             bytes += publish.route.size_bytes();
         }
-        self.held.add(MemoryGauge::cost(1, bytes as u64));
+        // Each queue counts it, once it has it.
+        let places = publish.route.queues.len().max(1);
+        self.held.add(MemoryGauge::cost(places, bytes as u64));
         self.held.check()?;
         if self.held.is_too_much() {
             return Err(Refusal::precondition_failed(
@@ -123,6 +125,7 @@ impl Session {
             self.core.send(now, id, held, Some(0), out);
             let publisher = &mut self.core.publisher;
             if publisher.batch.is_heavy() {
+                self.core.worked += publisher.batch.places_taken();
                 safe_at = safe_at.max(publisher.hand_over(now));
             }
         }
@@ -146,6 +149,7 @@ impl Session {
                     channel.settle(now, &deliveries, held.how);
                 }
             }
+            self.core.worked += channel.prefetch_opened(now);
             // Behind the publishes in the log, so that a crash never leaves the settlements without them.
             if has_durable && let Some(store) = &self.core.shared.services.store {
                 safe_at = safe_at.max(Some(store.appended()));

@@ -19,7 +19,8 @@ use crate::session::{Answer, Answered, Ask, Output, Rights};
 pub(super) struct Waiting {
     /// Until it has been taken.
     ask: Option<Ask>,
-    frame: Frame,
+    /// None where it is a COMMIT that goes on.
+    frame: Option<Frame>,
     /// Counts the frame against the memory limit.
     held: Held,
 }
@@ -57,15 +58,18 @@ impl Session {
         }
         let Waiting { frame, held, .. } = *waiting;
         drop(held);
-        self.obey(now, frame, out);
+        match frame {
+            Some(frame) => self.obey(now, frame, out),
+            None => self.go_on_committing(now, out),
+        }
         if self.core.waiting.is_none() {
             self.core.caller.settle();
         }
         self.flush(now, out);
     }
 
-    /// A frame waits until somebody has answered.
-    pub(super) fn suspend(&mut self, questions: Vec<OwnedQuestion>, frame: Frame) {
+    /// A frame waits until somebody has answered, or the COMMIT that is under way does.
+    pub(super) fn suspend(&mut self, questions: Vec<OwnedQuestion>, frame: Option<Frame>) {
         let Some((authorizer, user)) = self.core.caller.authorizer().zip(self.core.caller.user())
         else {
             return;
@@ -78,7 +82,7 @@ impl Session {
         }));
         let Core { shared, outbox, .. } = &self.core;
         let mut held = Held::new(&shared.services, outbox);
-        held.set(frame.body.len());
+        held.set(frame.as_ref().map_or(0, |frame| frame.body.len()));
         self.core.waiting = Some(Box::new(Waiting {
             ask: Some(ask),
             frame,

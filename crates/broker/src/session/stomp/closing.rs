@@ -110,6 +110,7 @@ impl Session {
     pub(super) fn release_everything(&mut self, now: Time, out: &mut Output) {
         // What waits for an answer waits no more.
         self.core.waiting = None;
+        self.committing = None;
         self.flush(now, out);
         // Unless the client has said goodbye.
         self.leave(now, End::Broken);

@@ -49,7 +49,9 @@ use crate::metadata::Ticket;
 use crate::outbox::{Outbox, Outgoing};
 use crate::overview::ConnectionOverview;
 use crate::quota::Seat;
-use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, TURN_OUTPUT_MAX, amqp};
+use crate::session::{
+    Answer, Ask, Awaited, Newcomer, Output, Protocol, TURN_OUTPUT_MAX, TURN_WORK_MAX, amqp,
+};
 use crate::shared::Shared;
 use crate::slow::OwnWindows;
 use crate::vhost::{QueueCell, VirtualHost};
@@ -59,7 +61,7 @@ use problem::Problem;
 use publisher::Publisher;
 use queue::KnownQueues;
 use subscriptions::Subscriptions;
-use transactions::Transactions;
+use transactions::{Committing, Transactions};
 pub(crate) use writer::Transport;
 use writer::Writer;
 
@@ -86,6 +88,10 @@ pub(crate) struct Session {
     held: Held,
     subscriptions: Subscriptions,
     transactions: Transactions,
+    /// See [`TURN_WORK_MAX`]: what this turn has done beside what the batch counts.
+    worked: usize,
+    /// Before anything else is read.
+    committing: Option<Box<Committing>>,
     publisher: Publisher,
     known_queues: KnownQueues,
     /// For subscriptions started from now on; 0 for no limit.
@@ -253,6 +259,8 @@ impl Session {
             },
             subscriptions: Subscriptions::default(),
             transactions: Transactions::default(),
+            worked: 0,
+            committing: None,
             publisher: Publisher::default(),
             known_queues: KnownQueues::default(),
             prefetch: 0,
@@ -283,17 +291,18 @@ impl Session {
         Some(session.with_newcomer(newcomer.take(), deadline))
     }
 
-    /// Takes frames off the input until it is incomplete, must wait, or is enough for one turn. An alarm does not stop the
-    /// first frame if that was begun before: it takes memory already, which it gives back only once it is whole.
+    /// Takes frames off the input until it is incomplete, must wait, or is enough for one turn, which one frame never is:
+    /// a first frame that was begun before has been taken off afterwards, or is not whole still. An alarm does not stop
+    /// that one: it takes memory already, which it gives back only once it is whole.
     fn consume(&mut self, now: Time, input: &mut BytesMut, mut is_begun: bool, out: &mut Output) {
         self.has_paused = false;
         self.publisher.cache.begin_turn();
+        self.worked = 0;
+        self.go_on_committing(now, out);
+        if self.committing.is_some() {
+            return;
+        }
         while self.takes_input() {
-            let Publisher { batch, cache, .. } = &self.publisher;
-            if batch.is_heavy() || cache.has_looked_far() || out.len() >= TURN_OUTPUT_MAX {
-                self.has_paused = true;
-                return;
-            }
             if matches!(self.phase, Phase::Dropping { .. }) {
                 input.clear();
                 return;
@@ -310,9 +319,31 @@ impl Session {
                     self.fail(now, &problem, out);
                 }
             }
+            if self.has_done_enough(out) {
+                self.has_paused = true;
+                break;
+            }
         }
         if self.is_finished() {
             input.clear();
+        }
+    }
+
+    /// Whether others are to have their turn.
+    fn has_done_enough(&self, out: &Output) -> bool {
+        let Publisher { batch, cache, .. } = &self.publisher;
+        batch.is_heavy()
+            || cache.has_looked_far()
+            || self.worked >= TURN_WORK_MAX
+            || out.len() >= TURN_OUTPUT_MAX
+    }
+
+    /// Carries on with a COMMIT that has paused or waited.
+    fn go_on_committing(&mut self, now: Time, out: &mut Output) {
+        let result = self.continue_commit(now, out);
+        self.hold_unstored(out);
+        if let Err(problem) = result {
+            self.fail(now, &problem, out);
         }
     }
 
@@ -322,7 +353,7 @@ impl Session {
         self.hold_unstored(out);
         if let Err(mut problem) = result {
             match problem.take_questions() {
-                Some(questions) => self.suspend(questions, frame),
+                Some(questions) => self.suspend(questions, Some(frame)),
                 None => self.fail(now, &problem, out),
             }
         }
@@ -397,14 +428,10 @@ impl Session {
     /// Hands over what the batch has gathered, so that what follows sees it: publishes first, then their receipts, then
     /// acknowledgements. Returns up to where the journal must be safe for the publishes.
     fn flush(&mut self, now: Time, out: &mut Output) -> Option<Lsn> {
+        self.worked += self.publisher.batch.places_taken();
         let safe_at = self.publisher.flush(now, &self.writer, out);
         self.subscriptions.flush_acks(now);
         safe_at
-    }
-
-    /// [`Session::flush`] before more comes of what has one receipt: that waits for this part as well.
-    fn flush_part(&mut self, now: Time, out: &mut Output) {
-        self.publisher.also_safe_at = self.flush(now, out);
     }
 
     fn write_receipt(&self, receipt: &str, out: &mut Output) {
@@ -423,25 +450,27 @@ impl Protocol for Session {
         self.core.received_at = now;
         // Frames are slices of what they are decoded from, so they get a buffer of their own.
         let mut gathered = std::mem::take(&mut self.gathered);
-        let is_begun = !gathered.is_empty() && !self.has_paused;
+        let is_begun = !gathered.is_empty();
         gathered.extend_from_slice(input);
         if self.core.caller.forget_stale(now) {
             self.publisher.cache.forget();
         }
         self.consume(now, &mut gathered, is_begun, out);
         let mut left = gathered.len();
-        if self.has_paused || left >= GATHERED_MIN && self.takes_input() {
+        let is_one_begun = self.takes_input() && !self.has_paused();
+        // What was gathered before is used up, or gathered still.
+        if left > input.len() || left >= GATHERED_MIN && is_one_begun {
             self.gathered = gathered;
             left = 0;
         }
         self.held.set(self.gathered.len());
         self.flush(now, out);
-        // What was gathered before is used up, or gathered still.
-        input.len().saturating_sub(left)
+        input.len() - left
     }
 
     fn has_paused(&self) -> bool {
-        self.has_paused
+        let commits = self.committing.is_some() && self.core.waiting.is_none();
+        !self.is_finished() && (self.has_paused || commits)
     }
 
     fn takes_input(&self) -> bool {

@@ -25,6 +25,8 @@ pub(super) struct Publisher {
     /// to keep since the last batch, and of the batches before it of the same COMMIT.
     pub(super) also_safe_at: Option<Lsn>,
     refused: Vec<u32>,
+    /// A queue has refused a message since the last COMMIT began, or ever.
+    has_refused: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) published: Published,
 }
@@ -56,8 +58,8 @@ const DISK_FAILED: &[u8] = b"The disk has failed.\n";
 const REFUSAL: &[u8] = b"A queue is full and refuses new messages.\n";
 
 impl Publisher {
-    /// Promises a receipt for the message that is about to join the batch, or for the COMMIT that ends with it, where one is
-    /// asked for. The ticket tells of the message's refusal.
+    /// Promises a receipt for the message that is about to join the batch, where one is asked for. The ticket tells of the
+    /// message's refusal.
     pub(super) fn promise(&mut self, receipt: Option<&str>) -> u32 {
         let Some(id) = receipt else {
             return NO_TICKET;
@@ -70,6 +72,20 @@ impl Publisher {
         u32::try_from(self.receipts.len() - 1).unwrap_or(NO_TICKET)
     }
 
+    /// The messages that follow, up to [`Publisher::promise_commit`], are those of one COMMIT.
+    pub(super) fn begin_commit(&mut self) {
+        self.has_refused = false;
+    }
+
+    /// Promises the receipt of a COMMIT, where one is asked for, whose messages have been handed over. It is given once the
+    /// journal is safe up to there, and tells of a message that was refused.
+    pub(super) fn promise_commit(&mut self, receipt: Option<Box<str>>, safe_at: Option<Lsn>) {
+        self.also_safe_at = self.also_safe_at.max(safe_at);
+        let refused = self.has_refused;
+        self.receipts
+            .extend(receipt.map(|id| Receipt { id, refused }));
+    }
+
     /// Hands the batch to the queues and tells of what was asked for: at once, or where a message has to be on disk first,
     /// when it is (see [`Publisher::handle_safe`]).
     ///
@@ -80,6 +96,7 @@ impl Publisher {
     pub(super) fn flush(&mut self, now: Time, writer: &Writer, out: &mut Output) -> Option<Lsn> {
         let safe_at = self.batch.flush(now, &mut self.refused);
         let safe_at = safe_at.max(self.also_safe_at.take());
+        self.has_refused |= !self.refused.is_empty();
         for ticket in self.refused.drain(..) {
             if let Some(receipt) = self.receipts.get_mut(ticket as usize) {
                 receipt.refused = true;

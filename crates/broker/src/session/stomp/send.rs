@@ -101,11 +101,9 @@ impl Session {
     }
 
     /// Checks a message that was held for a COMMIT, and finds its way.
-    pub(super) fn route_held(&mut self, send: HeldSend) -> Result<RoutedSend, Problem> {
+    pub(super) fn route_held(&mut self, send: &HeldSend) -> Result<RoutedSend, Problem> {
         let properties = RawProperties::from_validated_bytes(&send.properties);
-        let mut routed = self.route(&send.exchange, &send.routing_key, properties, &send.body)?;
-        routed.receipt = send.receipt;
-        Ok(routed)
+        self.route(&send.exchange, &send.routing_key, properties, &send.body)
     }
 
     /// Checks what AMQP checks of a publish, and finds its way.
@@ -168,7 +166,7 @@ impl Session {
         } = send;
         if self.subscriptions.owe_acks_to(&route.queues) {
             // A queue has room for a message, and a consumer for it, once it knows what was acknowledged before.
-            self.flush_part(now, out);
+            self.publisher.also_safe_at = self.flush(now, out);
         }
         self.publisher.published.add_one();
         let ticket = self.publisher.promise(receipt.as_deref());

@@ -7,7 +7,7 @@ use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
 use slab::Slab;
 
 use crate::outbox::ConsumerKey;
-use crate::session::unacked::{Outstanding, SourceKey, Unacked, UnknownTag, by_source};
+use crate::session::unacked::{LOOK_MAX, Outstanding, SourceKey, Unacked, UnknownTag, by_source};
 use crate::vhost::QueueCell;
 
 type Hasher = foldhash::fast::RandomState;
@@ -208,6 +208,9 @@ impl Subscriptions {
 
     /// Whether any of these queues has yet to be told of acknowledgements.
     pub(super) fn owe_acks_to(&self, queues: &[Arc<QueueCell>]) -> bool {
+        if self.dirty.len().saturating_mul(queues.len()) > LOOK_MAX {
+            return true;
+        }
         let mut owed = self.dirty.iter().filter_map(|key| self.get(*key));
         owed.any(|owed| queues.iter().any(|queue| Arc::ptr_eq(queue, &owed.queue)))
     }

@@ -103,13 +103,9 @@ fn a_commit_has_its_receipt_once_its_messages_are_on_the_disk() {
 #[test]
 fn a_commit_waits_for_the_first_part_of_many_messages_too() {
     let mut peer = Peer::connect();
-    for id in 0..70 {
-        peer.hear(&format!("SUBSCRIBE\ndestination:/topic/x\nid:{id}\n\n\0"));
-    }
     peer.hear("BEGIN\ntransaction:t\n\n\0");
     peer.hear("SEND\ndestination:/queue/q\npersistent:true\ntransaction:t\n\nm\0");
-    let to_many = "SEND\ndestination:/topic/x\ntransaction:t\n\n\0";
-    peer.hear(&to_many.repeat(1000));
+    send_to_many(&mut peer);
     peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
     peer.check_receipt_waits();
 }
@@ -142,4 +138,68 @@ fn a_commit_without_messages_for_the_disk_has_its_receipt_at_once() {
     peer.hear("SEND\ndestination:/topic/x\ntransaction:t\n\nm\0");
     peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
     assert!(peer.has_said("RECEIPT\nreceipt-id:done\n"));
+}
+
+/// Subscribes to a topic often enough that what is sent to it in the transaction is more than one turn's work.
+fn send_to_many(peer: &mut Peer) {
+    for id in 0..70 {
+        peer.hear(&format!("SUBSCRIBE\ndestination:/topic/x\nid:{id}\n\n\0"));
+    }
+    peer.hear(&"SEND\ndestination:/topic/x\ntransaction:t\n\n\0".repeat(1000));
+}
+
+#[test]
+fn a_commit_of_many_messages_takes_several_turns() {
+    let mut peer = Peer::connect();
+    peer.hear("BEGIN\ntransaction:t\n\n\0");
+    send_to_many(&mut peer);
+    peer.hear("SEND\ndestination:/topic/x\ntransaction:t\nreceipt:last\n\n\0");
+    let commit = "COMMIT\ntransaction:t\nreceipt:done\n\n\0";
+    let unsubscribe = "UNSUBSCRIBE\nid:0\nreceipt:gone\n\n\0";
+    let frames = format!("{commit}{unsubscribe}");
+    let (now, frames) = (peer.now, frames.as_bytes());
+    let consumed = peer.session.handle_input(now, frames, &mut peer.said);
+    assert!(peer.session.has_paused());
+    assert_eq!(
+        consumed,
+        commit.len(),
+        "nothing goes before the rest of the COMMIT"
+    );
+    assert!(!peer.has_said("RECEIPT"));
+    peer.hear(unsubscribe);
+    let said = String::from_utf8_lossy(peer.said.buffer()).into_owned();
+    let place = |receipt: &str| said.find(receipt).expect("a receipt");
+    let receipts = ["receipt-id:last", "receipt-id:done", "receipt-id:gone"].map(place);
+    assert!(receipts.is_sorted(), "{said}");
+}
+
+#[test]
+fn a_session_may_end_within_a_commit() {
+    let mut peer = Peer::connect();
+    peer.hear("BEGIN\ntransaction:t\n\n\0");
+    send_to_many(&mut peer);
+    let commit = b"COMMIT\ntransaction:t\n\n\0";
+    peer.session.handle_input(peer.now, commit, &mut peer.said);
+    assert!(peer.session.has_paused());
+    peer.session.handle_disconnect(peer.now);
+    assert!(!peer.session.has_paused());
+}
+
+#[test]
+fn a_commit_has_no_receipt_when_a_message_was_refused() {
+    let mut peer = Peer::connect();
+    let full = "destination:/queue/full\nx-max-length:1\nx-overflow:reject-publish\n";
+    peer.hear(&format!("SEND\n{full}\nm\0"));
+    for refused in [1, 0] {
+        peer.hear("BEGIN\ntransaction:t\n\n\0");
+        for _ in 0..refused {
+            peer.hear("SEND\ndestination:/queue/full\ntransaction:t\n\nm\0");
+        }
+        peer.hear("SEND\ndestination:/topic/x\ntransaction:t\n\nm\0");
+        assert!(!peer.has_said("RECEIPT"));
+        peer.hear("COMMIT\ntransaction:t\nreceipt:done\n\n\0");
+        assert_eq!(peer.has_said("ERROR\n"), refused == 1);
+        assert_eq!(peer.has_said("RECEIPT\n"), refused == 0);
+        peer.said.clear();
+    }
 }

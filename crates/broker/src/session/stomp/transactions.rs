@@ -1,10 +1,10 @@
 //! BEGIN, COMMIT and ABORT: frames held until they are wanted (behaviour reference, section 20.7).
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use leveret_amqp_codec::RawProperties;
-use leveret_queue_store::Time;
+use leveret_queue_store::{Lsn, Time};
 use leveret_stomp_codec::Frame;
 
 use super::Session;
@@ -43,6 +43,16 @@ struct Transaction {
 enum Action {
     Send(HeldSend),
     Settle(Settle),
+}
+
+/// A COMMIT that is under way: it may take several turns.
+#[derive(Debug)]
+pub(super) struct Committing {
+    /// What is left to do.
+    actions: VecDeque<Action>,
+    receipt: Option<Box<str>>,
+    /// Up to where the journal must be safe for what has been done.
+    safe_at: Option<Lsn>,
 }
 
 impl Transactions {
@@ -148,26 +158,55 @@ impl Session {
         let name = name_of(frame)?;
         self.foresee_commit(name)?;
         let transaction = self.transactions.take(name)?;
-        for action in transaction.actions {
+        // What came before it is another matter.
+        self.publisher.begin_commit();
+        self.committing = Some(Box::new(Committing {
+            actions: transaction.actions.into(),
+            receipt: frame.header("receipt").map(Into::into),
+            safe_at: None,
+        }));
+        self.continue_commit(now, out)
+    }
+
+    /// Carries out what is left of a COMMIT, or as much as is enough for one turn.
+    pub(super) fn continue_commit(&mut self, now: Time, out: &mut Output) -> Result<(), Problem> {
+        let Some(mut committing) = self.committing.take() else {
+            return Ok(());
+        };
+        while let Some(action) = committing.actions.pop_front() {
+            let mut questions = None;
             match action {
-                Action::Send(send) => {
-                    let send = self.route_held(send)?;
-                    self.publish(now, send, out);
-                    if self.publisher.batch.is_heavy() {
-                        self.flush_part(now, out);
+                Action::Send(send) => match self.route_held(&send) {
+                    Ok(mut routed) => {
+                        routed.receipt = send.receipt;
+                        self.publish(now, routed, out);
                     }
-                }
+                    Err(mut problem) => {
+                        questions = Some(problem.take_questions().ok_or(problem)?);
+                        committing.actions.push_front(Action::Send(send));
+                    }
+                },
                 Action::Settle(settle) => self.carry_out_settle(now, settle)?,
+            }
+            let must_wait = questions.is_some();
+            if let Some(questions) = questions {
+                self.suspend(questions, None);
+            }
+            if must_wait || self.has_done_enough(out) {
+                committing.safe_at = committing.safe_at.max(self.flush(now, out));
+                self.committing = Some(committing);
+                return Ok(());
             }
         }
         self.hold_unstored(out);
-        self.publisher.promise(frame.header("receipt"));
+        let safe_at = committing.safe_at.max(self.flush(now, out));
+        self.publisher.promise_commit(committing.receipt, safe_at);
         self.flush(now, out);
         Ok(())
     }
 
-    /// Has all that the messages of a transaction need asked before the first of them is published, up to one that is
-    /// refused.
+    /// Has what the messages of a transaction need asked before the first of them is published, up to one that is refused,
+    /// and as far as can be seen in one turn.
     fn foresee_commit(&mut self, name: &str) -> Result<(), Problem> {
         if !self.core.caller.is_asked() {
             return Ok(());
@@ -191,6 +230,9 @@ impl Session {
                     Some(more) => questions.add(more),
                     None => break,
                 }
+            }
+            if self.publisher.cache.has_looked_far() {
+                break;
             }
         }
         match questions.list {

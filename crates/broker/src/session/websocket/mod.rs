@@ -31,7 +31,7 @@ use crate::session::stomp::Transport;
 use crate::session::{Answer, Ask, Awaited, Newcomer, Output, Protocol, amqp, stomp};
 use crate::shared::Shared;
 use inner::Inner;
-use open::{Heard, Open};
+use open::Open;
 use upgrade::Upgrade;
 pub(crate) use upgrade::{Speaks, agree};
 
@@ -152,6 +152,9 @@ impl WebSocket {
     ) {
         if let Phase::Open(open) = &mut self.phase {
             open.with_session(now, out, work);
+            if open.is_over() {
+                self.finish(now);
+            }
         }
         self.close_if_ended(now, out);
     }
@@ -222,10 +225,12 @@ impl Protocol for WebSocket {
         let mut rest = input;
         self.handle_request(now, &mut rest, out);
         match &mut self.phase {
-            Phase::Open(open) => match open.handle_input(now, &mut rest, out) {
-                Heard::Messages => {}
-                Heard::Close | Heard::Nonsense => self.finish(now),
-            },
+            Phase::Open(open) => {
+                open.handle_input(now, &mut rest, out);
+                if open.is_over() {
+                    self.finish(now);
+                }
+            }
             Phase::Closing { socket, .. } => {
                 if !socket.await_close(&mut rest, out) {
                     self.finish(now);

@@ -38,23 +38,14 @@ pub(super) struct Open {
     is_undecided: bool,
     /// What came in messages and the session has not consumed.
     unread: BytesMut,
+    /// Close frames were sent and, if the client still makes sense, received: nothing more is read, or may be said.
+    is_closed: bool,
     /// How much came of a message that is not whole.
     begun: usize,
     /// Counts it against the memory limit.
     held: Held,
     /// Once the client has logged in.
     message_size_max: usize,
-}
-
-/// What came from a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// Messages, or parts of some.
-    Messages,
-    /// A close frame, which was answered.
-    Close,
-    /// Something that is not WebSocket. It was told so with a close frame.
-    Nonsense,
 }
 
 impl std::fmt::Debug for Open {
@@ -84,6 +75,7 @@ impl Open {
             inner,
             is_undecided,
             unread: BytesMut::new(),
+            is_closed: false,
             begun: 0,
             held,
             message_size_max: message_size_max.max(STRANGERS_MESSAGE_SIZE_MAX),
@@ -107,22 +99,33 @@ impl Open {
     }
 
     /// Takes in what came, and tells the client if it makes no sense.
-    pub(super) fn handle_input(&mut self, now: Time, input: &mut &[u8], out: &mut Output) -> Heard {
+    pub(super) fn handle_input(&mut self, now: Time, input: &mut &[u8], out: &mut Output) {
+        if self.is_closed {
+            *input = &[];
+            self.work(now, out, true, |_, _| {});
+            return;
+        }
         let outcome = self.read_messages(input, out);
         if self.is_undecided {
             self.decide(now);
         }
         // What came before the end counts.
         self.work(now, out, true, |_, _| {});
-        match outcome {
-            Ok(()) => Heard::Messages,
-            Err(Error::ConnectionClosed) => Heard::Close,
-            Err(error) => {
+        if let Err(error) = outcome {
+            if !matches!(error, Error::ConnectionClosed) {
                 tracing::info!(%error, "closing a WebSocket");
                 self.fail(&error, out);
-                Heard::Nonsense
             }
+            self.is_closed = true;
         }
+    }
+
+    /// Whether the client has closed, or made no sense, and the session has read all that came before. One that has paused,
+    /// or is held up by an alarm or a question, has not.
+    pub(super) fn is_over(&self) -> bool {
+        let session = self.session();
+        let reads_on = session.has_paused() || !session.takes_input();
+        self.is_closed && !(session.is_open() && reads_on)
     }
 
     /// Replaces a session that has heard nothing yet, if the first bytes are the protocol header of AMQP. No frame of STOMP
@@ -189,6 +192,11 @@ impl Open {
         may_resume: bool,
         work: impl FnOnce(&mut dyn Protocol, &mut Output),
     ) {
+        let mut unheard = Output::default();
+        let out = match self.is_closed {
+            true => &mut unheard,
+            false => out,
+        };
         let unread = &mut self.unread;
         let was_open = self.inner.protocol().is_open();
         let work_and_read = |session: &mut dyn Protocol, out: &mut Output| {
