@@ -37,7 +37,7 @@
 //! | A connection cannot be made | It is tried again, twice unless told otherwise, within the time that the question has. What has been sent is not sent again. |
 //! | An answer is longer than it may be | It counts as none. |
 //! | More questions than may be asked at once | They wait for their turn, within the time that they have. |
-//! | The future is dropped | The question is given up, its connection with it if the answer has not come. |
+//! | The future is dropped | The question is given up, its connection with it if the answer has not come. Asking for an issuer's keys goes on, for whoever else waits for them. |
 //!
 //! Answers are not kept here; whoever wants that puts `CachedAuth` of the broker around a backend.
 //!

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use reqwest::Url;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::keys::KeySet;
 use super::settings::OAuth2Settings;
@@ -22,13 +22,19 @@ const DESCRIPTION_PATH: &str = "/.well-known/openid-configuration";
 /// the issuer is asked once for each span of `retry`; those that come meanwhile wait for the same answer.
 #[derive(Debug)]
 pub(super) struct RemoteKeys {
-    client: WebClient,
-    place: KeyPlace,
     retry: Duration,
     refresh: Duration,
-    latest: RwLock<Latest>,
+    source: Arc<Source>,
     /// When the issuer was asked last; held while it is asked.
-    asked: Mutex<Option<Instant>>,
+    asked: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Where keys come from, and what has come from there.
+#[derive(Debug)]
+struct Source {
+    client: WebClient,
+    place: KeyPlace,
+    latest: RwLock<Latest>,
 }
 
 #[derive(Debug)]
@@ -80,12 +86,14 @@ impl RemoteKeys {
             (None, None) => return Ok(None),
         };
         Ok(Some(Self {
-            client: WebClient::new("oauth2", &settings.tls, settings.requests.clone())?,
-            place,
             retry: settings.jwks_retry,
             refresh: settings.jwks_refresh,
-            latest: RwLock::default(),
-            asked: Mutex::new(None),
+            source: Arc::new(Source {
+                client: WebClient::new("oauth2", &settings.tls, settings.requests.clone())?,
+                place,
+                latest: RwLock::default(),
+            }),
+            asked: Arc::default(),
         }))
     }
 
@@ -95,7 +103,7 @@ impl RemoteKeys {
     /// When the issuer could not be asked and what is wanted is not among those that are left.
     ///
     /// # Cancel safety
-    /// Dropped, it leaves the keys as they are; whoever waits for the same answer asks again.
+    /// Dropped, it leaves the question to go on: whoever else waits gets its answer.
     pub(super) async fn get(
         &self,
         now: Instant,
@@ -106,12 +114,12 @@ impl RemoteKeys {
         if let Some(keys) = self.keys_if(is_enough) {
             return Ok(keys);
         }
-        let mut asked = match self.asked.try_lock() {
+        let asked = match Arc::clone(&self.asked).try_lock_owned() {
             Ok(asked) => asked,
             // Somebody is asking; old keys will do meanwhile.
             Err(_) => match self.keys_if(has_wanted) {
                 Some(keys) => return Ok(keys),
-                None => self.asked.lock().await,
+                None => Arc::clone(&self.asked).lock_owned().await,
             },
         };
         // Somebody may have fetched them while this one waited.
@@ -119,12 +127,11 @@ impl RemoteKeys {
             return Ok(keys);
         }
         if asked.is_none_or(|asked| now.saturating_duration_since(asked) >= self.retry) {
-            // Noted first, so that a question that is given up counts as well.
-            *asked = Some(now);
-            self.fetch(now).await;
+            self.fetch(now, asked).await;
+        } else {
+            drop(asked);
         }
-        drop(asked);
-        let latest = self.latest.read().clone();
+        let latest = self.source.latest.read().clone();
         match latest.problem {
             Some(problem) if !wanted(&latest.keys) => Err(problem),
             _ => Ok(latest.keys),
@@ -132,7 +139,7 @@ impl RemoteKeys {
     }
 
     fn keys_if(&self, is_enough: impl Fn(&Latest) -> bool) -> Option<Arc<KeySet>> {
-        let latest = self.latest.read();
+        let latest = self.source.latest.read();
         is_enough(&latest).then(|| Arc::clone(&latest.keys))
     }
 
@@ -142,6 +149,25 @@ impl RemoteKeys {
             .is_some_and(|fetched| now.saturating_duration_since(fetched) < self.refresh)
     }
 
+    /// Asks the issuer, whether or not anybody waits for it: else a stranger whose token wants a key could leave in the
+    /// middle of it, again and again, and nobody would have any.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the keys are for everybody; it ends within the time that its questions have"
+    )]
+    async fn fetch(&self, now: Instant, mut asked: OwnedMutexGuard<Option<Instant>>) {
+        let source = Arc::clone(&self.source);
+        let fetched = tokio::spawn(async move {
+            *asked = Some(now);
+            source.fetch(now).await;
+        });
+        if let Err(error) = fetched.await {
+            tracing::error!(%error, "fetching the issuer's keys has failed");
+        }
+    }
+}
+
+impl Source {
     async fn fetch(&self, now: Instant) {
         let outcome = self.ask().await;
         let mut latest = self.latest.write();

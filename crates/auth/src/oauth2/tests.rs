@@ -1,10 +1,11 @@
 //! Keys that are fetched, on a clock of the test's own.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use self::issuer::{AUDIENCE, Issuer, claims, key_set};
 use self::service::{Reply, Service};
@@ -159,6 +160,37 @@ async fn many_who_come_together_ask_once() {
     }
     assert!(logins.join_all().await.into_iter().all(|accepted| accepted));
     assert_eq!(checked.server.asked("/keys"), 1);
+}
+
+/// A server of keys that answers when it is told to: what says that it has been asked, and what tells it to.
+fn keys_on_demand(keys: String) -> (Service, UnboundedReceiver<()>, mpsc::Sender<()>) {
+    let (asked, questions) = unbounded_channel();
+    let (answer, answers) = mpsc::channel();
+    let answers = Mutex::new(answers);
+    let service = Service::start(move |_| {
+        asked.send(()).unwrap();
+        answers.lock().unwrap().recv().unwrap();
+        Reply::ok(&keys)
+    });
+    (service, questions, answer)
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_takes_the_keys_from_nobody() {
+    let (old, never) = (Issuer::new("old"), Issuer::new("x"));
+    let (service, mut questions, answer) = keys_on_demand(key_set(&[&old]));
+    let checked = Checked::new(|_, settings| {
+        settings.jwks_url = Some(service.url("/keys"));
+        settings.requests.request_timeout = Duration::from_secs(30);
+    });
+    let unknown = token(&never);
+    tokio::select! {
+        _ = checked.outcome(&unknown) => panic!("the issuer has not answered yet"),
+        asked = questions.recv() => asked.unwrap(),
+    }
+    answer.send(()).unwrap();
+    assert!(checked.is_accepted(&token(&old)).await);
+    assert!(questions.is_empty(), "asked for it once more");
 }
 
 #[tokio::test]
