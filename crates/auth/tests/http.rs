@@ -158,6 +158,18 @@ async fn an_address_may_have_a_query_and_a_login_of_its_own() {
     assert_eq!(request.headers["authorization"], "Basic bXE6N2hnMg==");
 }
 
+#[test]
+fn debug_output_shows_neither_passwords_nor_queries() {
+    let settings = settings(|path| format!("http://ann:7hg2@users.example{path}?key=9kd4"));
+    let backend = Http::new(settings.clone()).unwrap();
+    for shown in [format!("{settings:?}"), format!("{backend:?}")] {
+        assert!(
+            !shown.contains("7hg2") && !shown.contains("9kd4"),
+            "{shown}"
+        );
+    }
+}
+
 async fn refusal(backend: &Http) -> LoginRefused {
     log_in(backend, "ann", "secret").await.unwrap_err()
 }

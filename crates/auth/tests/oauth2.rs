@@ -249,6 +249,26 @@ async fn keys_of_every_kind_are_read_from_files() {
 }
 
 #[test]
+fn debug_output_shows_no_passwords_of_addresses() {
+    let check = |change: &dyn Fn(&mut OAuth2Settings)| {
+        let mut settings = OAuth2Settings::new(AUDIENCE);
+        change(&mut settings);
+        let backend = OAuth2::new(settings.clone()).unwrap();
+        for shown in [format!("{settings:?}"), format!("{backend:?}")] {
+            assert!(shown.contains("id.example/x"), "{shown}");
+            assert!(
+                !shown.contains("7hg2") && !shown.contains("9kd4"),
+                "{shown}"
+            );
+        }
+    };
+    let address = || Some("https://ann:7hg2@id.example/x?key=9kd4".to_owned());
+    check(&|to| to.jwks_url = address());
+    check(&|to| to.issuer = Some("https://ann:7hg2@id.example/x".to_owned()));
+    check(&|to| (to.issuer, to.jwks_url) = (address(), address()));
+}
+
+#[test]
 fn mistakes_in_settings_are_told_of() {
     let issuer = Issuer::new("a");
     let problem = |pem: &str| {

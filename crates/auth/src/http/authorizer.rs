@@ -31,7 +31,7 @@ impl User {
         let service = &self.backend.0;
         let username = self.username.as_bytes();
         let tags = self.tags.as_bytes();
-        let (url, form) = match question {
+        let (address, form) = match question {
             Question::VirtualHost { vhost, peer } => {
                 let ip = peer.map(|peer| peer.to_canonical().to_string());
                 let form = Form::new(&[
@@ -81,7 +81,7 @@ impl User {
             }
             _ => return Ok(false),
         };
-        match service.ask(url, form).await {
+        match service.ask(address, form).await {
             Ok(Verdict::Allow { .. }) => Ok(true),
             Ok(Verdict::Deny { reason }) => {
                 if let Some(reason) = reason {

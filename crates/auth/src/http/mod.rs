@@ -11,7 +11,6 @@ use leveret_broker::{
     Authenticator, Authorization, AuthorizationFuture, Authorizer, AuthorizerSource, Identity,
     Login, LoginFuture, LoginRefused, Tag,
 };
-use reqwest::Url;
 use zeroize::Zeroizing;
 
 use answer::{NotUnderstood, Verdict};
@@ -21,7 +20,7 @@ pub use settings::{HttpMethod, HttpSettings};
 
 use crate::error::SetupError;
 use crate::mechanism;
-use crate::web::{self, Answer, NoAnswer, Question as WebQuestion, WebClient};
+use crate::web::{Address, Answer, NoAnswer, Question as WebQuestion, WebClient};
 
 /// Asks an HTTP service, as RabbitMQ's plugin `rabbitmq_auth_backend_http` does, so that a service written for that one
 /// serves this one.
@@ -34,10 +33,10 @@ pub struct Http(Arc<Service>);
 struct Service {
     client: WebClient,
     method: HttpMethod,
-    user: Url,
-    vhost: Url,
-    resource: Url,
-    topic: Url,
+    user: Address,
+    vhost: Address,
+    resource: Address,
+    topic: Address,
 }
 
 /// Why the service has not said whether something is allowed.
@@ -58,10 +57,10 @@ impl Http {
         Ok(Self(Arc::new(Service {
             client: WebClient::new("http", &settings.tls, settings.requests)?,
             method: settings.method,
-            user: web::address(&settings.user_url)?,
-            vhost: web::address(&settings.vhost_url)?,
-            resource: web::address(&settings.resource_url)?,
-            topic: web::address(&settings.topic_url)?,
+            user: Address::parse(&settings.user_url)?,
+            vhost: Address::parse(&settings.vhost_url)?,
+            resource: Address::parse(&settings.resource_url)?,
+            topic: Address::parse(&settings.topic_url)?,
         })))
     }
 
@@ -129,8 +128,8 @@ impl AuthorizerSource for Http {
 }
 
 impl Service {
-    async fn ask(&self, url: &Url, form: Form) -> Result<Verdict, NoVerdict> {
-        let answer = self.client.ask(self.question(url, form)).await?;
+    async fn ask(&self, address: &Address, form: Form) -> Result<Verdict, NoVerdict> {
+        let answer = self.client.ask(self.question(address, form)).await?;
         Self::verdict(answer)
     }
 
@@ -138,10 +137,10 @@ impl Service {
         Ok(Verdict::of(answer.status, &answer.body)?)
     }
 
-    fn question(&self, url: &Url, form: Form) -> WebQuestion {
+    fn question(&self, address: &Address, form: Form) -> WebQuestion {
         match self.method {
             HttpMethod::Get => {
-                let mut url = url.clone();
+                let mut url = address.url().clone();
                 let query = match url.query() {
                     Some(own) if !own.is_empty() => {
                         Zeroizing::new(format!("{own}&{}", form.as_text()))
@@ -151,7 +150,7 @@ impl Service {
                 url.set_query(Some(&query));
                 WebQuestion::Get(url)
             }
-            HttpMethod::Post => WebQuestion::post(url.clone(), form.into_bytes()),
+            HttpMethod::Post => WebQuestion::post(address.url().clone(), form.into_bytes()),
         }
     }
 }

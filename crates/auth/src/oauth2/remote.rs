@@ -1,17 +1,17 @@
 //! The keys of an issuer, fetched from there.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use reqwest::Url;
 use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::keys::KeySet;
 use super::settings::OAuth2Settings;
 use crate::error::SetupError;
-use crate::web::{NoAnswer, Question, WebClient};
+use crate::web::{Address, NoAnswer, Question, WebClient};
 
 /// What an issuer's description lies under, as OpenID Connect Discovery 1.0, section 4 has it.
 const DESCRIPTION_PATH: &str = "/.well-known/openid-configuration";
@@ -37,14 +37,24 @@ struct Source {
     latest: RwLock<Latest>,
 }
 
-#[derive(Debug)]
 enum KeyPlace {
-    Known(Url),
+    Known(Address),
     /// Stands in the description of the issuer.
     Described {
         issuer: String,
-        description: Url,
+        description: Address,
     },
+}
+
+/// Without the issuer's own text, in which a password may stand as in an address.
+impl fmt::Debug for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, address) = match self {
+            Self::Known(address) => ("Known", address),
+            Self::Described { description, .. } => ("Described", description),
+        };
+        f.debug_tuple(name).field(address).finish()
+    }
 }
 
 /// The newest keys, and whether the issuer answered when it was asked last.
@@ -64,7 +74,7 @@ pub(super) enum NoKeys {
     Status(u16),
     #[error("no JSON Web Key Set with keys for signatures")]
     NoKeySet,
-    #[error("no description of the issuer {0} that names its keys")]
+    #[error("no description of the issuer at {0} that names its keys")]
     NoDescription(String),
 }
 
@@ -75,12 +85,12 @@ impl RemoteKeys {
     /// When an address is none, or TLS cannot be set up.
     pub(super) fn new(settings: &OAuth2Settings) -> Result<Option<Self>, SetupError> {
         let place = match (&settings.jwks_url, &settings.issuer) {
-            (Some(url), _) => KeyPlace::Known(crate::web::address(url)?),
+            (Some(url), _) => KeyPlace::Known(Address::parse(url)?),
             (None, Some(issuer)) => {
                 let description = format!("{}{DESCRIPTION_PATH}", issuer.trim_end_matches('/'));
                 KeyPlace::Described {
                     issuer: issuer.clone(),
-                    description: crate::web::address(&description)?,
+                    description: Address::parse(&description)?,
                 }
             }
             (None, None) => return Ok(None),
@@ -191,23 +201,26 @@ impl Source {
     }
 
     async fn ask(&self) -> Result<KeySet, NoKeys> {
-        let url = match &self.place {
-            KeyPlace::Known(url) => url.clone(),
+        let address = match &self.place {
+            KeyPlace::Known(address) => address.clone(),
             KeyPlace::Described {
                 issuer,
                 description,
             } => {
-                let found = self.read(description.clone()).await?;
+                let found = self.read(description).await?;
                 let keys = place_of_keys(&found, issuer, description);
-                keys.ok_or_else(|| NoKeys::NoDescription(issuer.clone()))?
+                keys.ok_or_else(|| NoKeys::NoDescription(description.to_string()))?
             }
         };
-        let keys = KeySet::from_jwks(&self.read(url).await?);
+        let keys = KeySet::from_jwks(&self.read(&address).await?);
         keys.filter(|keys| !keys.is_empty()).ok_or(NoKeys::NoKeySet)
     }
 
-    async fn read(&self, url: Url) -> Result<Vec<u8>, NoKeys> {
-        let answer = self.client.ask(Question::Get(url)).await?;
+    async fn read(&self, address: &Address) -> Result<Vec<u8>, NoKeys> {
+        let answer = self
+            .client
+            .ask(Question::Get(address.url().clone()))
+            .await?;
         match answer.status {
             200 => Ok(answer.body),
             status => Err(NoKeys::Status(status)),
@@ -216,11 +229,11 @@ impl Source {
 }
 
 /// Where a description says that keys are; none if it is somebody else's, or leads from TLS to where there is none.
-fn place_of_keys(json: &[u8], issuer: &str, description: &Url) -> Option<Url> {
+fn place_of_keys(json: &[u8], issuer: &str, description: &Address) -> Option<Address> {
     let described: Value = serde_json::from_slice(json).ok()?;
     let text = |name: &str| described.get(name)?.as_str();
     let is_of_issuer = text("issuer")?.trim_end_matches('/') == issuer.trim_end_matches('/');
-    let url = crate::web::address(text("jwks_uri")?).ok()?;
-    let keeps_tls = url.scheme() == "https" || description.scheme() == "http";
-    (is_of_issuer && keeps_tls).then_some(url)
+    let address = Address::parse(text("jwks_uri")?).ok()?;
+    let keeps_tls = address.url().scheme() == "https" || description.url().scheme() == "http";
+    (is_of_issuer && keeps_tls).then_some(address)
 }

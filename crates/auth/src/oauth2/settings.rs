@@ -1,18 +1,20 @@
 //! How tokens are checked.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 pub use jsonwebtoken::Algorithm;
 
 use super::keys::SigningKey;
 use crate::tls::TlsClient;
-use crate::web::RequestLimits;
+use crate::web::{Address, RequestLimits};
 
 /// How an [`OAuth2`](super::OAuth2) backend checks tokens; made by [`OAuth2Settings::new`], its fields are then set.
 ///
-/// There have to be keys, from at least one of `keys`, `jwks_url` and `issuer`.
-#[derive(Clone, Debug)]
+/// There have to be keys, from at least one of `keys`, `jwks_url` and `issuer`. Their addresses may have a user and a password,
+/// and a query of their own. `Debug` shows neither.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct OAuth2Settings {
     /// What tokens have to name as their audience, and the beginning of scopes.
@@ -79,5 +81,29 @@ impl OAuth2Settings {
             tls: TlsClient::default(),
             requests: RequestLimits::for_keys(),
         }
+    }
+}
+
+impl fmt::Debug for OAuth2Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text: &Option<String>| Some(Address::parse(text.as_deref()?));
+        f.debug_struct("OAuth2Settings")
+            .field("resource_server_id", &self.resource_server_id)
+            .field("verify_aud", &self.verify_aud)
+            .field("issuer", &shown(&self.issuer))
+            .field("jwks_url", &shown(&self.jwks_url))
+            .field("keys", &self.keys)
+            .field("default_key", &self.default_key)
+            .field("algorithms", &self.algorithms)
+            .field("leeway", &self.leeway)
+            .field("username_claims", &self.username_claims)
+            .field("scope_prefix", &self.scope_prefix)
+            .field("additional_scopes_keys", &self.additional_scopes_keys)
+            .field("scope_aliases", &self.scope_aliases)
+            .field("jwks_retry", &self.jwks_retry)
+            .field("jwks_refresh", &self.jwks_refresh)
+            .field("tls", &self.tls)
+            .field("requests", &self.requests)
+            .finish()
     }
 }

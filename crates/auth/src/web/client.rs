@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 #[cfg(feature = "http")]
 use zeroize::Zeroizing;
 
+use super::address::Place;
 use super::limits::RequestLimits;
 use crate::error::SetupError;
 use crate::outage::Outage;
@@ -251,27 +252,5 @@ impl NoAnswer {
         } else {
             Self::Broken(words)
         }
-    }
-}
-
-/// Where a service is, without what may be secret: user, password and query.
-struct Place(String);
-
-impl Place {
-    fn of(url: &Url) -> Self {
-        let port = url.port().map(|port| format!(":{port}"));
-        Self(format!(
-            "{}://{}{}{}",
-            url.scheme(),
-            url.host_str().unwrap_or_default(),
-            port.unwrap_or_default(),
-            url.path()
-        ))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -1,9 +1,9 @@
 //! `[auth.http]`: a service of one's own.
 
-use leveret_auth::{Http, HttpMethod, HttpSettings, Secret};
-use serde::de::{Deserialize, Deserializer};
+use leveret_auth::{Http, HttpMethod, HttpSettings};
 
 use super::AuthError;
+use super::secret::SecretText;
 use super::service::{LimitsSection, TlsSection};
 
 const SECTION: &str = "http";
@@ -11,26 +11,16 @@ const SECTION: &str = "http";
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct HttpSection {
-    user_url: Address,
-    vhost_url: Address,
-    resource_url: Address,
-    topic_url: Address,
+    user_url: SecretText,
+    vhost_url: SecretText,
+    resource_url: SecretText,
+    topic_url: SecretText,
     #[serde(default)]
     method: Method,
     #[serde(default)]
     tls: TlsSection,
     #[serde(default)]
     limits: LimitsSection,
-}
-
-/// An address in which a password may stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Address(Secret);
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]

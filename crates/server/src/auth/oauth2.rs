@@ -19,8 +19,8 @@ const SECTION: &str = "oauth2";
 pub(crate) struct OAuth2Section {
     resource_server_id: String,
     verify_aud: Option<bool>,
-    issuer: Option<String>,
-    jwks_url: Option<String>,
+    issuer: Option<SecretText>,
+    jwks_url: Option<SecretText>,
     #[serde(default)]
     key: Vec<KeyEntry>,
     default_key: Option<String>,
@@ -62,8 +62,9 @@ impl OAuth2Section {
 
     fn settings(&self) -> Result<OAuth2Settings, AuthError> {
         let mut settings = OAuth2Settings::new(self.resource_server_id.as_str());
-        settings.issuer.clone_from(&self.issuer);
-        settings.jwks_url.clone_from(&self.jwks_url);
+        let address = |text: &Option<SecretText>| Some(text.as_ref()?.0.expose().to_owned());
+        settings.issuer = address(&self.issuer);
+        settings.jwks_url = address(&self.jwks_url);
         for entry in &self.key {
             settings.keys.push(entry.key()?);
         }

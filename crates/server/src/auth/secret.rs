@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::AuthError;
 
-/// A secret that stands in the configuration file itself.
+/// A secret that stands in the configuration file itself, or an address in which one may stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SecretText(pub(super) Secret);
 

@@ -327,3 +327,18 @@ fn passwords_and_patterns_are_looked_at() {
         "test.toml:1:1: missing field `read`",
     );
 }
+
+#[test]
+fn no_secret_of_a_backend_is_in_debug_output() {
+    let text = "[auth]\nbackends = ['http', 'oauth2']\n\
+        [auth.http]\nuser-url = 'http://a:7hg2@x/u?k=9kd4'\nvhost-url = 'http://a:7hg2@x/v'\n\
+        resource-url = 'http://a:7hg2@x/r'\ntopic-url = 'http://x/t?k=9kd4'\n\
+        [auth.oauth2]\nresource-server-id = 'mq'\nissuer = 'https://a:7hg2@x'\n\
+        jwks-url = 'https://a:7hg2@x/keys?k=9kd4'\n[[auth.oauth2.key]]\nsecret = '7hg2'\n";
+    let shown = format!("{:?}", parse(text).unwrap().auth);
+    assert!(shown.contains("Secret"), "{shown}");
+    assert!(
+        !shown.contains("7hg2") && !shown.contains("9kd4"),
+        "{shown}"
+    );
+}
