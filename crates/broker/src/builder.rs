@@ -91,8 +91,8 @@ impl Builder {
         self
     }
 
-    /// Lets clients in that use the mechanism ANONYMOUS, as this user and without asking the authenticator. Off unless
-    /// set.
+    /// Lets clients in that use the mechanism ANONYMOUS, as this user and without asking the authenticator; not those
+    /// on web pages of other hosts, unless their origins are listed. Off unless set.
     pub fn anonymous_user(mut self, name: impl Into<String>) -> Self {
         self.config.anonymous_user = Some(name.into());
         self

@@ -5,8 +5,8 @@
 mod support;
 
 use leveret_broker::Broker;
-use support::start;
-use support::websocket::{TEXT, WebSocket};
+use support::websocket::{BINARY, TEXT, WebSocket};
+use support::{Greeting, start};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -64,15 +64,22 @@ async fn pages_that_are_named_may_come_and_no_others() {
     check(&any, ELSEWHERE, 101).await;
 }
 
-/// What a client hears whose page is from this origin, at an address that is not loopback, to a CONNECT with these headers.
-async fn connects(broker: &Broker, origin: Option<&str>, headers: &str) -> bool {
+/// A WebSocket of a page from this origin, at an address that is not loopback, with these further headers.
+async fn opens(broker: &Broker, origin: Option<&str>, headers: &str) -> WebSocket {
     let address = broker.websocket_addresses()[0];
     let mut stream = TcpStream::connect(address).await.expect("a listener");
     let proxied = b"PROXY TCP4 127.0.0.1 192.0.2.1 4711 15674\r\n";
     stream.write_all(proxied).await.expect("a socket");
     let origin = origin.map_or_else(String::new, |origin| format!("Origin: {origin}\r\n"));
-    let (mut socket, head) = WebSocket::request_on(stream, "/ws", &origin).await;
+    let headers = format!("{origin}{headers}");
+    let (socket, head) = WebSocket::request_on(stream, "/ws", &headers).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    socket
+}
+
+/// Whether a client of such a page is let in by a CONNECT with these headers.
+async fn connects(broker: &Broker, origin: Option<&str>, headers: &str) -> bool {
+    let mut socket = opens(broker, origin, "").await;
     let connect = format!("CONNECT\naccept-version:1.2\n{headers}\n\0");
     socket.send(TEXT, connect).await;
     let (_, answer) = socket.next().await.expect("an answer");
@@ -94,4 +101,37 @@ async fn who_does_not_log_in_is_nobody_for_pages_of_others() {
         let broker = start(proxied().websocket_origins([allowed])).await;
         assert!(connects(&broker, Some(ELSEWHERE), "").await, "{allowed}");
     }
+}
+
+/// Whether a client of such a page is let in that speaks AMQP and does not say who it is.
+async fn enters_anonymously(broker: &Broker, origin: Option<&str>) -> bool {
+    const OPEN_OK: [u8; 4] = [0, 10, 0, 41];
+    let anonymous = Greeting {
+        mechanism: "ANONYMOUS",
+        response: Vec::new(),
+        ..Greeting::default()
+    };
+    let mut socket = opens(broker, origin, "Sec-WebSocket-Protocol: amqp\r\n").await;
+    socket.send(BINARY, anonymous.bytes()).await;
+    while let Some((BINARY, said)) = socket.next().await {
+        if said.windows(OPEN_OK.len()).any(|part| part == OPEN_OK) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn who_is_anonymous_is_nobody_for_pages_of_others() {
+    let visited = || {
+        let builder = Broker::builder().anonymous_user("visitor");
+        builder.proxy_protocol_from(["127.0.0.1".parse().unwrap()])
+    };
+    let broker = start(visited()).await;
+    assert!(enters_anonymously(&broker, None).await);
+    assert!(enters_anonymously(&broker, Some("https://x")).await);
+    assert!(!enters_anonymously(&broker, Some(ELSEWHERE)).await);
+    assert!(!enters_anonymously(&broker, Some("null")).await);
+    let broker = start(visited().websocket_origins([ELSEWHERE])).await;
+    assert!(enters_anonymously(&broker, Some(ELSEWHERE)).await);
 }

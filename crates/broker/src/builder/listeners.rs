@@ -56,7 +56,8 @@ impl Builder {
     /// Pages of the site that they ask are let in and trusted. Those of others are answered with 403 where the broker
     /// is asked at a loopback address, unless they are from loopback too: a page of the internet has no business with what
     /// listens to programs of its user's machine alone. Elsewhere they are let in, but have to log in: there is no
-    /// [default user](Builder::stomp_default_user) for them, and no user by the certificate that the browser shows.
+    /// [default user](Builder::stomp_default_user) and no [anonymous](Builder::anonymous_user) one for them, and no user by
+    /// the certificate that the browser shows.
     #[cfg(feature = "stomp")]
     pub fn websocket_origins(
         mut self,

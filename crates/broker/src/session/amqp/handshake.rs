@@ -188,7 +188,9 @@ impl Session {
         };
         #[cfg(not(feature = "stomp"))]
         let is_foreign = false;
+        // Any page can have a browser connect, from wherever the browser is: it is not let in without a login for that.
         if *start_ok.mechanism == *sasl::ANONYMOUS
+            && !is_foreign
             && let Some(user) = &self.core.shared.config.anonymous_user
         {
             let identity = Identity::new(user.as_str());
