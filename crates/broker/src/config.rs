@@ -270,3 +270,57 @@ fn each(
         .iter()
         .map(move |address| (spoken.in_the_clear(), *address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SECURITY.md says of limits, of which none may become infinite unnoticed.
+    #[test]
+    fn limits_are_those_that_are_documented() {
+        let config = Config::default();
+        let addresses = config.limits_of_addresses;
+        let allowances = config.allowances;
+        assert_eq!(config.connections_max, 100_000);
+        assert_eq!(allowances.connections_per_user(100_000), 90_000);
+        assert_eq!(allowances.connections_per_vhost(100_000), 100_000);
+        // As many as in all.
+        assert_eq!(addresses.connections_max, None);
+        assert_eq!(addresses.strangers_max, 10_000);
+        assert_eq!(config.handshake_timeout, Duration::from_secs(10));
+        assert_eq!(config.initial_frame_size_max, 8 * 1024);
+        assert_eq!(config.frame_size_max, 128 * 1024);
+        assert_eq!(config.message_size_max, 128 * 1024 * 1024);
+        assert_eq!(allowances.headers_per_message, 1000);
+        assert_eq!(config.free_login_failures.of_user, 10);
+        assert_eq!(config.free_login_failures.of_address, 100);
+        assert_eq!(config.channel_max, 2047);
+        assert_eq!(allowances.channels_per_user, 1_000_000);
+        assert_eq!(allowances.channels_per_vhost, 2_000_000);
+        assert_eq!(config.consumers_per_channel_max, 10_000);
+        assert_eq!(allowances.consumers_per_connection, 50_000);
+        assert_eq!(allowances.consumers_per_vhost, 2_000_000);
+        assert_eq!(config.queues_max, 2_000_000);
+        assert_eq!(allowances.queues_per_connection, 250_000);
+        assert_eq!(config.exchanges_max, 100_000);
+        assert_eq!(config.bindings_max, 10_000_000);
+        assert_eq!(allowances.bindings_per_connection, 1_000_000);
+        assert_eq!(config.held_max(), 256 * 1024 * 1024);
+        assert_eq!(config.authorization_timeout, Duration::from_secs(15));
+        assert_eq!(config.verdict_ttl, Duration::from_secs(60));
+        // These are for whoever embeds the broker to set.
+        assert_eq!(config.memory_limit, usize::MAX);
+        let rates = config.rate_limits;
+        assert_eq!((rates.bytes_per_s, rates.messages_per_s), (None, None));
+    }
+
+    #[cfg(feature = "stomp")]
+    #[test]
+    fn limits_of_stomp_are_those_that_are_documented() {
+        use leveret_stomp_codec::Limits;
+        assert_eq!(Limits::BEFORE_LOGIN.frame_size_max, 64 * 1024);
+        assert_eq!(Limits::BEFORE_LOGIN.header_count_max, 100);
+        assert_eq!(Limits::default().header_count_max, 100);
+        assert_eq!(Config::default().stomp_frame_size_max, 4 * 1024 * 1024);
+    }
+}
