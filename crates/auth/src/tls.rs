@@ -10,6 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 
+use zeroize::Zeroizing;
+
 use crate::error::SetupError;
 
 /// How TLS is spoken with a service. Its certificate is always verified; versions are 1.2 and 1.3.
@@ -45,7 +47,8 @@ impl TlsClient {
         match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
                 let chain = read_certificates(cert)?;
-                let private_key = PrivateKeyDer::from_pem_slice(&read(key)?);
+                let pem = Zeroizing::new(read(key)?);
+                let private_key = PrivateKeyDer::from_pem_slice(&pem);
                 let private_key =
                     private_key.map_err(|_| problem(key, "has no private key in PEM"))?;
                 builder

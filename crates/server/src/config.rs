@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use leveret_broker::Network;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use zeroize::Zeroizing;
 
 use crate::accounts::{
     AccountSettings, PermissionEntry, TopicPermissionEntry, UserEntry, VhostEntry,
@@ -141,10 +142,11 @@ impl ConfigFile {
     /// When it cannot be read or is not UTF-8, and when it is not what we expect; the error then says where.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let text = fs::read_to_string(path);
-        let text = text.map_err(|source| Error::ConfigUnreadable {
+        // Passwords may stand in it.
+        let text = Zeroizing::new(text.map_err(|source| Error::ConfigUnreadable {
             path: path.to_owned(),
             source,
-        })?;
+        })?);
         Self::parse(&text, path)
     }
 

@@ -14,6 +14,7 @@ use leveret_broker::rustls::server::{
 };
 use leveret_broker::rustls::sign::CertifiedKey;
 use leveret_broker::rustls::{RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
 
 use super::error::TlsError;
 use super::expiry::Expiry;
@@ -105,7 +106,7 @@ fn read_certified(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
     let chain = read_certificates(cert)?;
-    let pem = read(key)?;
+    let pem = Zeroizing::new(read(key)?);
     let found = PrivateKeyDer::from_pem_slice(&pem);
     let private_key = found.map_err(|source| bad_pem(key, "private key", source))?;
     CertifiedKey::from_der(chain, private_key, provider).map_err(|source| TlsError::BadKey {
