@@ -245,6 +245,14 @@ impl Config {
         self.held_max.max(largest)
     }
 
+    /// The largest frame of STOMP, and message of a WebSocket, of a client that has not logged in: enough for any CONNECT but
+    /// one with a large token, for which there is a setting.
+    #[cfg(feature = "stomp")]
+    pub(crate) fn strangers_frame_size_max(&self) -> usize {
+        const ENOUGH: u32 = 16 * 1024;
+        self.initial_frame_size_max.max(ENOUGH) as usize
+    }
+
     pub(crate) fn cluster_name(&self) -> &str {
         &self.cluster_name
     }
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn limits_of_stomp_are_those_that_are_documented() {
         use leveret_stomp_codec::Limits;
-        assert_eq!(Limits::BEFORE_LOGIN.frame_size_max, 64 * 1024);
+        assert_eq!(Config::default().strangers_frame_size_max(), 16 * 1024);
         assert_eq!(Limits::BEFORE_LOGIN.header_count_max, 100);
         assert_eq!(Limits::default().header_count_max, 100);
         assert_eq!(Config::default().stomp_frame_size_max, 4 * 1024 * 1024);

@@ -141,13 +141,20 @@ async fn a_client_that_never_connects_is_dropped() {
 
 #[tokio::test]
 async fn strangers_are_held_to_small_frames_and_others_to_the_limit() {
+    for (initial_frame_size_max, refused) in [(8192, 17_000), (65_536, 70_000)] {
+        let builder = Broker::builder().initial_frame_size_max(initial_frame_size_max);
+        let broker = start(builder).await;
+        let mut stomp = Stomp::dial(&broker).await;
+        let large = "y".repeat(refused);
+        stomp.send(Command::Connect, &[("x", &*large)], b"").await;
+        stomp.expect_error("Invalid frame").await;
+        stomp.expect_end().await;
+        let mut stomp = Stomp::dial(&broker).await;
+        let headers = [("accept-version", "1.2"), ("x", &large[..refused - 6000])];
+        stomp.send(Command::Connect, &headers, b"").await;
+        stomp.expect(Command::Connected).await;
+    }
     let broker = start(Broker::builder().stomp_frame_size_max(200_000)).await;
-    let mut stomp = Stomp::dial(&broker).await;
-    stomp
-        .send(Command::Connect, &[("x", &*"y".repeat(70_000))], b"")
-        .await;
-    stomp.expect_error("Invalid frame").await;
-    stomp.expect_end().await;
 
     let mut stomp = Stomp::connect(&broker).await;
     stomp.publish("/queue/q", &"m".repeat(190_000)).await;

@@ -20,8 +20,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The defaults with frames of at most 64 KiB, for peers that have not logged in yet: enough for any CONNECT, and
-    /// little to lose when ten thousand strangers send half of one.
+    /// The defaults with frames of at most 64 KiB, for peers that have not logged in yet: enough for any CONNECT. Whoever
+    /// expects thousands of strangers that send half of one may want less.
     pub const BEFORE_LOGIN: Self = Self {
         frame_size_max: 64 * 1024,
         ..Self::DEFAULT

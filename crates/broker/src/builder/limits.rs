@@ -223,7 +223,8 @@ impl Builder {
     /// The largest frame in bytes that an AMQP client may send before it has logged in and agreed to
     /// [another size](Self::frame_size_max). 8192 unless set, as in RabbitMQ 4; from 8192 to 65,536. The login is in such a
     /// frame, so a password or token has to fit into it, with the client's properties: those who use large tokens want more.
-    /// Each stranger that sends slowly may keep as much memory busy.
+    /// Each stranger that sends slowly may keep as much memory busy. Frames of STOMP and messages of a WebSocket may have
+    /// 16,384 bytes before the login, or this where it is more.
     pub fn initial_frame_size_max(mut self, bytes: u32) -> Self {
         self.config.initial_frame_size_max = bytes.clamp(8192, 65_536);
         self

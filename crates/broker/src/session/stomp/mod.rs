@@ -225,8 +225,12 @@ impl Session {
             None => Time::MAX,
         };
         let caller = Caller::nobody(registration.id());
+        let limits = Limits {
+            frame_size_max: shared.config.strangers_frame_size_max(),
+            ..Limits::BEFORE_LOGIN
+        };
         Self {
-            decoder: Decoder::new(Limits::BEFORE_LOGIN).with_escaping(Escaping::RabbitMq),
+            decoder: Decoder::new(limits).with_escaping(Escaping::RabbitMq),
             writer: Writer::new(transport),
             gathered: BytesMut::new(),
             held: Held::new(&shared.services, &outbox),

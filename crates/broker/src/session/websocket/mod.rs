@@ -194,7 +194,12 @@ impl Waiting {
             endpoints,
         } = self;
         let held = Held::new(&shared.services, &outbox);
-        let frame_size_max = shared.config.stomp_frame_size_max;
+        // Messages may be as large as a STOMP frame, which they seldom are for AMQP.
+        let config = &shared.config;
+        let message_sizes = (
+            config.strangers_frame_size_max(),
+            config.stomp_frame_size_max,
+        );
         let binary = shared.config.websocket.binary;
         let newcomer = Some(Box::new(newcomer));
         let inner = match speaks {
@@ -216,7 +221,7 @@ impl Waiting {
             }
         };
         let is_undecided = speaks == Speaks::Either;
-        Box::new(Open::new(inner, is_undecided, frame_size_max, held))
+        Box::new(Open::new(inner, is_undecided, message_sizes, held))
     }
 }
 

@@ -16,10 +16,6 @@ use crate::session::{Output, Protocol};
 /// already, and because there are many who are silent.
 const READ_SIZE: usize = 1024;
 
-/// The largest message of a client that has not logged in: what its frames may be, and room for more than one. The library
-/// reserves room for what a frame announces before it is there; strangers are not to make much of that.
-const STRANGERS_MESSAGE_SIZE_MAX: usize = 64 * 1024;
-
 /// What stands before the payload of a client's ping or pong, which has 125 bytes at most: two bytes and the mask (RFC 6455,
 /// section 5.2).
 const CONTROL_HEADER_SIZE: usize = 2 + 4;
@@ -57,19 +53,20 @@ impl std::fmt::Debug for Open {
 }
 
 impl Open {
-    /// Messages may be as large as a STOMP frame, which they seldom are for AMQP.
+    /// A socket whose messages may be so large before the login and after it. The library reserves room for what a frame
+    /// announces before it is there; strangers are not to make much of that.
     pub(super) fn new(
         inner: Inner,
         is_undecided: bool,
-        message_size_max: usize,
+        (strangers_message_size_max, message_size_max): (usize, usize),
         held: Held,
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_SIZE)
             // What the library writes is there at once.
             .write_buffer_size(0)
-            .max_message_size(Some(STRANGERS_MESSAGE_SIZE_MAX))
-            .max_frame_size(Some(STRANGERS_MESSAGE_SIZE_MAX));
+            .max_message_size(Some(strangers_message_size_max))
+            .max_frame_size(Some(strangers_message_size_max));
         Self {
             context: WebSocketContext::new(Role::Server, Some(config)),
             inner,
@@ -78,7 +75,7 @@ impl Open {
             is_closed: false,
             begun: 0,
             held,
-            message_size_max: message_size_max.max(STRANGERS_MESSAGE_SIZE_MAX),
+            message_size_max: message_size_max.max(strangers_message_size_max),
         }
     }
 
