@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::auth::TlsPeer;
 use crate::network::Origin;
-use crate::outbox::{Outbox, Outgoing};
+use crate::outbox::Outbox;
 
 /// Names a connection for as long as the broker runs; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -364,13 +364,8 @@ impl Registry {
                 .collect()
         };
         for outbox in outboxes {
-            let close = Outgoing::Close {
-                code: ReplyCode::ConnectionForced,
-                text: "broker forced connection closure with reason 'shutdown'".to_owned(),
-            };
-            if let Some(waker) = outbox.push([close]) {
-                waker.wake();
-            }
+            let text = "broker forced connection closure with reason 'shutdown'".to_owned();
+            outbox.ask_to_close(ReplyCode::ConnectionForced, text);
         }
     }
 }

@@ -118,16 +118,16 @@ struct State {
     items: VecDeque<Outgoing>,
     waker: Option<Waker>,
     closed: bool,
-    /// What the operator asks, which is seldom.
+    /// What is asked from outside, which is seldom.
     inquiry: Option<Box<Inquiry>>,
 }
 
-/// What an operator wants of a connection, which is told even if its peer does not read.
+/// What somebody outside wants of a connection, which is told even if its peer does not read.
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry {
     /// Who wants to know what it is.
     pub(crate) surveys: Vec<Survey>,
-    /// It is to end, at once if its peer does not read.
+    /// It is to end, though its peer does not read.
     pub(crate) end: bool,
     /// Of a connection whose peer does not read: nothing else wakes it.
     waker: Option<Waker>,
@@ -223,6 +223,18 @@ impl Outbox {
             pace.begin();
         }
         waker
+    }
+
+    /// Asks the connection to close, and to end soon if its peer does not read. Not to be called under a lock.
+    pub(crate) fn ask_to_close(&self, code: ReplyCode, text: String) {
+        // First, because a consumer within the process looks at nothing else and ends with it.
+        let waker = self.push([Outgoing::Close { code, text }]);
+        let wakers = self.inquire(|inquiry| inquiry.end = true);
+        wakers
+            .into_iter()
+            .chain([waker])
+            .flatten()
+            .for_each(Waker::wake);
     }
 
     /// Asks the connection something; the wakers are to be woken once no lock is held.

@@ -16,7 +16,7 @@ use super::words;
 use crate::allowances::Allowances;
 use crate::error::Refusal;
 use crate::metadata::{Change, Metadata};
-use crate::outbox::{Outbox, Outgoing};
+use crate::outbox::Outbox;
 use crate::quota::{Quota, Reached, Seat};
 
 /// Users and permissions, and who is connected as whom.
@@ -100,13 +100,8 @@ impl Orphans {
     /// Asks them to close; not to be called under a lock.
     pub(crate) fn close(self) {
         for outbox in self.connections {
-            let close = Outgoing::Close {
-                code: ReplyCode::ConnectionForced,
-                text: format!("user '{}' is deleted", self.user),
-            };
-            if let Some(waker) = outbox.push([close]) {
-                waker.wake();
-            }
+            let text = format!("user '{}' is deleted", self.user);
+            outbox.ask_to_close(ReplyCode::ConnectionForced, text);
         }
     }
 }

@@ -15,7 +15,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, UNIX_EPOCH};
 
 use leveret_queue_store::{Lsn, Time};
@@ -33,7 +33,7 @@ use crate::session::{Awaited, Output, Protocol};
 use crate::shared::Shared;
 use crate::store::JournalFailed;
 
-use ending::{Hosted, linger, say_goodbye};
+use ending::{Farewell, Hosted, linger, say_goodbye};
 use patience::Patience;
 use reading::{Behind, Input};
 use traffic::Traffic;
@@ -78,6 +78,10 @@ pub(super) struct Connection<S, P: Protocol> {
     traffic: Traffic,
     /// When it was accepted.
     since: Time,
+    /// When the peer last took something.
+    took_at: Time,
+    /// Once it is to end: the peer is not waited for without end to take what is left.
+    farewell: Option<Box<Farewell>>,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -139,6 +143,8 @@ impl<S, P: Protocol> Connection<S, P> {
             patience: Patience::default(),
             traffic: Traffic::default(),
             since,
+            took_at: since,
+            farewell: None,
             sleep: None,
             alarm: None,
         }
@@ -190,13 +196,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         buffers: &mut Buffers,
     ) -> Poll<io::Result<Ended>> {
         for _ in 0..STEPS_PER_TURN {
-            let step = self.poll_step(cx, buffers)?;
-            if self.session.is_finished() && !self.is_writing() {
-                return Poll::Ready(Ok(Ended::BySession));
+            if self.session.is_finished() {
+                return self.poll_last_words(cx);
             }
-            match step {
+            match self.poll_step(cx, buffers)? {
                 Poll::Ready(Step::Done) => {}
                 Poll::Ready(Step::PeerClosed) => return Poll::Ready(Ok(Ended::ByPeer)),
+                // What it has waited for was in vain.
+                Poll::Pending if self.session.is_finished() => {}
                 Poll::Pending => {
                     if self.poll_at_rest(cx).is_ready() {
                         self.outbox.rest();
@@ -208,11 +215,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         // A client that always has something to say would put its end off for ever. Its heartbeat is in what has been read.
         let now = self.shared.now();
         if self.session.next_timeout().is_some_and(|at| at <= now) {
-            self.session.handle_timeout(now, &mut buffers.output);
-            self.flush(cx, now, &mut buffers.output)?;
+            self.handle_timeout(cx, now, &mut buffers.output)?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Of a session that is finished: gives back what it held at once, writes what is left, and gives the peer some time to
+    /// take it.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Ended>> {
+        if !self.is_writing() {
+            return Poll::Ready(Ok(Ended::BySession));
+        }
+        let now = self.shared.now();
+        // The second time there is nothing left to be given back.
+        self.session.handle_disconnect(now);
+        self.asking = None;
+        self.asked = None;
+        self.behind = None;
+        self.begin_farewell(now);
+        if self.poll_write_rest(cx, now)?.is_ready() {
+            return Poll::Ready(Ok(Ended::BySession));
+        }
+        self.poll_given_up(cx, now).map(Err)
+    }
+
+    fn begin_farewell(&mut self, now: Time) {
+        self.farewell.get_or_insert_with(|| Farewell::new(now));
+    }
+
+    /// Ready when the connection is to end and its peer has had enough time to take what is left.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Error> {
+        let is_full = self.is_full();
+        let Some(farewell) = &mut self.farewell else {
+            return Poll::Pending;
+        };
+        if !is_full {
+            return Poll::Pending;
+        }
+        ready!(farewell.poll_over(cx, now, self.took_at, &self.shared.clock));
+        let why = "closed by us, and the peer does not read";
+        Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, why))
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<Poll<Step>> {
@@ -244,32 +287,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         if self.is_writing() {
             // Until it is pending, so that the next question wakes this task too.
             while let Poll::Ready(inquiry) = self.outbox.poll_inquiry(cx) {
-                self.answer(&inquiry);
-                if inquiry.end {
-                    let why = "closed by the operator, and the peer does not read";
-                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
-                }
+                self.answer(now, &inquiry);
             }
             // A peer that does not read is given no deliveries.
             if self.poll_write_rest(cx, now)?.is_ready() {
                 return Ok(Poll::Ready(Step::Done));
             }
+            if let Poll::Ready(error) = self.poll_given_up(cx, now) {
+                return Err(error);
+            }
         } else if let Poll::Ready(inquiry) = self.poll_outbox(cx) {
             // An end that is asked for is among what is delivered.
             if let Some(inquiry) = inquiry {
-                self.answer(&inquiry);
+                self.answer(now, &inquiry);
             }
             // Also those that were taken out of the outbox when the socket had no room for them.
             self.deliver(cx, now, &mut buffers.output)?;
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
-        if self.session.takes_input()
-            && self.has_room()
-            && self.poll_caught_up(cx).is_ready()
-            && self.may_read(cx, now)
-            && let Poll::Ready(step) = self.poll_read(cx, now, buffers)?
-        {
+        if let Poll::Ready(step) = self.poll_input(cx, now, buffers)? {
             return Ok(Poll::Ready(step));
         }
         if self
@@ -282,11 +319,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             return Ok(Poll::Ready(step));
         }
         if self.poll_timeout(cx).is_ready() {
-            self.session.handle_timeout(now, &mut buffers.output);
-            self.flush(cx, now, &mut buffers.output)?;
+            self.handle_timeout(cx, now, &mut buffers.output)?;
             return Ok(Poll::Ready(Step::Done));
         }
         Ok(Poll::Pending)
+    }
+
+    /// Whether nothing but the client keeps us from reading.
+    fn listens(&mut self, cx: &mut Context<'_>, now: Time) -> bool {
+        self.session.takes_input()
+            && self.has_room()
+            && self.poll_caught_up(cx).is_ready()
+            && self.may_read(cx, now)
+    }
+
+    /// Reads, if there is anything to be read and it may be.
+    fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffers: &mut Buffers,
+    ) -> io::Result<Poll<Step>> {
+        if !self.listens(cx, now) {
+            return Ok(Poll::Pending);
+        }
+        self.poll_read(cx, now, buffers)
+    }
+
+    /// A deadline has passed. RabbitMQ blames no client for silence that it does not read from; one that does not read
+    /// either is no sign of life.
+    fn handle_timeout(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        output: &mut Output,
+    ) -> io::Result<()> {
+        if !self.listens(cx, now) {
+            let there_at = if self.is_full() { self.took_at } else { now };
+            self.session.handle_unheard(there_at);
+        }
+        self.session.handle_timeout(now, output);
+        self.flush(cx, now, output)
     }
 
     /// Whether there is something to deliver, and what else is asked.
@@ -297,8 +370,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         self.outbox.poll_ready(cx)
     }
 
-    /// Says what this connection is.
-    fn answer(&self, inquiry: &Inquiry) {
+    /// Says what this connection is. If it is to end it is so by what is delivered next; from now on the peer has to take
+    /// what comes before that.
+    fn answer(&mut self, now: Time, inquiry: &Inquiry) {
+        if inquiry.end {
+            self.begin_farewell(now);
+        }
         for survey in &inquiry.surveys {
             if let Some(mut overview) = self.session.describe() {
                 overview.is_unread = !self.unwritten.is_empty();

@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use crate::auth::TlsPeer;
 use crate::broker::Broker;
 use crate::connection::{Endpoints, Kind, Registration};
-use crate::outbox::Outgoing;
 
 /// How long connections have to say what they are. They do so at their next turn; one that cannot within this time has a
 /// thread that is busy with something else, and is left out.
@@ -207,24 +206,14 @@ impl Broker {
     }
 
     /// Closes a connection: its client is told `CONNECTION_FORCED` with this reason, and has to agree; one that does not
-    /// read is cut off. False when there is none with this id.
+    /// read for a second is cut off. False when there is none with this id.
     pub fn close_connection(&self, id: u64, reason: &str) -> bool {
         let outboxes = self.shared.registry.outboxes_of(Kind::Socket);
         let found = outboxes.into_iter().find(|(of, _)| of.0 == id);
         let Some((_, outbox)) = found else {
             return false;
         };
-        let close = Outgoing::Close {
-            code: ReplyCode::ConnectionForced,
-            text: reason.to_owned(),
-        };
-        let waker = outbox.push([close]);
-        let wakers = outbox.inquire(|inquiry| inquiry.end = true);
-        wakers
-            .into_iter()
-            .chain([waker])
-            .flatten()
-            .for_each(std::task::Waker::wake);
+        outbox.ask_to_close(ReplyCode::ConnectionForced, reason.to_owned());
         true
     }
 }

@@ -108,6 +108,10 @@ pub(crate) trait Protocol: fmt::Debug {
     /// A connection that is behind with what this one has published, since this was last asked.
     fn take_behind(&mut self) -> Option<Arc<Outbox>>;
 
+    /// Nothing is read from the client, for our own reasons, and it was there at this time: nobody blames it for a silence
+    /// that began before.
+    fn handle_unheard(&mut self, there_at: Time);
+
     /// When [`Protocol::handle_timeout`] must be called.
     fn next_timeout(&self) -> Option<Time>;
 

@@ -42,7 +42,7 @@ use crate::error::Refusal;
 use crate::exchange::{ExchangeId, ExchangeKind, Router};
 use crate::memory::MemoryGauge;
 use crate::metadata::{Change, Metadata, Ticket, VhostKey};
-use crate::outbox::{Outbox, Outgoing};
+use crate::outbox::Outbox;
 use crate::random::RandomNames;
 use crate::store::Store;
 use crate::timers::{TimerId, Timers};
@@ -272,13 +272,8 @@ impl VirtualHost {
             std::mem::take(&mut members.outboxes)
         };
         for outbox in outboxes.iter().filter_map(Weak::upgrade) {
-            let close = Outgoing::Close {
-                code: ReplyCode::ConnectionForced,
-                text: format!("vhost '{}' is deleted", self.name),
-            };
-            if let Some(waker) = outbox.push([close]) {
-                waker.wake();
-            }
+            let text = format!("vhost '{}' is deleted", self.name);
+            outbox.ask_to_close(ReplyCode::ConnectionForced, text);
         }
         for queue in self.queues() {
             self.remove_queue_if(&queue, now, |_| true);

@@ -108,6 +108,13 @@ impl Stomp {
         .await
     }
 
+    /// Reads so many bytes, whatever they are, and looks at none.
+    pub(crate) async fn take(&mut self, count: usize) {
+        let mut bytes = vec![0; count];
+        let read = soon("bytes", self.stream.read_exact(&mut bytes)).await;
+        read.expect("an open socket");
+    }
+
     /// The next frame, which must be of this command.
     #[track_caller]
     pub(crate) fn expect(&mut self, command: Command) -> impl Future<Output = Frame> + '_ {

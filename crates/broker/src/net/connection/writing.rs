@@ -55,6 +55,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         self.patience.poll_lost(cx, now, &self.shared.clock)
     }
 
+    /// Whether it is the peer that keeps something from being written, and not the disk that an answer waits for.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_writing()
+            && (self.unwritten.held_until().is_none() || self.unwritten.writable() > 0)
+    }
+
+    /// The peer has taken so many bytes.
+    fn took(&mut self, now: Time, bytes: usize) {
+        self.patience.took(now, bytes);
+        if bytes > 0 {
+            self.took_at = now;
+        }
+    }
+
     /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
     pub(super) fn deliver(
         &mut self,
@@ -86,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             let before = output.len();
             let stream = Pin::new(&mut self.stream);
             let written = poll_write_all(stream, cx, output, &mut self.traffic)?;
-            self.patience.took(now, before - output.len());
+            self.took(now, before - output.len());
             if written.is_ready() && output.is_empty() {
                 self.unflushed = false;
                 self.session.handle_written(now);
@@ -108,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             let before = self.unwritten.len();
             let (stream, output) = (Pin::new(&mut self.stream), &mut self.unwritten);
             let written = poll_write_all(stream, cx, output, &mut self.traffic)?;
-            self.patience.took(now, before - self.unwritten.len());
+            self.took(now, before - self.unwritten.len());
             if written.is_pending() {
                 return Ok(Poll::Pending);
             }

@@ -20,6 +20,11 @@ impl Session {
         }
         self.core.publisher.rest();
     }
+
+    /// Silence counts from this time on at the earliest.
+    pub(super) fn excuse_silence(&mut self, there_at: Time) {
+        self.core.received_at = self.core.received_at.max(there_at);
+    }
 }
 
 impl Core {

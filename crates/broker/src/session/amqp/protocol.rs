@@ -82,6 +82,10 @@ impl Protocol for Session {
         self.take_behind()
     }
 
+    fn handle_unheard(&mut self, there_at: Time) {
+        self.excuse_silence(there_at);
+    }
+
     fn next_timeout(&self) -> Option<Time> {
         self.next_timeout()
     }

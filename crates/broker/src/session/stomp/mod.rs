@@ -553,6 +553,10 @@ impl Protocol for Session {
         self.publisher.take_behind()
     }
 
+    fn handle_unheard(&mut self, there_at: Time) {
+        self.excuse_silence(there_at);
+    }
+
     fn next_timeout(&self) -> Option<Time> {
         match &self.phase {
             Phase::Connect { deadline, .. } => Some(*deadline),

@@ -364,6 +364,12 @@ impl Protocol for WebSocket {
         }
     }
 
+    fn handle_unheard(&mut self, there_at: Time) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.session_mut().handle_unheard(there_at);
+        }
+    }
+
     fn next_timeout(&self) -> Option<Time> {
         match &self.phase {
             Phase::Upgrade(waiting) => Some(waiting.deadline),

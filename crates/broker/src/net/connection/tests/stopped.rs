@@ -106,6 +106,8 @@ impl Protocol for Stutterer {
         None
     }
 
+    fn handle_unheard(&mut self, _: Time) {}
+
     fn next_timeout(&self) -> Option<Time> {
         None
     }
