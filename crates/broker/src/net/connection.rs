@@ -82,6 +82,9 @@ pub(super) struct Connection<S, P: Protocol> {
     took_at: Time,
     /// Once it is to end: the peer is not waited for without end to take what is left.
     farewell: Option<Box<Farewell>>,
+    /// The last thing that was done was to write: what the peer sends is next, or nobody would hear one that always takes
+    /// all there is and is always given more.
+    has_written: bool,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -145,6 +148,7 @@ impl<S, P: Protocol> Connection<S, P> {
             since,
             took_at: since,
             farewell: None,
+            has_written: false,
             sleep: None,
             alarm: None,
         }
@@ -284,6 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
+        let reads_first = std::mem::take(&mut self.has_written);
+        if reads_first && let Poll::Ready(step) = self.poll_input(cx, now, buffers)? {
+            return Ok(Poll::Ready(step));
+        }
         if self.is_writing() {
             // Until it is pending, so that the next question wakes this task too.
             while let Poll::Ready(inquiry) = self.outbox.poll_inquiry(cx) {
@@ -291,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             }
             // A peer that does not read is given no deliveries.
             if self.poll_write_rest(cx, now)?.is_ready() {
+                self.has_written = true;
                 return Ok(Poll::Ready(Step::Done));
             }
             if let Poll::Ready(error) = self.poll_given_up(cx, now) {
@@ -301,12 +310,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             if let Some(inquiry) = inquiry {
                 self.answer(now, &inquiry);
             }
+            self.has_written = true;
             // Also those that were taken out of the outbox when the socket had no room for them.
             self.deliver(cx, now, &mut buffers.output)?;
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
-        if let Poll::Ready(step) = self.poll_input(cx, now, buffers)? {
+        if !reads_first && let Poll::Ready(step) = self.poll_input(cx, now, buffers)? {
             return Ok(Poll::Ready(step));
         }
         if self

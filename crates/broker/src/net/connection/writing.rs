@@ -17,6 +17,10 @@ use crate::session::{Output, Protocol};
 /// are two packets, and the peer is woken for either.
 const WRITE_SIZE: usize = 64_000;
 
+/// How many writes of deliveries a step has at most: enough to empty a full [window](crate::outbox::WINDOW_BYTES), and few
+/// enough that a client whose queue has no end, and who takes all of it, is read from in between.
+const WRITES_PER_STEP: usize = 8;
+
 /// How many bytes may wait for a peer that does not read before nothing more is read from it either. Until then it may
 /// go on publishing: many clients send a lot before they look at what came back.
 const UNWRITTEN_MAX: usize = 1024 * 1024;
@@ -69,14 +73,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
     }
 
-    /// Encodes deliveries, and writes while there are more, as long as the peer takes them.
+    /// Encodes deliveries, and writes while there are more, as long as the peer takes them and a step may take.
     pub(super) fn deliver(
         &mut self,
         cx: &mut Context<'_>,
         now: Time,
         output: &mut Output,
     ) -> io::Result<()> {
-        while !self.is_writing() && self.session.handle_outbox(now, WRITE_SIZE, output) {
+        for _ in 0..WRITES_PER_STEP {
+            if self.is_writing() || !self.session.handle_outbox(now, WRITE_SIZE, output) {
+                break;
+            }
             self.flush(cx, now, output)?;
         }
         // What is left is written by whoever called, together with whatever else there is.
