@@ -10,11 +10,11 @@ use crate::error::Refusal;
 use crate::outbox::Outbox;
 use crate::vhost::Services;
 
-/// What a message in a queue costs beside its own bytes, for the account: its place in the queue, the reference count,
-/// and what the allocator rounds up to.
+/// What a message in a queue costs beside [what it holds itself](leveret_queue_store::Message::size_bytes), for the account:
+/// its place in the queue, and what the allocator rounds up to.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
-/// Counts the bytes of all messages in all queues against a limit.
+/// Counts the bytes of all messages in all queues against a limit: names, properties and bodies.
 ///
 /// Above the limit, connections that publish are no longer read until what is held has fallen below nine tenths of it
 /// (so that the alarm does not flicker); everything else goes on. See section 17 of the behaviour reference.

@@ -6,7 +6,8 @@ mod support;
 use std::time::Duration;
 
 use leveret_broker::{
-    Broker, Client, ConsumeOptions, Properties, Publish, QueueOptions, QueueType, VirtualClock,
+    Broker, Client, ConsumeOptions, Properties, Publish, QueueOptions, QueueType, Value,
+    VirtualClock,
 };
 use support::data_dir::Dir;
 use support::soon;
@@ -290,6 +291,35 @@ async fn a_backlog_beyond_memory_keeps_its_order_through_a_crash_in_the_middle()
     let mut want: Vec<_> = (MESSAGES / 4..MESSAGES).map(|n| n.to_string()).collect();
     want.push("end".to_owned());
     assert_eq!(bodies(&client, "q").await, want);
+}
+
+#[tokio::test]
+async fn messages_that_are_all_headers_go_to_disk_too() {
+    const MESSAGES: usize = 200;
+    let dir = Dir::new();
+    let broker = dir
+        .broker_with(Broker::builder().durable_memory(64 * 1024))
+        .await;
+    let client = broker.client().unwrap();
+    client.declare_queue("q", durable()).await.unwrap();
+    let header = "x".repeat(50_000);
+    let with_header = || Publish {
+        properties: Some(Properties {
+            headers: Some(support::table([("h", Value::from(header.as_str()))])),
+            ..persistent()
+        }),
+        ..Publish::to_queue("q", b"")
+    };
+    for _ in 0..MESSAGES {
+        client.publish(with_header()).await.unwrap();
+    }
+    // Both ends of the queue, which stay.
+    let held = broker.memory_used();
+    assert!(held < 3 * 1024 * 1024, "{held} bytes in memory");
+    for _ in 0..MESSAGES {
+        client.get("q").await.unwrap().unwrap().ack();
+    }
+    assert_eq!(broker.memory_used(), 0);
 }
 
 #[tokio::test]

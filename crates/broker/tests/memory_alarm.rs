@@ -5,8 +5,8 @@ mod support;
 use std::task::{Context, Poll, Waker};
 
 use leveret_amqp_codec::Method;
-use leveret_broker::{Broker, Client, Publish, QueueOptions};
-use support::{Greeting, Wire, pass, soon, start};
+use leveret_broker::{Alarm, Broker, Client, Properties, Publish, QueueOptions, Value};
+use support::{Greeting, Wire, pass, soon, start, table};
 
 const LIMIT: usize = 100_000;
 
@@ -107,6 +107,28 @@ async fn a_publish_in_several_pieces_waits_too() {
         wire.quiet().await;
     }
     assert_eq!(client.queue_info("q").await.unwrap().ready, 2);
+}
+
+#[tokio::test]
+async fn headers_count_as_bodies_do() {
+    let broker = start(Broker::builder().memory_limit(LIMIT)).await;
+    let client = broker.client().unwrap();
+    client
+        .declare_queue("q", QueueOptions::default())
+        .await
+        .unwrap();
+    let properties = Properties {
+        headers: Some(table([("h", Value::from("x".repeat(10_000).as_str()))])),
+        ..Properties::default()
+    };
+    let mut wire = Wire::open(&broker).await;
+    for _ in 0..20 {
+        wire.publish_with("", "q", &properties, "").await;
+    }
+    wire.expect_on(0, "connection.blocked").await;
+    assert_eq!(broker.alarms(), [Alarm::Memory]);
+    client.purge_queue("q").await.unwrap();
+    wire.expect_on(0, "connection.unblocked").await;
 }
 
 #[tokio::test]

@@ -83,6 +83,15 @@ struct LargeMessage {
     body: Bytes,
 }
 
+/// How long a message is, in two ways.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lens {
+    /// Of its body alone.
+    pub(crate) body: u64,
+    /// Of all that it holds of memory.
+    pub(crate) held: u64,
+}
+
 /// What an `Arc` puts before its contents: two counters.
 const ARC_HEADER_LEN: usize = 2 * size_of::<usize>();
 
@@ -243,6 +252,25 @@ impl Message {
         match &self.0 {
             Repr::Small(bytes) => bytes.len() - SmallLayout::of(bytes).body_start(),
             Repr::Large(large) => large.body.len(),
+        }
+    }
+
+    /// [`body_len`](Self::body_len) and [`size_bytes`](Self::size_bytes), by one look at it: queues sum up both.
+    #[inline]
+    pub(crate) fn lens(&self) -> Lens {
+        let (body, held) = match &self.0 {
+            Repr::Small(bytes) => (
+                bytes.len() - SmallLayout::of(bytes).body_start(),
+                bytes.len(),
+            ),
+            Repr::Large(large) => {
+                let body = large.body.len();
+                (body, size_of::<LargeMessage>() + large.head.len() + body)
+            }
+        };
+        Lens {
+            body: body as u64,
+            held: (ARC_HEADER_LEN + held) as u64,
         }
     }
 

@@ -114,8 +114,36 @@ fn large_messages_make_pages_of_few() {
     // Four of them are more than a mebibyte.
     let messages = page_out(&mut subject, 1).expect("enough is waiting");
     assert_eq!(messages.len(), 4);
-    assert_eq!(subject.queue.resident_bytes(), 8 * 300_000);
+    let size = messages[0].message.size_bytes() as u64;
+    assert!(size > 300_000);
+    assert_eq!(subject.queue.resident_bytes(), 8 * size);
     assert_eq!(subject.queue.page_out(page(2)), None);
+}
+
+#[test]
+fn properties_are_held_as_bodies_are() {
+    let mut subject = Subject::new(QueueOptions::default());
+    let properties = vec![0; 300_000];
+    let parts = MessageParts {
+        properties: &properties,
+        ..parts("")
+    };
+    for _ in 0..12 {
+        assert!(subject.offer(&parts).is_accepted());
+    }
+    assert_eq!(subject.queue.ready_bytes(), 0);
+    let held = subject.queue.resident_bytes();
+    assert!(held > 12 * 300_000);
+    let taken = subject.take_id();
+    assert_eq!(subject.queue.resident_bytes(), held, "it is not settled");
+    subject.settle(taken, Settlement::Ack);
+    let size = held / 12;
+    assert_eq!(subject.queue.resident_bytes(), 11 * size);
+    let messages = page_out(&mut subject, 1).expect("enough is waiting");
+    assert_eq!(messages.len(), 4);
+    assert_eq!(subject.queue.resident_bytes(), 7 * size);
+    assert_eq!(subject.purge(), 11);
+    assert_eq!(subject.queue.resident_bytes(), 0);
 }
 
 #[test]

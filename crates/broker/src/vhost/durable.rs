@@ -21,7 +21,7 @@ const MOVED_MAX: usize = 512;
 /// reads them is woken less often.
 const PAGES_AHEAD: usize = 6;
 
-/// With how many bytes of bodies such a page takes no more.
+/// With how many bytes of messages such a page takes no more.
 const MOVED_BYTES_MAX: usize = 1 << 20;
 
 /// A queue's part of the store: its place in the journal if it is durable, and pages to save memory in any case.
@@ -395,7 +395,7 @@ impl Disk {
                 && bytes < MOVED_BYTES_MAX
                 && let Some(letter) = letters.next_if(|letter| level(letter) == common)
             {
-                bytes += letter.message.body_len();
+                bytes += letter.message.size_bytes();
                 let copy = letter.as_it_was(options);
                 if let Some(stored) = &mut letter.stored {
                     // There are no more than `MOVED_MAX`.

@@ -120,5 +120,5 @@ impl Due for Undelivered {
 }
 
 fn cost(letter: &DeadLetter) -> usize {
-    MemoryGauge::cost(1, letter.message.body_len() as u64)
+    MemoryGauge::cost(1, letter.message.size_bytes() as u64)
 }

@@ -11,7 +11,7 @@ use crate::{Message, PageId, PageSlot, PagedMessage, Stored, Time};
 /// them.
 pub(super) const CHUNK_LEN: u16 = 512;
 
-/// How many body bytes a chunk takes in before it counts as full. The ends of a queue stay in memory
+/// How many bytes of messages a chunk takes in, all that they hold, before it counts as full. The ends of a queue stay in memory
 /// whatever happens, and a page is read while the queue waits for it, so neither may be as large as
 /// 512 large messages are. Messages below 2 KiB fill a chunk by their number.
 pub(super) const CHUNK_BYTES: u64 = 1 << 20;
@@ -92,7 +92,7 @@ impl From<PagedMessage> for Waiting<Message> {
 pub(super) struct Chunk {
     messages: VecDeque<Message>,
     beside: Option<Box<Beside>>,
-    /// How many body bytes have entered since it was last empty.
+    /// How many bytes of messages have entered since it was last empty.
     entered_bytes: u64,
 }
 
@@ -216,7 +216,7 @@ impl Chunk {
             let beside = self.beside.get_or_insert_default();
             beside.push(&waiting, self.messages.len());
         }
-        self.entered_bytes += waiting.message.body_len() as u64;
+        self.entered_bytes += waiting.message.size_bytes() as u64;
         self.messages.push_back(waiting.message);
     }
 

@@ -86,10 +86,11 @@ impl Queue {
         self.ready.resident_len() + self.unacked.len()
     }
 
-    /// The body bytes of the messages that are in memory.
+    /// What the messages that are in memory hold of it, [`Message::size_bytes`] of each: properties and
+    /// names as well as bodies.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        self.ready.resident_bytes() + self.unacked.body_bytes()
+        self.ready.resident_bytes() + self.unacked.size_bytes()
     }
 
     /// How many messages are delivered and not settled.

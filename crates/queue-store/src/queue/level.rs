@@ -184,12 +184,11 @@ impl Level {
         least: usize,
         chunk_len: u16,
     ) -> Option<(Paged, PagedOut)> {
-        let (mut body_bytes, mut size, mut first) = (0, 0, None);
+        let (mut size, mut first) = (0, None);
         for (rank, waiting) in self.returned.iter().rev().take(chunk_len.into()) {
-            body_bytes += waiting.message.body_len() as u64;
             size += waiting.message.size_bytes();
             first = Some(*rank);
-            if body_bytes >= CHUNK_BYTES {
+            if size as u64 >= CHUNK_BYTES {
                 break;
             }
         }

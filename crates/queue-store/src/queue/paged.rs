@@ -24,6 +24,9 @@ pub(super) struct Paged {
     /// memory; else they are all there is in it.
     pub(super) slots: Option<(u16, u16)>,
     pub(super) body_bytes: u64,
+    /// The memory that they held, [`Message::size_bytes`] of each. Of a page that was there before a restart nobody knows
+    /// more than the bodies.
+    pub(super) size_bytes: u64,
     /// When the first of them expires. After a restart it is not known if any of them does, and
     /// then this is long ago: who asks finds out by bringing the page back.
     pub(super) first_deadline: Time,
@@ -38,6 +41,7 @@ impl Paged {
             timed: 0,
             slots: None,
             body_bytes: 0,
+            size_bytes: 0,
             first_deadline: Time::MAX,
         }
     }
@@ -58,7 +62,9 @@ impl Paged {
         }
         self.len += 1;
         self.timed += u32::from(deadline != Time::MAX);
-        self.body_bytes += message.body_len() as u64;
+        let lens = message.lens();
+        self.body_bytes += lens.body;
+        self.size_bytes += lens.held;
     }
 
     /// Counts others as well.
@@ -66,6 +72,7 @@ impl Paged {
         self.len += others.len;
         self.timed += others.timed;
         self.body_bytes += others.body_bytes;
+        self.size_bytes += others.size_bytes;
     }
 
     /// Whether it is one of these that has this slot in the page.

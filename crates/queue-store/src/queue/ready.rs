@@ -16,6 +16,8 @@ pub(super) struct Ready {
     higher: Option<Box<Higher>>,
     len: usize,
     body_bytes: u64,
+    /// What those that are in memory hold of it: [`Message::size_bytes`] of each.
+    resident_bytes: u64,
     /// How many of the messages expire. While there are none, nobody looks at deadlines.
     timed: usize,
     /// How much of this is out of memory; boxed, since most queues have nothing there.
@@ -27,7 +29,6 @@ pub(super) struct Ready {
 struct PagedSum {
     pages: usize,
     len: usize,
-    body_bytes: u64,
     /// Somebody came to a page and could not go on.
     is_wanted: bool,
 }
@@ -123,9 +124,9 @@ impl Ready {
         self.len - self.paged.as_ref().map_or(0, |paged| paged.len)
     }
 
-    /// The body bytes that are in memory.
+    /// The memory that messages hold.
     pub(super) fn resident_bytes(&self) -> u64 {
-        self.body_bytes - self.paged.as_ref().map_or(0, |paged| paged.body_bytes)
+        self.resident_bytes
     }
 
     /// Whether any message expires at all.
@@ -199,7 +200,9 @@ impl Ready {
             popped
         };
         self.len -= 1;
-        self.body_bytes -= waiting.message.body_len() as u64;
+        let lens = waiting.message.lens();
+        self.body_bytes -= lens.body;
+        self.resident_bytes -= lens.held;
         self.timed -= usize::from(waiting.deadline != Time::MAX);
         Some(Taken::new(waiting, level, seq))
     }
@@ -242,7 +245,8 @@ impl Ready {
             higher.occupied = Occupied::default();
         }
         self.lowest.clear(effects);
-        (self.len, self.body_bytes, self.timed) = (0, 0, 0);
+        (self.len, self.timed) = (0, 0);
+        (self.body_bytes, self.resident_bytes) = (0, 0);
         self.paged = None;
     }
 
@@ -286,6 +290,7 @@ impl Ready {
         };
         self.count_again(&paged, &found);
         self.uncount_paged(&paged);
+        self.resident_bytes += found.size_bytes;
         if let Some(paged) = &mut self.paged {
             paged.is_wanted = false;
         }
@@ -306,6 +311,7 @@ impl Ready {
             .levels_mut()
             .find_map(|(_, level)| level.page_out(page))?;
         self.count_paged(&paged);
+        self.resident_bytes -= paged.size_bytes;
         Some(out)
     }
 
@@ -321,6 +327,7 @@ impl Ready {
             .levels_mut()
             .find_map(|(_, level)| level.page_out_any(page, least, may_be_returned, chunk_len))?;
         self.count_paged(&paged);
+        self.resident_bytes -= paged.size_bytes;
         Some(out)
     }
 
@@ -401,7 +408,9 @@ impl Ready {
 
     fn count_in(&mut self, waiting: &Waiting<Message>) {
         self.len += 1;
-        self.body_bytes += waiting.message.body_len() as u64;
+        let lens = waiting.message.lens();
+        self.body_bytes += lens.body;
+        self.resident_bytes += lens.held;
         self.timed += usize::from(waiting.deadline != Time::MAX);
     }
 
@@ -409,14 +418,12 @@ impl Ready {
         let sum = self.paged.get_or_insert_default();
         sum.pages += 1;
         sum.len += paged.len as usize;
-        sum.body_bytes += paged.body_bytes;
     }
 
     fn uncount_paged(&mut self, paged: &Paged) {
         if let Some(sum) = &mut self.paged {
             sum.pages -= 1;
             sum.len -= paged.len as usize;
-            sum.body_bytes -= paged.body_bytes;
             if sum.pages == 0 {
                 self.paged = None;
             }

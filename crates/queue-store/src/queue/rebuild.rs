@@ -79,6 +79,7 @@ impl Queue {
                         len,
                         timed,
                         body_bytes,
+                        size_bytes: body_bytes,
                         first_deadline: match timed {
                             0 => Time::MAX,
                             // It will be looked at at once.

@@ -141,18 +141,18 @@ impl Rest {
         // Any two small ones fit.
         let at_least = at_least.max(2);
         let is_small = |paged: &Paged| {
-            paged.len <= u32::from(chunk_len) / 2 && paged.body_bytes <= CHUNK_BYTES / 2
+            paged.len <= u32::from(chunk_len) / 2 && paged.size_bytes <= CHUNK_BYTES / 2
         };
         let start = self.blocks.len().checked_sub(at_least)?;
         let small = self.blocks.range(start..).filter_map(Block::as_paged);
         if small.clone().filter(|paged| is_small(paged)).count() < at_least {
             return None;
         }
-        let (mut len, mut body_bytes) = (0, 0);
+        let (mut len, mut size) = (0, 0);
         let fitting = small.take_while(|paged| {
             len += paged.len;
-            body_bytes += paged.body_bytes;
-            len <= chunk_len.into() && body_bytes <= CHUNK_BYTES
+            size += paged.size_bytes;
+            len <= chunk_len.into() && size <= CHUNK_BYTES
         });
         Some(start..start + fitting.count())
     }

@@ -25,6 +25,7 @@ pub(super) struct Unacked {
     /// thousand million deliveries a second they last for 584 years.
     next_serial: NonZeroU64,
     body_bytes: u64,
+    size_bytes: u64,
 }
 
 /// One of them.
@@ -44,6 +45,7 @@ impl Unacked {
             slots: Slab::new(),
             next_serial: NonZeroU64::MIN,
             body_bytes: 0,
+            size_bytes: 0,
         }
     }
 
@@ -55,6 +57,11 @@ impl Unacked {
         self.body_bytes
     }
 
+    /// The memory that the messages hold.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     /// Keeps a delivery until it is settled.
     #[inline]
     pub(super) fn insert(&mut self, taken: Taken, consumer: u32, since: Time) -> DeliveryId {
@@ -64,7 +71,9 @@ impl Unacked {
         }
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
-        self.body_bytes += taken.message.body_len() as u64;
+        let lens = taken.message.lens();
+        self.body_bytes += lens.body;
+        self.size_bytes += lens.held;
         let slot = self.slots.insert(Outstanding {
             taken,
             consumer,
@@ -86,7 +95,9 @@ impl Unacked {
     pub(super) fn remove(&mut self, id: DeliveryId) -> Option<Outstanding> {
         self.get(id)?;
         let outstanding = self.slots.remove(id.slot as usize);
-        self.body_bytes -= outstanding.taken.message.body_len() as u64;
+        let lens = outstanding.taken.message.lens();
+        self.body_bytes -= lens.body;
+        self.size_bytes -= lens.held;
         if self.slots.is_empty() && self.slots.capacity() > KEPT_LEN {
             self.slots = Slab::new();
         }

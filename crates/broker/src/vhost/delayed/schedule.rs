@@ -16,7 +16,7 @@ use crate::store::Store;
 /// How many messages a page takes at most. All of them come back together when the first is due.
 const PAGE_LEN_MAX: usize = 512;
 
-/// With how many bytes of bodies a page takes no more messages, so that what comes back together stays small beside the
+/// With how many bytes of messages a page takes no more of them, so that what comes back together stays small beside the
 /// memory that all durable queues have.
 const PAGE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -28,7 +28,7 @@ const PAGE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Schedule {
     waiting: BTreeMap<(Time, NonZeroU64), Waiting>,
-    /// Bytes of the bodies that are in memory.
+    /// The memory that those hold.
     bytes: u64,
     /// What is on disk, by when the first message of the page is due; [`Time::MAX`] for pages that could not be read.
     pages: BTreeMap<(Time, PageId), RangeInclusive<NonZeroU64>>,
@@ -277,7 +277,7 @@ impl Schedule {
         while filling.has_room()
             && let Some((key, waiting)) = self.waiting.pop_last()
         {
-            self.bytes -= waiting.message.body_len() as u64;
+            self.bytes -= waiting.message.size_bytes() as u64;
             filling.add(key, waiting.message, waiting.home, page);
         }
         journal.write_page(disk.log, page, None, &filling.messages);
@@ -357,13 +357,13 @@ impl Schedule {
     }
 
     fn insert(&mut self, key: (Time, NonZeroU64), message: Message, home: Option<PageSlot>) {
-        self.bytes += message.body_len() as u64;
+        self.bytes += message.size_bytes() as u64;
         self.waiting.insert(key, Waiting { message, home });
     }
 
     fn take(&mut self, key: (Time, NonZeroU64)) -> Option<(Stored, Message)> {
         let Waiting { message, home } = self.waiting.remove(&key)?;
-        self.bytes -= message.body_len() as u64;
+        self.bytes -= message.size_bytes() as u64;
         let number = key.1;
         Some((Stored { number, home }, message))
     }
@@ -401,7 +401,7 @@ impl Filling {
     ) -> PageSlot {
         // There are no more than `PAGE_LEN_MAX`.
         let index = self.messages.len() as u16;
-        self.bytes += message.body_len() as u64;
+        self.bytes += message.size_bytes() as u64;
         self.messages.push(PagedMessage {
             message,
             stored: Some(Stored { number, home }),

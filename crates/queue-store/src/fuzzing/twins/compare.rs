@@ -53,6 +53,13 @@ impl Twins {
                 .map(|held| held.2.body_len() as u64)
                 .sum::<u64>()
         );
+        let waiting = queue.browse().filter_map(|item| match item {
+            BrowsedItem::Message(browsed) => Some(browsed.message),
+            BrowsedItem::Page { .. } => None,
+        });
+        let resident = waiting.chain(held.values().map(|held| held.2));
+        let size = resident.map(|message| message.size_bytes() as u64);
+        assert_eq!(queue.resident_bytes(), size.sum::<u64>());
 
         for (gates, models) in [
             (&self.windows, &model.windows),

@@ -45,7 +45,9 @@ impl Twins {
         let after = self.resident();
         let left = before.0 - after.0;
         if let PagedOut::New(messages) = out {
-            let bytes = messages.iter().map(|paged| paged.message.body_len() as u64);
+            let bytes = messages
+                .iter()
+                .map(|paged| paged.message.size_bytes() as u64);
             assert_eq!(messages.len(), left);
             assert_eq!(bytes.sum::<u64>(), before.1 - after.1);
             let max_priority = self.model.options.max_priority;
