@@ -8,6 +8,7 @@ use leveret_queue_store::{Message, MessageParts, Time};
 
 use super::VirtualHost;
 use super::queue::{DeadLetter, DeadLetterTarget};
+use crate::memory::MemoryGauge;
 use crate::timers::Due;
 
 /// How many queues are given a letter, the letters counted too, before other timers have their turn.
@@ -16,8 +17,7 @@ const TURN_MAX: usize = 4096;
 /// Who brings letters, and how much it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
-    /// Whoever has made messages die. It carries all there is; where some wait for their turn, a turn, and no fewer than it
-    /// has brought, so that they do not become more and more.
+    /// Whoever has made messages die: a turn, and no fewer than it has brought, so that they do not become more and more.
     Cause,
     /// A timer, which all others wait for: a turn.
     Timer,
@@ -27,30 +27,34 @@ impl VirtualHost {
     /// Publishes dead messages to their queue's dead letter exchange, in order.
     ///
     /// They may die again where they arrive; what comes of that is carried by whoever is at it already, so a chain of
-    /// queues needs no deeper stack than a single one. What is left by a timer at the end of its turn has a turn of its own
-    /// at once. Must be called without any lock.
+    /// queues needs no deeper stack than a single one. What is left at the end of a turn has a turn of its own at once. All
+    /// that waits counts against the memory limit, so that whoever brings more than is carried is stopped in the end. Must be
+    /// called without any lock.
     pub(super) fn dead_letter(
         &self,
         now: Time,
         letters: impl Iterator<Item = DeadLetter>,
         carrier: Carrier,
     ) {
-        let least = {
+        let (brought, held, carries) = {
             let mut dying = self.dying.lock();
             let before = dying.letters.len();
             dying.letters.extend(letters);
-            let waits = dying.has_timer;
-            if dying.carried || (waits && carrier == Carrier::Timer) {
-                return;
-            }
-            dying.carried = true;
-            match carrier {
-                Carrier::Timer => 0,
-                Carrier::Cause if waits => dying.letters.len() - before,
-                Carrier::Cause => usize::MAX,
-            }
+            let brought = dying.letters.range(before..);
+            let (brought, held) = (brought.len(), brought.map(cost).sum());
+            let is_left_alone = dying.has_timer && carrier == Carrier::Timer;
+            let carries = !dying.carried && !is_left_alone;
+            dying.carried |= carries;
+            (brought, held, carries)
         };
-        self.carry_letters(now, least, carrier);
+        self.services.account(0, held);
+        if carries {
+            let least = match carrier {
+                Carrier::Timer => 0,
+                Carrier::Cause => brought,
+            };
+            self.carry_letters(now, least, carrier);
+        }
     }
 
     /// Carries so many letters at least, and on to the end of the turn, which is one for all timers of a moment.
@@ -80,6 +84,7 @@ impl VirtualHost {
                 letter
             };
             let Some(letter) = letter else { return };
+            self.services.memory.account(cost(&letter), 0);
             let (has_arrived, queues) = self.carry(now, &letter);
             carried += 1;
             reached += 1 + queues;
@@ -138,6 +143,22 @@ impl Due for VirtualHost {
         }
         self.carry_letters(now, 0, Carrier::Timer);
     }
+}
+
+impl Drop for VirtualHost {
+    /// Letters that are still on their way go with it.
+    fn drop(&mut self) {
+        let letters = &self.dying.get_mut().letters;
+        self.services
+            .memory
+            .account(letters.iter().map(cost).sum(), 0);
+        self.undelivered.forget(&self.services.memory);
+    }
+}
+
+/// What a letter counts for while it waits.
+pub(super) fn cost(letter: &DeadLetter) -> usize {
+    MemoryGauge::cost(1, letter.message.size_bytes() as u64)
 }
 
 /// The message as it goes to the dead letter exchange.
@@ -322,7 +343,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Broker, Client, Publish, QueueOptions, VirtualClock};
+    use crate::{
+        Alarm, Broker, Client, ExchangeOptions, ExchangeType, Overflow, Publish, QueueOptions,
+        QueueType, VirtualClock,
+    };
 
     const BEHIND: usize = 10;
     const MESSAGES: usize = 3000;
@@ -396,6 +420,110 @@ mod tests {
         broker.wait_idle().await;
         assert_eq!(arrived(&client).await, 2 * MESSAGES);
         check_order(&client).await;
+    }
+
+    #[tokio::test]
+    async fn a_cause_carries_a_turn() {
+        const LEVELS: usize = 4;
+        let (broker, client) = broker(&VirtualClock::new(), 0).await;
+        // What comes to one of the exchanges dies at once in ten queues, which send it on to the next.
+        for level in 0..LEVELS {
+            let next = match level + 1 == LEVELS {
+                true => "amq.fanout".to_owned(),
+                false => format!("level {}", level + 1),
+            };
+            let exchange = format!("level {level}");
+            client
+                .declare_exchange(&exchange, ExchangeType::Fanout, ExchangeOptions::default())
+                .await
+                .unwrap();
+            for n in 0..BEHIND {
+                let options = QueueOptions {
+                    max_length: Some(0),
+                    dead_letter_exchange: Some(next.clone()),
+                    ..QueueOptions::default()
+                };
+                let queue = format!("{exchange}, {n}");
+                client.declare_queue(&queue, options).await.unwrap();
+                client.bind_queue(&queue, &exchange, "").await.unwrap();
+            }
+        }
+        client
+            .publish(Publish::to_queue("level 0, 0", b""))
+            .await
+            .unwrap();
+        // Letters to each of the exchanges: one, 10, 100 and 1000.
+        assert_eq!(arrived(&client).await, TURN - (1 + 10 + 100));
+        broker.wait_idle().await;
+        assert_eq!(arrived(&client).await, 1000);
+    }
+
+    #[tokio::test]
+    async fn what_waits_counts_against_the_memory_limit() {
+        const SIZE: usize = 1000;
+        let clock = VirtualClock::new();
+        let (broker, client) = broker(&clock, 1).await;
+        for _ in 0..MESSAGES {
+            drop(client.publish(Publish::to_queue("q0", &[0; SIZE])));
+        }
+        clock.advance(Duration::from_secs(1));
+        broker.shared.run_timers();
+        for n in 0..BEHIND {
+            client.purge_queue(&n.to_string()).await.unwrap();
+        }
+        assert!(broker.memory_used() > (MESSAGES - TURN) * SIZE);
+        broker.set_memory_limit(MESSAGES * SIZE / 2);
+        assert_eq!(broker.alarms(), [Alarm::Memory]);
+        broker.wait_idle().await;
+        assert_eq!(arrived(&client).await, MESSAGES - TURN);
+        for n in 0..BEHIND {
+            client.purge_queue(&n.to_string()).await.unwrap();
+        }
+        assert_eq!(broker.memory_used(), 0);
+        assert!(broker.alarms().is_empty());
+    }
+
+    /// A virtual host that has been deleted while some letters were kept and others on their way.
+    async fn deleted() -> (Broker, Client) {
+        let clock = VirtualClock::new();
+        let builder = Broker::builder().virtual_clock(clock.clone());
+        let broker = builder.start().await.unwrap();
+        broker.create_vhost("v");
+        let client = broker.client_of("v").unwrap();
+        let options = QueueOptions {
+            durable: true,
+            queue_type: QueueType::Quorum,
+            overflow: Overflow::RejectPublish,
+            message_ttl: Some(Duration::from_secs(1)),
+            dead_letter_exchange: Some("missing".to_owned()),
+            dead_letter_at_least_once: true,
+            ..QueueOptions::default()
+        };
+        client.declare_queue("q", options).await.unwrap();
+        for _ in 0..2 * TURN_MAX {
+            drop(client.publish(Publish::to_queue("q", b"")));
+        }
+        clock.advance(Duration::from_secs(1));
+        broker.shared.run_timers();
+        let held = broker.memory_used();
+        assert!(broker.delete_vhost("v"));
+        let on_their_way = broker.memory_used();
+        assert!(0 < on_their_way && on_their_way < held);
+        (broker, client)
+    }
+
+    #[tokio::test]
+    async fn letters_on_their_way_are_kept_for_no_queue_that_is_gone() {
+        let (broker, _client) = deleted().await;
+        broker.shared.run_timers();
+        assert_eq!(broker.memory_used(), 0);
+    }
+
+    #[tokio::test]
+    async fn letters_on_their_way_go_with_their_virtual_host() {
+        let (broker, client) = deleted().await;
+        drop(client);
+        assert_eq!(broker.memory_used(), 0);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use leveret_queue_store::{Stored, Time};
 use parking_lot::Mutex;
 
 use super::VirtualHost;
-use super::dead_letter::Carrier;
+use super::dead_letter::{Carrier, cost};
 use super::queue::{DeadLetter, QueueCell};
 use crate::memory::MemoryGauge;
 use crate::timers::{Due, TimerId};
@@ -43,8 +43,11 @@ impl Undelivered {
         })
     }
 
-    /// Keeps a letter to be tried again.
+    /// Keeps a letter to be tried again, if its queue is still there.
     pub(super) fn keep(self: &Arc<Self>, now: Time, letter: DeadLetter) {
+        if letter.queue.is_deleted() {
+            return;
+        }
         let Some(vhost) = self.vhost.upgrade() else {
             return;
         };
@@ -90,7 +93,7 @@ impl Undelivered {
             .collect()
     }
 
-    /// Forgets everything: the virtual host is being deleted, and nobody will try again.
+    /// Forgets everything: the virtual host is being deleted, or has gone, and nobody will try again.
     pub(super) fn forget(&self, memory: &MemoryGauge) {
         let letters = std::mem::take(&mut self.state.lock().letters);
         memory.account(letters.iter().map(cost).sum(), 0);
@@ -102,23 +105,14 @@ impl Due for Undelivered {
         let Some(vhost) = self.vhost.upgrade() else {
             return;
         };
-        let letters = {
+        let mut letters = {
             let mut state = self.state.lock();
             state.is_timed = false;
             std::mem::take(&mut state.letters)
         };
         let held = letters.iter().map(cost).sum();
         vhost.services().memory.account(held, 0);
-        vhost.dead_letter(
-            now,
-            letters
-                .into_iter()
-                .filter(|letter| !letter.queue.is_deleted()),
-            Carrier::Timer,
-        );
+        letters.retain(|letter| !letter.queue.is_deleted());
+        vhost.dead_letter(now, letters.into_iter(), Carrier::Timer);
     }
-}
-
-fn cost(letter: &DeadLetter) -> usize {
-    MemoryGauge::cost(1, letter.message.size_bytes() as u64)
 }
