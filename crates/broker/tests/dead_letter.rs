@@ -404,6 +404,7 @@ async fn run_through_chain(queues: usize) {
         .publish(leveret_broker::Publish::to_queue("q0", b"m"))
         .await
         .unwrap();
+    broker.wait_idle().await;
     assert_eq!(client.queue_info(&last).await.unwrap().ready, 1);
 }
 

@@ -11,8 +11,13 @@ use super::queue::{DeadLetter, DeadLetterTarget};
 use crate::memory::MemoryGauge;
 use crate::timers::Due;
 
-/// How many queues are given a letter, the letters counted too, before other timers have their turn.
+/// How many steps are done for letters before other timers have their turn: one for each, and for each queue that it is given
+/// to, and for each part of its properties.
 const TURN_MAX: usize = 4096;
+
+/// How many bytes of a letter's properties are one step. To read deaths that a client has made up, and to write them down again,
+/// takes as long as some queues do.
+const STEP_BYTES: usize = 1024;
 
 /// Who brings letters, and how much it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +90,9 @@ impl VirtualHost {
             };
             let Some(letter) = letter else { return };
             self.services.memory.account(cost(&letter), 0);
-            let (has_arrived, queues) = self.carry(now, &letter);
+            let (has_arrived, steps) = self.carry(now, &letter);
             carried += 1;
-            reached += 1 + queues;
+            reached += steps;
             if !has_arrived && letter.queue.keeps_undelivered() {
                 self.undelivered.keep(now, letter);
             } else {
@@ -101,32 +106,29 @@ impl VirtualHost {
         self.services.timers.schedule(self.dying_timer, now, due);
     }
 
-    /// Whether the message has arrived wherever it should, and to how many queues it went.
+    /// Whether the message has arrived wherever it should, and how many steps that took.
     fn carry(&self, now: Time, letter: &DeadLetter) -> (bool, usize) {
         let Some(target) = &letter.queue.definition().dead_letter else {
-            return (true, 0);
+            return (true, 1);
         };
-        let message = died(letter, target, now);
+        let (message, cycle) = died(letter, target, now);
+        let steps = 1 + message.properties().len() / STEP_BYTES;
         // For most queues an exchange that is missing at this moment means the end, as in RabbitMQ.
         let Some(route) = self.route_internally(&target.exchange, &message) else {
-            return (false, 0);
+            return (false, steps);
         };
-        let queues = route.queues.len();
+        let steps = steps + route.queues.len();
         self.capture(now, &route, &message);
         let mut refused = Vec::new();
         if route.passes.is_some() {
-            Self::pass_letter(now, route, message, &mut refused);
-            return (refused.is_empty(), queues);
+            Self::pass_letter(now, route, message, cycle, &mut refused);
+            return (refused.is_empty(), steps);
         }
-        for queue in route
-            .queues
-            .iter()
-            .filter(|queue| !is_cycle(&message, queue.name()))
-        {
+        for queue in route.queues.iter().filter(|queue| !cycle.has(queue.name())) {
             queue.publish(now, std::iter::once((message.clone(), 0)), &mut refused);
         }
         let has_way = !route.queues.is_empty() || !route.captures.is_empty();
-        (refused.is_empty() && has_way, queues)
+        (refused.is_empty() && has_way, steps)
     }
 }
 
@@ -161,8 +163,8 @@ pub(super) fn cost(letter: &DeadLetter) -> usize {
     MemoryGauge::cost(1, letter.message.size_bytes() as u64)
 }
 
-/// The message as it goes to the dead letter exchange.
-fn died(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Message {
+/// The message as it goes to the dead letter exchange, and where it must not come back.
+fn died(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> (Message, Cycle) {
     let old = &letter.message;
     let mut properties = Properties::from(RawProperties::from_validated_bytes(old.properties()));
     let mut headers = properties.headers.take().unwrap_or_default();
@@ -182,6 +184,7 @@ fn died(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Message {
     }
     // As RabbitMQ leaves a table that it has changed.
     headers.sort();
+    let cycle = Cycle::of(&headers);
     properties.headers = Some(headers);
     let properties = properties.to_bytes();
     let parts = MessageParts {
@@ -196,10 +199,11 @@ fn died(letter: &DeadLetter, target: &DeadLetterTarget, now: Time) -> Message {
         priority: old.priority(),
         expiration_ms: None,
     };
-    match old.shared_body() {
+    let message = match old.shared_body() {
         Some(body) => Message::with_shared_body(&parts, body.clone()),
         None => Message::new(&parts, &mut Vec::new()),
-    }
+    };
+    (message, cycle)
 }
 
 /// Adds the death to the header `x-death`, most recent first: one entry per queue and reason, whose count grows.
@@ -314,28 +318,42 @@ fn has_text(table: &Table, name: &str, text: &str) -> bool {
     matches!(table.get(name), Some(Value::LongString(value)) if &value[..] == text.as_bytes())
 }
 
-/// A message that returns to a queue where it died is dropped, unless somebody rejected it on the way: then it was meant
-/// to come back (section 13.3).
-pub(super) fn is_cycle(message: &Message, queue: &str) -> bool {
-    let properties = RawProperties::from_validated_bytes(message.properties());
-    let Some(Value::Array(deaths)) = properties
-        .headers()
-        .and_then(|headers| headers.get("x-death"))
-        .map(|deaths| deaths.to_value())
-    else {
-        return false;
-    };
-    let mut since = Vec::new();
-    for death in &deaths {
-        let Value::Table(death) = death else { continue };
-        since.push(death);
-        if has_text(death, "queue", queue) {
-            return since
-                .iter()
-                .all(|death| !has_text(death, "reason", "rejected"));
-        }
+/// The queues to which a letter does not return. A message that returns to a queue where it died is dropped, unless somebody
+/// rejected it on the way: then it was meant to come back (section 13.3).
+///
+/// Found once for each letter: it may go to many queues, and a client may have sent it with many deaths.
+#[derive(Debug)]
+pub(super) struct Cycle {
+    /// Their names, sorted.
+    queues: Box<[Box<[u8]>]>,
+}
+
+impl Cycle {
+    fn of(headers: &Table) -> Self {
+        let deaths = match headers.get("x-death") {
+            Some(Value::Array(deaths)) => deaths.as_slice(),
+            _ => &[],
+        };
+        let deaths = deaths.iter().filter_map(|death| match death {
+            Value::Table(death) => Some(death),
+            _ => None,
+        });
+        let since = deaths.take_while(|death| !has_text(death, "reason", "rejected"));
+        let queues = since.filter_map(|death| match death.get("queue") {
+            Some(Value::LongString(queue)) => Some(queue.as_slice().into()),
+            _ => None,
+        });
+        let mut queues: Box<[Box<[u8]>]> = queues.collect();
+        queues.sort_unstable();
+        Self { queues }
     }
-    false
+
+    /// Whether the letter would be in a circle if it went there.
+    pub(super) fn has(&self, queue: &str) -> bool {
+        self.queues
+            .binary_search_by(|name| (**name).cmp(queue.as_bytes()))
+            .is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -420,6 +438,70 @@ mod tests {
         broker.wait_idle().await;
         assert_eq!(arrived(&client).await, 2 * MESSAGES);
         check_order(&client).await;
+    }
+
+    fn death(queue: &str, reason: &str) -> Value {
+        Value::Table(Table::from_iter([
+            ("queue", Value::from(queue)),
+            ("reason", Value::from(reason)),
+        ]))
+    }
+
+    #[track_caller]
+    fn check_cycle(deaths: &[(&str, &str)], want: &[&str]) {
+        let mut recorded = vec![Value::I32(1)];
+        recorded.extend(deaths.iter().map(|(queue, reason)| death(queue, reason)));
+        let headers = Table::from_iter([("x-death", Value::Array(recorded))]);
+        let cycle = Cycle::of(&headers);
+        let found = ["a", "b", "c"].into_iter().filter(|queue| cycle.has(queue));
+        assert_eq!(found.collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn a_letter_does_not_return_to_where_it_died_since_it_was_rejected() {
+        check_cycle(&[], &[]);
+        check_cycle(&[("b", "expired"), ("a", "maxlen")], &["a", "b"]);
+        check_cycle(&[("b", "rejected"), ("a", "expired")], &[]);
+        check_cycle(&[("b", "expired"), ("a", "rejected")], &["b"]);
+        check_cycle(
+            &[
+                ("b", "expired"),
+                ("a", "rejected"),
+                ("b", "expired"),
+                ("c", "expired"),
+            ],
+            &["b"],
+        );
+    }
+
+    #[tokio::test]
+    async fn letters_with_many_made_up_deaths_take_more_of_a_turn() {
+        const LETTERS: usize = 200;
+        let clock = VirtualClock::new();
+        let (broker, client) = broker(&clock, 1).await;
+        let deaths = (0..1000).map(|n| death(&format!("elsewhere {n}"), "expired"));
+        let headers = Table::from_iter([("x-death", Value::Array(deaths.collect()))]);
+        let properties = Properties {
+            headers: Some(headers),
+            ..Properties::default()
+        };
+        let steps = properties.to_bytes().len() / STEP_BYTES + BEHIND;
+        for _ in 0..LETTERS {
+            let properties = Some(properties.clone());
+            drop(client.publish(Publish {
+                properties,
+                ..Publish::to_queue("q0", b"")
+            }));
+        }
+        clock.advance(Duration::from_secs(1));
+        broker.shared.run_timers();
+        let carried = arrived(&client).await;
+        assert!(
+            (1..=TURN_MAX / steps).contains(&carried),
+            "{carried} carried"
+        );
+        broker.wait_idle().await;
+        assert_eq!(arrived(&client).await, LETTERS);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::PublishBatch;
 use crate::vhost::VirtualHost;
-use crate::vhost::dead_letter::is_cycle;
+use crate::vhost::dead_letter::Cycle;
 use crate::vhost::past::{Crossing, Passes};
 use crate::vhost::queue::{Afterwards, QueueCell, Ticket};
 use crate::vhost::topology::{Addressing, Route, Topology};
@@ -27,8 +27,8 @@ pub(super) struct Passing {
     route: Arc<Route>,
     message: Message,
     ticket: Ticket,
-    /// It is a dead letter, which does not return to certain queues, whichever way it finds.
-    is_letter: bool,
+    /// Where a dead letter does not return to, whichever way it finds.
+    cycle: Option<Cycle>,
 }
 
 impl Passing {
@@ -37,7 +37,7 @@ impl Passing {
             route: Arc::clone(route),
             message,
             ticket,
-            is_letter: false,
+            cycle: None,
         }
     }
 
@@ -75,11 +75,9 @@ impl Passing {
             properties,
         };
         let mut route = topology.route(topology.exchange_id(&passes.from)?, &addressing);
-        if self.is_letter {
+        if let Some(cycle) = &self.cycle {
             let queues = std::mem::take(&mut route.queues).into_iter();
-            route.queues = queues
-                .filter(|queue| !is_cycle(&self.message, queue.name()))
-                .collect();
+            route.queues = queues.filter(|queue| !cycle.has(queue.name())).collect();
         }
         Some(Arc::new(route))
     }
@@ -250,14 +248,13 @@ impl VirtualHost {
         now: Time,
         mut route: Route,
         message: Message,
+        cycle: Cycle,
         refused: &mut Vec<Ticket>,
     ) -> Option<Lsn> {
         let queues = std::mem::take(&mut route.queues).into_iter();
-        route.queues = queues
-            .filter(|queue| !is_cycle(&message, queue.name()))
-            .collect();
+        route.queues = queues.filter(|queue| !cycle.has(queue.name())).collect();
         let passing = Passing {
-            is_letter: true,
+            cycle: Some(cycle),
             ..Passing::new(&Arc::new(route), message, 0)
         };
         PublishBatch::default().flush_passing(now, vec![passing], refused)
