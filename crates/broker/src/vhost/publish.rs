@@ -30,23 +30,23 @@ const CACHED_ROUTES_MAX: usize = 16_384;
 /// milliseconds of work, and a megabyte and a half. To look at as many bindings takes about as long.
 const PLACES_MAX: usize = 65_536;
 
-/// To how many queues these lead, counted for each route: behind a fanout exchange with thousands of queues every key has a
-/// list of them. A single route that has more is remembered alone.
-const CACHED_QUEUES_MAX: usize = 65_536;
+/// To how many [places](Route::places) these lead, counted for each route: behind a fanout exchange with thousands of queues
+/// every key has a list of them. A single route that has more is remembered alone.
+const CACHED_PLACES_MAX: usize = 65_536;
 
 /// What a publisher remembers of the virtual host's routing, so that a repeated (exchange, routing key) needs neither a
 /// lock nor the exchange's index.
 ///
 /// Valid for one generation of the topology and of its owner's rights: a route that is in it may be used without asking
 /// again whether the publisher may. The first publish after a change finds it empty. Bounded by [`CACHED_ROUTES_MAX`] and
-/// [`CACHED_QUEUES_MAX`].
+/// [`CACHED_PLACES_MAX`].
 #[derive(Debug, Default)]
 pub(crate) struct RouteCache {
     generation: u64,
     /// By exchange and routing key: the first one's length in one byte, then both.
     routes: HashMap<Box<[u8]>, Arc<Route>, Hasher>,
-    /// To how many queues they lead, each counted.
-    queues: usize,
+    /// To how many places they lead, each counted.
+    places: usize,
     /// The latest answer, for publishers that always send the same way, and its key.
     latest: Option<Arc<Route>>,
     latest_key: Vec<u8>,
@@ -58,8 +58,8 @@ pub(crate) struct RouteCache {
     counts: bool,
     /// The key that is being looked for.
     key: Vec<u8>,
-    /// What was looked at for routes that were not remembered, since it was last said that this is [enough for one
-    /// turn](RouteCache::begin_turn).
+    /// What was looked at for routes that were not remembered, and how many exchanges keep a message that goes by one that
+    /// was, since it was last said that this is [enough for one turn](RouteCache::begin_turn).
     looked_at: usize,
 }
 
@@ -73,12 +73,12 @@ impl RouteCache {
     }
 
     fn remember(&mut self, route: &Arc<Route>) {
-        let queues = self.queues + route.queues.len();
-        if self.routes.len() >= CACHED_ROUTES_MAX || queues > CACHED_QUEUES_MAX {
+        let more = route.places();
+        if self.routes.len() >= CACHED_ROUTES_MAX || self.places + more > CACHED_PLACES_MAX {
             self.routes.clear();
-            self.queues = 0;
+            self.places = 0;
         }
-        self.queues += route.queues.len();
+        self.places += more;
         self.routes
             .insert(self.key.as_slice().into(), Arc::clone(route));
     }
@@ -149,7 +149,7 @@ impl RouteCache {
     }
 
     /// Whether finding routes has taken so much that others are to have their turn: a few bytes of a client may be a look at
-    /// a hundred thousand bindings to a headers exchange.
+    /// a hundred thousand bindings to a headers exchange, or a message that as many exchanges keep.
     #[inline]
     pub(crate) fn has_looked_far(&self) -> bool {
         self.looked_at >= PLACES_MAX
@@ -224,7 +224,8 @@ impl PublishBatch {
             if route.passes.is_some() || self.passing.is_some() {
                 // Nothing may be looked up as if it had been the latest in a bucket.
                 self.latest = None;
-                self.places_taken += route.queues.len();
+                let kept = route.passes.as_ref().map_or(0, |passes| passes.entries());
+                self.places_taken += route.queues.len() + kept;
                 let waiting = self.passing.get_or_insert_default();
                 return waiting.messages.push(Passing::new(route, message, ticket));
             }
@@ -393,6 +394,8 @@ impl VirtualHost {
             .is_some_and(|headers| FURTHER_KEYS.iter().any(|name| headers.get(name).is_some()));
         let generation = self.generation();
         if !has_further_keys && let Some(route) = cache.find(generation, exchange, routing_key) {
+            // Whoever asks hands them the message, and not by a batch.
+            cache.looked_at += route.captures.len();
             return Ok(route);
         }
         caller.require(Right::Write, Resource::Exchange(exchange))?;

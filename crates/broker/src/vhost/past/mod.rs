@@ -78,7 +78,7 @@ struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct Passes {
     /// Each with the version that it had.
-    pub(super) pasts: SmallVec<[(Arc<Past>, u64); 1]>,
+    pub(in crate::vhost) pasts: SmallVec<[(Arc<Past>, u64); 1]>,
     /// The exchange where the way begins.
     pub(super) from: Arc<str>,
     /// The routing keys that the message has beside its own. Its BCC header is gone from it already.
@@ -86,6 +86,11 @@ pub(crate) struct Passes {
 }
 
 impl Passes {
+    /// How often a message is kept on its way: once for each history and routing key.
+    pub(super) fn entries(&self) -> usize {
+        self.pasts.len() * (1 + self.further_keys.len())
+    }
+
     /// About what it takes to keep them.
     pub(super) fn size_bytes(&self) -> usize {
         let keys = self.further_keys.iter();

@@ -28,6 +28,12 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// To how many queues, and to how many exchanges that keep it, a message goes.
+    pub(crate) fn places(&self) -> usize {
+        let pasts = self.passes.as_ref().map_or(0, |passes| passes.pasts.len());
+        self.queues.len() + self.captures.len() + pasts
+    }
+
     /// About what it takes to keep it.
     pub(crate) fn size_bytes(&self) -> usize {
         let keys = self.passes.as_ref().map_or(0, |passes| passes.size_bytes());
