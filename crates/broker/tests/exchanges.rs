@@ -287,6 +287,27 @@ async fn copies_go_to_further_keys_and_blind_ones_are_hidden() {
 }
 
 #[tokio::test]
+async fn a_message_goes_to_so_many_further_keys_and_each_counts_once() {
+    let broker = broker().await;
+    let mut wire = with_queues(&broker, &["to", "999"]).await;
+    let keys = |count: u32| {
+        let keys = (0..count).chain(0..500).map(|n| n.to_string());
+        Value::Array(keys.map(|key| key.as_str().into()).collect())
+    };
+    wire.publish_with("", "to", &with_headers([("CC", keys(1000))]), "m")
+        .await;
+    assert_eq!(wire.drain("to").await, ["m"]);
+    assert_eq!(wire.drain("999").await, ["m"]);
+    wire.publish_with("", "to", &with_headers([("CC", keys(1001))]), "m")
+        .await;
+    let closed = wire.expect_channel_closed().await;
+    assert_eq!(
+        closed.text,
+        "PRECONDITION_FAILED - message has 1001 routing keys in its headers CC and BCC, which is more than the maximum (1000)"
+    );
+}
+
+#[tokio::test]
 async fn a_route_with_further_keys_is_not_taken_for_the_one_before() {
     let broker = broker().await;
     let mut wire = with_queues(&broker, &["to", "cc"]).await;

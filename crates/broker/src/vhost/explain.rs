@@ -115,7 +115,7 @@ impl VirtualHost {
     ///
     /// # Errors
     /// As for publishing: 404 when the exchange does not exist, 403 when it is internal, 406 for CC or BCC headers that
-    /// are not arrays.
+    /// are not arrays or have too many keys.
     pub(crate) fn explain(
         &self,
         exchange: &str,
@@ -127,10 +127,8 @@ impl VirtualHost {
         let headers = properties.headers().unwrap_or(RawTable::EMPTY);
         let topology = self.topology.read();
         let first = self.require_publishable(&topology, exchange)?;
-        let mut keys = smallvec::smallvec![routing_key];
-        keys.extend(super::publish::further_keys(headers)?);
         let addressing = Addressing {
-            keys,
+            keys: super::publish::publishable_keys(routing_key, headers)?,
             headers,
             properties,
         };

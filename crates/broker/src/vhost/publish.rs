@@ -1,5 +1,6 @@
 //! The way of a message from a publisher to its queues: routes remembered, messages handed over in batches.
 
+mod keys;
 mod passing;
 #[cfg(test)]
 mod tests;
@@ -8,9 +9,9 @@ use std::collections::HashMap;
 use std::iter;
 use std::sync::Arc;
 
-use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
+use leveret_amqp_codec::{RawProperties, RawTable};
 use leveret_queue_store::{Lsn, Message, SmallMessage, Time};
-use smallvec::SmallVec;
+use smallvec::smallvec;
 
 use super::VirtualHost;
 use super::queue::{QueueCell, Ticket};
@@ -19,7 +20,10 @@ use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
 use crate::exchange::ExchangeId;
 use crate::outbox::Outbox;
+use keys::{has_further_keys, routing_keys};
 use passing::Passing;
+
+pub(super) use keys::publishable_keys;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -377,7 +381,7 @@ impl VirtualHost {
     ///
     /// # Errors
     /// 403 without the right to write to the exchange or to use the key, 404 when it does not exist, 403 when it is
-    /// internal, 406 for CC or BCC headers that are not arrays.
+    /// internal, 406 for CC or BCC headers that are not arrays or have too many keys.
     pub(crate) fn route(
         &self,
         caller: &Caller,
@@ -390,8 +394,7 @@ impl VirtualHost {
         // What was lent before and has not come back stays away: another route in its place would be taken for it.
         cache.is_lent = false;
         // A route in the cache followed from its key alone, but a message with further keys goes further.
-        let has_further_keys = headers
-            .is_some_and(|headers| FURTHER_KEYS.iter().any(|name| headers.get(name).is_some()));
+        let has_further_keys = headers.is_some_and(has_further_keys);
         let generation = self.generation();
         if !has_further_keys && let Some(route) = cache.find(generation, exchange, routing_key) {
             // Whoever asks hands them the message, and not by a batch.
@@ -402,10 +405,10 @@ impl VirtualHost {
         let topology = self.topology.read();
         let id = self.require_publishable(&topology, exchange)?;
         let headers = headers.unwrap_or(RawTable::EMPTY);
-        let mut keys = SmallVec::from_buf([routing_key]);
-        if has_further_keys {
-            keys.extend(further_keys(headers)?);
-        }
+        let keys = match has_further_keys {
+            true => publishable_keys(routing_key, headers)?,
+            false => smallvec![routing_key],
+        };
         if topology.exchange(id).kind.has_topics() {
             // RabbitMQ 4 looks at the further keys too; without that, a header would be a way around.
             caller.require_keys(Right::Write, exchange, &keys)?;
@@ -513,9 +516,9 @@ impl VirtualHost {
     pub(super) fn route_internally(&self, exchange: &str, message: &Message) -> Option<Route> {
         let properties = RawProperties::from_validated_bytes(message.properties());
         let headers = properties.headers().unwrap_or(RawTable::EMPTY);
-        let mut keys = SmallVec::from_buf([message.routing_key()]);
         // The headers were acceptable when the message was published.
-        keys.extend(further_keys(headers).unwrap_or_default());
+        let own = message.routing_key();
+        let keys = routing_keys(own, headers).unwrap_or_else(|_| smallvec![own]);
         let topology = self.topology.read();
         let exchange = topology.exchange_id(exchange)?;
         Some(topology.route(
@@ -538,30 +541,4 @@ impl VirtualHost {
             );
         }
     }
-}
-
-/// The headers that name routing keys beside the message's own.
-const FURTHER_KEYS: [&str; 2] = ["CC", "BCC"];
-
-/// The keys in the CC and BCC headers (behaviour reference, section 8); elements that are not strings are skipped.
-pub(super) fn further_keys(headers: RawTable<'_>) -> Result<SmallVec<[&str; 1]>, Refusal> {
-    let mut keys = SmallVec::new();
-    for name in FURTHER_KEYS {
-        match headers.get(name) {
-            None => {}
-            Some(ValueRef::Array(array)) => {
-                keys.extend(array.iter().filter_map(|value| match value {
-                    ValueRef::LongString(key) => std::str::from_utf8(key).ok(),
-                    _ => None,
-                }));
-            }
-            Some(other) => {
-                return Err(Refusal::precondition_failed(format!(
-                    "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
-                    other.type_name()
-                )));
-            }
-        }
-    }
-    Ok(keys)
 }

@@ -23,7 +23,7 @@ pub(crate) struct Route {
     pub(crate) passes: Option<Box<Passes>>,
     /// Nothing but exchange and routing key led here, so it may be remembered by them.
     pub(crate) follows_from_key: bool,
-    /// How many exchanges and bindings were looked at for it one by one.
+    /// How many exchanges were asked for it, once for each key, and how many bindings were looked at or lead to it.
     pub(crate) looked_at: usize,
 }
 
@@ -41,7 +41,7 @@ impl Route {
     }
 }
 
-/// The routing keys of a message (its own and those of its CC and BCC headers) and its headers.
+/// The routing keys of a message (its own and those of its CC and BCC headers, each once) and its headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Addressing<'a> {
     pub(crate) keys: SmallVec<[&'a str; 1]>,
@@ -96,6 +96,7 @@ impl Topology {
         let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
         let mut compared = 0;
+        let mut found = 0;
         let mut next = 0;
         while let Some(id) = visited.nth(next) {
             next += 1;
@@ -117,7 +118,9 @@ impl Topology {
             if let Some(past) = exchange.past() {
                 pasts.push((Arc::clone(past), past.version()));
             }
-            if !self.route_one(exchange, addressing, &mut reached, &mut visited) {
+            let found_here = self.route_one(exchange, addressing, &mut reached, &mut visited);
+            found += found_here;
+            if found_here == 0 {
                 let alternate = exchange
                     .alternate
                     .as_ref()
@@ -137,7 +140,7 @@ impl Topology {
             captures: captures.into(),
             passes: self.passes(exchange, pasts, addressing),
             follows_from_key,
-            looked_at: next + compared,
+            looked_at: next * addressing.keys.len() + compared + found,
         }
     }
 
@@ -159,21 +162,21 @@ impl Topology {
         }))
     }
 
-    /// Whether the exchange had any destination for the message.
+    /// How many destinations the exchange had for the message, the same ones counted again.
     fn route_one(
         &self,
         exchange: &Exchange,
         addressing: &Addressing<'_>,
         reached: &mut Reached,
         visited: &mut Visited,
-    ) -> bool {
-        let mut found_any = false;
+    ) -> usize {
+        let mut found = 0;
         for routing_key in &addressing.keys {
             if exchange.name.is_empty() {
                 // The default exchange: every queue is bound to it by its name.
                 if let Some(id) = self.queue_names.get(*routing_key) {
                     reached.add(*id);
-                    found_any = true;
+                    found += 1;
                 }
                 continue;
             }
@@ -188,18 +191,18 @@ impl Topology {
                 properties,
             };
             exchange.router.route(&subject, &mut |destination| {
-                found_any = true;
+                found += 1;
                 match destination {
                     Destination::Queue(id) => reached.add(id),
                     Destination::Exchange(id) => visited.add(id),
                 }
             });
-            reached.sweep_if_many();
+            reached.mark_if_many();
             if exchange.router.is_blind_to_keys() {
                 break;
             }
         }
-        found_any
+        found
     }
 }
 
@@ -252,6 +255,37 @@ mod tests {
         topology.remove_exchange(first);
         topology.remove_exchange(last);
         assert_eq!(topology.binding_len(), 0);
+    }
+
+    #[test]
+    fn bindings_count_once_for_each_key_that_they_lead_to() {
+        const EXCHANGES: usize = 300;
+        let mut topology = Topology::default();
+        let kind = ExchangeKind::Topic;
+        let router = Router::new(kind, RawTable::EMPTY, 0).expect("it takes any arguments");
+        topology.add_exchange(Exchange::new(Arc::from("topic"), kind, router, None));
+        let first = topology.exchange_id("topic").expect("it was added");
+        for n in 0..EXCHANGES {
+            let exchange = add_fanout(&mut topology, &n.to_string());
+            let binding = Binding {
+                source: first,
+                key: Arc::from("#"),
+                arguments: None,
+            };
+            topology.bind(Destination::Exchange(exchange), binding, None);
+        }
+        let looked_at = |keys: &[&str]| {
+            let addressing = Addressing {
+                keys: SmallVec::from_slice(keys),
+                headers: RawTable::EMPTY,
+                properties: RawProperties::EMPTY,
+            };
+            topology.route(first, &addressing).looked_at
+        };
+        assert_eq!(looked_at(&["a"]), 1 + 2 * EXCHANGES);
+        let many: Vec<_> = (0..10).map(|n: u32| n.to_string()).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert_eq!(looked_at(&many), 10 * (1 + 2 * EXCHANGES));
     }
 
     #[test]

@@ -48,15 +48,16 @@ impl Visited {
     fn mark_one_of_many(&mut self, exchange: ExchangeId) -> bool {
         if self.marks.is_empty() {
             for known in &self.order {
-                mark(&mut self.marks, *known);
+                mark(&mut self.marks, known.0);
             }
         }
-        mark(&mut self.marks, exchange)
+        mark(&mut self.marks, exchange.0)
     }
 }
 
-/// Whether it had no mark before.
-fn mark(marks: &mut Vec<u64>, ExchangeId(id): ExchangeId) -> bool {
+/// Marks what has this id. Whether it had no mark before.
+#[inline]
+pub(super) fn mark(marks: &mut Vec<u64>, id: u32) -> bool {
     let (at, bit) = (id as usize / 64, 1_u64 << (id % 64));
     if at >= marks.len() {
         marks.resize(at + 1, 0);
