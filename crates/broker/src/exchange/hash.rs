@@ -284,6 +284,7 @@ mod tests {
         let subject = Subject {
             routing_key: key,
             headers: RawTable::EMPTY,
+            index: None,
             properties: RawProperties::EMPTY,
         };
         let mut found = Vec::new();

@@ -9,12 +9,19 @@ use super::{BindingArguments, BindingId, Destination};
 use crate::error::Refusal;
 use crate::vhost::Term;
 
+type Hasher = foldhash::fast::RandomState;
+
+/// Up to so many headers of a message are looked through for each argument of a binding.
+const FEW: usize = 8;
+
 /// See the module. Bindings are tried one after the other, as in RabbitMQ.
 #[derive(Debug, Default)]
 pub(crate) struct HeadersRouter {
     bindings: Vec<Binding>,
     /// Where each of them stands.
-    places: HashMap<BindingId, usize, foldhash::fast::RandomState>,
+    places: HashMap<BindingId, usize, Hasher>,
+    /// How many arguments they have together, one at least each.
+    arguments: usize,
 }
 
 #[derive(Debug)]
@@ -22,6 +29,26 @@ struct Binding {
     /// The key plays no role in routing.
     id: BindingId,
     mode: Mode,
+    /// How many arguments it has, or one.
+    arguments: usize,
+}
+
+/// The headers of a message that has more than a few, by their names. Made once for all bindings that a message is compared
+/// with.
+#[derive(Debug)]
+pub(crate) struct HeaderIndex<'a>(HashMap<&'a [u8], ValueRef<'a>, Hasher>);
+
+impl<'a> HeaderIndex<'a> {
+    /// None where looking through them is as good.
+    pub(crate) fn of_many(headers: RawTable<'a>) -> Option<Self> {
+        headers.iter().nth(FEW)?;
+        let mut by_name = HashMap::default();
+        for (name, value) in headers.iter() {
+            // Of several with one name the first counts, as everywhere.
+            by_name.entry(name).or_insert(value);
+        }
+        Some(Self(by_name))
+    }
 }
 
 /// The value of `x-match`.
@@ -86,8 +113,15 @@ impl HeadersRouter {
     ) {
         let id = (destination, Arc::clone(key), arguments.cloned());
         self.places.insert(id.clone(), self.bindings.len());
-        let mode = Mode::of(arguments_of(&id));
-        self.bindings.push(Binding { id, mode });
+        let table = arguments_of(&id);
+        let mode = Mode::of(table);
+        let arguments = table.iter().count().max(1);
+        self.arguments += arguments;
+        self.bindings.push(Binding {
+            id,
+            mode,
+            arguments,
+        });
     }
 
     pub(super) fn remove(
@@ -100,7 +134,7 @@ impl HeadersRouter {
         let Some(at) = self.places.remove(&id) else {
             return;
         };
-        self.bindings.swap_remove(at);
+        self.arguments -= self.bindings.swap_remove(at).arguments;
         if let Some(moved) = self.bindings.get(at)
             && let Some(place) = self.places.get_mut(&moved.id)
         {
@@ -108,18 +142,22 @@ impl HeadersRouter {
         }
     }
 
-    pub(super) fn route(&self, headers: RawTable<'_>, found: &mut dyn FnMut(Destination)) {
-        for binding in self
-            .bindings
-            .iter()
-            .filter(|binding| binding.matches(headers))
-        {
-            found(binding.id.0);
+    pub(super) fn route(
+        &self,
+        headers: RawTable<'_>,
+        index: Option<&HeaderIndex<'_>>,
+        found: &mut dyn FnMut(Destination),
+    ) {
+        for binding in &self.bindings {
+            if binding.matches(headers, index) {
+                found(binding.id.0);
+            }
         }
     }
 
+    /// How many arguments are looked at for a message, a binding without any counted as one.
     pub(super) fn len(&self) -> usize {
-        self.bindings.len()
+        self.arguments
     }
 
     pub(super) fn destinations(&self) -> Vec<Destination> {
@@ -128,10 +166,11 @@ impl HeadersRouter {
 }
 
 impl Binding {
-    fn matches(&self, headers: RawTable<'_>) -> bool {
+    fn matches(&self, headers: RawTable<'_>, index: Option<&HeaderIndex<'_>>) -> bool {
         let comparison = Comparison {
             arguments: arguments_of(&self.id),
             headers,
+            index,
             mode: self.mode,
         };
         comparison.matches()
@@ -149,6 +188,8 @@ fn arguments_of((_, _, arguments): &BindingId) -> RawTable<'_> {
 pub(super) struct Comparison<'a> {
     arguments: RawTable<'a>,
     headers: RawTable<'a>,
+    /// The same, if there are many.
+    index: Option<&'a HeaderIndex<'a>>,
     mode: Mode,
 }
 
@@ -157,6 +198,7 @@ impl<'a> Comparison<'a> {
         Self {
             arguments,
             headers,
+            index: None,
             mode: Mode::of(arguments),
         }
     }
@@ -184,9 +226,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn has(&self, name: &[u8], wanted: ValueRef<'_>) -> bool {
-        self.headers
-            .get(name)
-            .is_some_and(|value| wanted.matches(value))
+        let value = match self.index {
+            Some(index) => index.0.get(name).copied(),
+            None => self.headers.get(name),
+        };
+        value.is_some_and(|value| wanted.matches(value))
     }
 }
 
@@ -206,8 +250,15 @@ mod tests {
 
     fn found(router: &HeadersRouter, headers: RawTable<'_>) -> Vec<Destination> {
         let mut found = Vec::new();
-        router.route(headers, &mut |destination| found.push(destination));
+        router.route(headers, None, &mut |destination| found.push(destination));
         found.sort_unstable();
+        let index = HeaderIndex::of_many(headers);
+        let mut again = Vec::new();
+        router.route(headers, index.as_ref(), &mut |destination| {
+            again.push(destination)
+        });
+        again.sort_unstable();
+        assert_eq!(again, found, "with an index");
         found
     }
 
@@ -247,6 +298,94 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn many_headers_match_as_few_do() {
+        let names: Vec<String> = (0..30)
+            .map(|n| format!("{}{n}", ["", "x-"][n % 2]))
+            .collect();
+        let modes = ["all", "any", "all-with-x", "any-with-x"];
+        // The same names may come twice, and of those the first counts.
+        let pick = |seed: u64, count: u64| {
+            let entries = (0..count).map(|n| {
+                let chance = mix(seed << 16 | n);
+                let name = names[chance as usize % names.len()].as_str();
+                (name, Value::I32((chance >> 32) as i32 % 2))
+            });
+            let mut bytes = Vec::new();
+            entries.for_each(|entry| bytes.extend(Table::from_iter([entry]).to_bytes()));
+            bytes
+        };
+        let mut router = HeadersRouter::default();
+        for n in 0..400_u32 {
+            let mode = Table::from_iter([("x-match", Value::from(modes[n as usize % 4]))]);
+            let mut arguments = mode.to_bytes();
+            arguments.extend(pick(u64::from(n), u64::from(n / 4 % 5)));
+            let arguments = BindingArguments::new(RawTable::from_validated_bytes(&arguments));
+            let destination = Destination::Queue(QueueId(n));
+            router.insert(destination, &"".into(), arguments.as_ref());
+        }
+        for seed in 1000..1300_u64 {
+            let headers = pick(seed, seed % 60);
+            let headers = RawTable::from_validated_bytes(&headers);
+            let found = found(&router, headers).len();
+            assert!((20..400).contains(&found), "{found}");
+            let has_many = headers.iter().count() > FEW;
+            assert_eq!(HeaderIndex::of_many(headers).is_some(), has_many);
+        }
+    }
+
+    #[test]
+    fn arguments_are_counted_as_they_come_and_go() {
+        let many: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+        let many = Table::from_iter(many.iter().map(|name| (name.as_str(), Value::I32(1))));
+        let many = BindingArguments::new(RawTable::from_validated_bytes(&many.to_bytes()));
+        let destination = Destination::Queue(QueueId(0));
+        let mut router = HeadersRouter::default();
+        let ids: [(Arc<str>, _); 3] = [
+            ("a".into(), None),
+            ("b".into(), many.as_ref()),
+            ("c".into(), None),
+        ];
+        let count = |router: &mut HeadersRouter, step: &dyn Fn(&mut HeadersRouter)| {
+            step(router);
+            router.len()
+        };
+        let inserted = ids.each_ref().map(|(key, arguments)| {
+            count(&mut router, &|router| {
+                router.insert(destination, key, *arguments)
+            })
+        });
+        assert_eq!(inserted, [1, 41, 42]);
+        let removed = ids.each_ref().map(|(key, arguments)| {
+            count(&mut router, &|router| {
+                router.remove(destination, key, *arguments)
+            })
+        });
+        assert_eq!(removed, [41, 1, 0]);
+    }
+
+    #[test]
+    fn many_headers_are_not_looked_through_for_each_argument() {
+        const ARGUMENTS: usize = 25_000;
+        let entries = |prefix: &str, count: usize| {
+            let names: Vec<String> = (0..count).map(|n| format!("{prefix}{n}")).collect();
+            let named = names.iter().map(|name| (name.as_str(), Value::I32(1)));
+            Table::from_iter(named.chain([("x-match", Value::from("any"))])).to_bytes()
+        };
+        let arguments = entries("a", ARGUMENTS);
+        let arguments = BindingArguments::new(RawTable::from_validated_bytes(&arguments));
+        let mut router = HeadersRouter::default();
+        for n in 0..20 {
+            let destination = Destination::Queue(QueueId(n));
+            router.insert(destination, &"".into(), arguments.as_ref());
+        }
+        assert_eq!(router.len(), 20 * (ARGUMENTS + 1));
+        let headers = entries("h", 1000);
+        let headers = RawTable::from_validated_bytes(&headers);
+        let index = HeaderIndex::of_many(headers);
+        router.route(headers, index.as_ref(), &mut |_| panic!("nothing matches"));
     }
 
     #[test]

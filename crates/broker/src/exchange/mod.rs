@@ -28,6 +28,7 @@ use headers::HeadersRouter;
 use presence::PresenceRouter;
 use random::RandomRouter;
 
+pub(crate) use headers::HeaderIndex;
 pub(crate) use near_miss::near_miss;
 use topic::TopicRouter;
 
@@ -157,6 +158,8 @@ type BindingId = (Destination, Arc<str>, Option<Arc<BindingArguments>>);
 pub(crate) struct Subject<'a> {
     pub(crate) routing_key: &'a str,
     pub(crate) headers: RawTable<'a>,
+    /// The headers by name, if there are so many that it is worth it; the same is found without.
+    pub(crate) index: Option<&'a HeaderIndex<'a>>,
     pub(crate) properties: RawProperties<'a>,
 }
 
@@ -267,7 +270,7 @@ impl Router {
             Self::Direct(router) => router.route(subject.routing_key, found),
             Self::Fanout(router) => router.route(found),
             Self::Topic(router) => router.route(subject.routing_key, found),
-            Self::Headers(router) => router.route(subject.headers, found),
+            Self::Headers(router) => router.route(subject.headers, subject.index, found),
             Self::ConsistentHash(router) => router.route(subject, found),
             Self::ModulusHash(router) => router.route(subject.routing_key, found),
             Self::Random(router) => router.route(found),
@@ -288,7 +291,7 @@ impl Router {
         }
     }
 
-    /// How many bindings are looked at for each message, where that is all of them.
+    /// How many bindings, or arguments of bindings, are looked at for each message, where that is all of them.
     pub(crate) fn compared_len(&self) -> usize {
         match self {
             Self::Headers(router) => router.len(),

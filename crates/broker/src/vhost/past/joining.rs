@@ -149,6 +149,7 @@ impl Past {
             let subject = Subject {
                 routing_key: key,
                 headers: RawTable::EMPTY,
+                index: None,
                 properties: RawProperties::from_validated_bytes(&[]),
             };
             router.route(&subject, &mut |destination| match destination {

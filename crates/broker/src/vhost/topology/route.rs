@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::reached::Reached;
 use super::visited::Visited;
 use super::{Capture, Exchange, Topology};
-use crate::exchange::{Destination, ExchangeId, Subject};
+use crate::exchange::{Destination, ExchangeId, HeaderIndex, Subject};
 use crate::vhost::delayed::delay_ms;
 use crate::vhost::past::{Passes, Past};
 use crate::vhost::queue::QueueCell;
@@ -66,6 +66,7 @@ impl Topology {
             let subject = Subject {
                 routing_key,
                 headers,
+                index: None,
                 properties,
             };
             self.exchange(id)
@@ -95,6 +96,7 @@ impl Topology {
         let mut captures = Vec::new();
         let mut pasts: SmallVec<[(Arc<Past>, u64); 1]> = SmallVec::new();
         let mut follows_from_key = addressing.keys.len() == 1;
+        let mut index = None;
         let mut compared = 0;
         let mut found = 0;
         let mut next = 0;
@@ -102,7 +104,11 @@ impl Topology {
             next += 1;
             let exchange = self.exchange(id);
             follows_from_key &= exchange.router.looks_at_key_only();
-            compared += exchange.router.compared_len();
+            let compared_len = exchange.router.compared_len();
+            compared += compared_len;
+            if compared_len > 1 && index.is_none() {
+                index = HeaderIndex::of_many(addressing.headers);
+            }
             match exchange.capture() {
                 None => {}
                 Some(delayed @ Capture::Delay(_)) => {
@@ -118,7 +124,13 @@ impl Topology {
             if let Some(past) = exchange.past() {
                 pasts.push((Arc::clone(past), past.version()));
             }
-            let found_here = self.route_one(exchange, addressing, &mut reached, &mut visited);
+            let found_here = self.route_one(
+                exchange,
+                addressing,
+                index.as_ref(),
+                &mut reached,
+                &mut visited,
+            );
             found += found_here;
             if found_here == 0 {
                 let alternate = exchange
@@ -167,6 +179,7 @@ impl Topology {
         &self,
         exchange: &Exchange,
         addressing: &Addressing<'_>,
+        index: Option<&HeaderIndex<'_>>,
         reached: &mut Reached,
         visited: &mut Visited,
     ) -> usize {
@@ -188,6 +201,7 @@ impl Topology {
             let subject = Subject {
                 routing_key,
                 headers,
+                index,
                 properties,
             };
             exchange.router.route(&subject, &mut |destination| {
