@@ -172,6 +172,54 @@ async fn whoever_binds_to_a_recent_history_again_and_again_cannot_stop_publisher
     );
 }
 
+#[tokio::test]
+async fn a_new_binding_is_told_of_the_latest_only_where_a_recent_history_is_very_long() {
+    const MESSAGES: usize = 66_000;
+    let (_broker, client) = with_long_history(1 << 30).await;
+    for n in 0..MESSAGES {
+        let body = n.to_string();
+        client
+            .publish(Publish::to_exchange("x", "k", body.as_bytes()))
+            .await
+            .unwrap();
+    }
+    client
+        .declare_queue("late", QueueOptions::default())
+        .await
+        .unwrap();
+    client.bind_queue("late", "x", "").await.unwrap();
+    assert_eq!(ready(&client, "late").await, 65_536);
+    let first = client.browse("late", 1).await.unwrap();
+    let want = (MESSAGES - 65_536).to_string();
+    assert_eq!(first[0].body(), want.as_bytes());
+}
+
+#[tokio::test]
+async fn a_long_recent_history_and_many_queues_are_not_told_at_once() {
+    const QUEUES: usize = 1000;
+    let (_broker, client) = with_long_history(1 << 30).await;
+    publish_numbered(&client, 200).await;
+    let options = ExchangeOptions::default();
+    client
+        .declare_exchange("y", ExchangeType::Fanout, options)
+        .await
+        .unwrap();
+    for n in 0..QUEUES {
+        let queue = n.to_string();
+        client
+            .declare_queue(&queue, QueueOptions::default())
+            .await
+            .unwrap();
+        client.bind_queue(&queue, "y", "").await.unwrap();
+    }
+    client.bind_exchange("y", "x", "").await.unwrap();
+    for queue in ["0", "999"] {
+        assert_eq!(ready(&client, queue).await, 65, "65,536 places in all");
+        let first = client.browse(queue, 1).await.unwrap();
+        assert_eq!(first[0].body(), format!("{:01000}", 200 - 65).as_bytes());
+    }
+}
+
 /// An exchange `x` with a long recent history, in a broker with this memory limit.
 async fn with_long_history(limit: usize) -> (Broker, Client) {
     let broker = support::start(Broker::builder().memory_limit(limit)).await;

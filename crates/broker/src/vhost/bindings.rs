@@ -11,12 +11,18 @@ use super::exchanges::refuse_default_exchange;
 use super::past::ResumeFrom;
 use super::presence::Asked;
 use super::reply::is_token;
-use super::topology::{Binding, Capture, Topology};
+use super::topology::{Binding, Capture, Route, Topology};
 use crate::access::{Caller, Resource, Right};
 use crate::error::Refusal;
 use crate::exchange::{BindingArguments, Destination, ExchangeId, ExchangeKind};
 use crate::metadata::Ticket;
 use crate::quota::{Reached, Seat};
+
+/// Of how many messages that a recent-history exchange keeps a new binding is told. If it leads to an exchange, as many
+/// exchanges may be asked and bindings followed for them altogether, or what one message takes: one frame of a client has
+/// that done at once. As much as a connection may publish in one turn, and far more than the twenty that are kept unless
+/// the exchange says otherwise.
+const REPLAYED_MAX: usize = 65_536;
 
 /// The fields of queue.bind, exchange.bind and their opposites.
 #[derive(Clone, Copy, Debug)]
@@ -254,30 +260,53 @@ impl VirtualHost {
             return Ok(self.settled(durable));
         }
         let history = match topology.exchange(source).capture() {
-            Some(Capture::Keep(history)) => history.messages(),
+            Some(Capture::Keep(history)) => history.latest(REPLAYED_MAX),
             _ => Vec::new(),
         };
         let name = Arc::clone(topology.destination_name(destination));
         let ticket = self.topology_changed(topology);
         announcements.make(self, now);
-        // A new binding of a recent-history exchange is told what it missed, all of it or nothing. What lies behind an
-        // exchange may be many queues.
-        let has_room = |messages: &[Message]| self.services.has_room_for(messages);
-        let told = if has_room(&history) {
-            &history[..]
-        } else {
-            &[]
-        };
-        for message in told {
-            if !has_room(std::slice::from_ref(message)) {
-                break;
-            }
-            match destination {
-                Destination::Queue(_) => self.publish_to_queue(now, &name, message),
-                Destination::Exchange(_) => self.publish_internally(now, &name, message),
-            }
+        // A new binding of a recent-history exchange is told what it missed, all of it or nothing.
+        if self.services.has_room_for(&history) {
+            self.replay(now, destination, &name, history);
         }
         Ok(ticket)
+    }
+
+    /// Gives messages to what has been bound, as long as there is room for them.
+    fn replay(&self, now: Time, destination: Destination, name: &str, history: Vec<Message>) {
+        let has_room =
+            |message: &Message| self.services.has_room_for(std::slice::from_ref(message));
+        if let Destination::Queue(_) = destination {
+            let told = history.iter().take_while(|message| has_room(message));
+            told.for_each(|message| self.publish_to_queue(now, name, message));
+            return;
+        }
+        for (message, route) in self.ways_from(name, history) {
+            if !has_room(&message) {
+                break;
+            }
+            self.publish_by(now, route, &message);
+        }
+    }
+
+    /// The latest of these messages, in order, with their ways from an exchange, as far as these do not come to too much. What
+    /// lies behind it may be many queues.
+    fn ways_from(&self, exchange: &str, history: Vec<Message>) -> Vec<(Message, Route)> {
+        let mut ways = Vec::new();
+        let mut looked_at = 0;
+        for message in history.into_iter().rev() {
+            let Some(route) = self.route_internally(exchange, &message) else {
+                break;
+            };
+            looked_at += route.looked_at;
+            if looked_at > REPLAYED_MAX && !ways.is_empty() {
+                break;
+            }
+            ways.push((message, route));
+        }
+        ways.reverse();
+        ways
     }
 
     /// Whether there may be one more binding; it then counts as one of its connection's for as long as the seat is held.

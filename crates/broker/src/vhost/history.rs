@@ -110,9 +110,12 @@ impl History {
         recount.tell(&self.services);
     }
 
-    /// What is kept, oldest first.
-    pub(super) fn messages(&self) -> Vec<Message> {
-        self.state.lock().latest.messages.iter().cloned().collect()
+    /// The latest of what is kept, so many at most, oldest first.
+    pub(super) fn latest(&self, most: usize) -> Vec<Message> {
+        let state = self.state.lock();
+        let messages = &state.latest.messages;
+        let left_out = messages.len().saturating_sub(most);
+        messages.range(left_out..).cloned().collect()
     }
 }
 

@@ -497,18 +497,23 @@ impl VirtualHost {
     /// not exist (any more) swallows it.
     pub(super) fn publish_internally(&self, now: Time, exchange: &str, message: &Message) {
         if let Some(route) = self.route_internally(exchange, message) {
-            self.capture(now, &route, message);
-            if route.passes.is_some() {
-                Self::pass(now, Arc::new(route), message.clone(), &mut Vec::new());
-                return;
-            }
-            for queue in &route.queues {
-                queue.publish(
-                    now,
-                    iter::once((message.clone(), Ticket::MAX)),
-                    &mut Vec::new(),
-                );
-            }
+            self.publish_by(now, route, message);
+        }
+    }
+
+    /// The same by a way that has been found.
+    pub(super) fn publish_by(&self, now: Time, route: Route, message: &Message) {
+        self.capture(now, &route, message);
+        if route.passes.is_some() {
+            Self::pass(now, Arc::new(route), message.clone(), &mut Vec::new());
+            return;
+        }
+        for queue in &route.queues {
+            queue.publish(
+                now,
+                iter::once((message.clone(), Ticket::MAX)),
+                &mut Vec::new(),
+            );
         }
     }
 
