@@ -100,6 +100,51 @@ async fn random_spreads_one_key_over_all_queues() {
 }
 
 #[tokio::test]
+async fn a_message_with_further_keys_goes_to_one_destination_all_the_same() {
+    for kind in [
+        ExchangeType::ConsistentHash,
+        ExchangeType::ModulusHash,
+        ExchangeType::Random,
+    ] {
+        let queues = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
+        let (_broker, client) = start(kind, &queues).await;
+        let keys = |prefix: &str| {
+            let keys = (0..20).map(|n| Value::from(format!("{prefix}{n}").as_str()));
+            Value::Array(keys.collect())
+        };
+        for n in 1..=20 {
+            let headers = table([("CC", keys("cc-")), ("BCC", keys("bcc-"))]);
+            let message = Publish {
+                properties: Some(Properties {
+                    headers: Some(headers),
+                    ..Properties::default()
+                }),
+                ..Publish::to_exchange("x", "own", b"")
+            };
+            client.publish(message).await.unwrap();
+            let mut all = 0;
+            for (queue, _) in queues {
+                all += ready(&client, queue).await;
+            }
+            assert_eq!(all, n, "{kind:?}");
+        }
+        // The message's own key chooses, where a key does.
+        client
+            .publish(Publish::to_exchange("x", "own", b""))
+            .await
+            .unwrap();
+        if kind != ExchangeType::Random {
+            let mut counts = Vec::new();
+            for (queue, _) in queues {
+                counts.push(ready(&client, queue).await);
+            }
+            counts.sort_unstable();
+            assert_eq!(counts, [0, 0, 0, 21], "{kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn recent_history_tells_a_new_binding_what_it_missed() {
     let (_broker, client) = start(ExchangeType::RecentHistory, &[]).await;
     for n in 0..25 {

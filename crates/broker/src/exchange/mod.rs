@@ -299,9 +299,17 @@ impl Router {
         }
     }
 
-    /// Whether further routing keys of a message lead to nothing more.
-    pub(crate) fn is_blind_to_keys(&self) -> bool {
-        matches!(self, Self::Fanout(_) | Self::Headers(_))
+    /// Whether further routing keys of a message lead to nothing more. A type that chooses one destination does so by the
+    /// first key, for all of them (behaviour reference, 5.10).
+    pub(crate) fn is_blind_to_further_keys(&self) -> bool {
+        match self {
+            Self::Fanout(_)
+            | Self::Headers(_)
+            | Self::ConsistentHash(_)
+            | Self::ModulusHash(_)
+            | Self::Random(_) => true,
+            Self::Direct(_) | Self::Topic(_) | Self::Presence(_) => false,
+        }
     }
 
     /// Who is where, if it knows.

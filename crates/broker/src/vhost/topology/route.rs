@@ -61,6 +61,7 @@ impl Topology {
             properties,
             ..
         } = *addressing;
+        let router = &self.exchange(id).router;
         let mut found = Vec::new();
         for routing_key in &addressing.keys {
             let subject = Subject {
@@ -69,9 +70,10 @@ impl Topology {
                 index: None,
                 properties,
             };
-            self.exchange(id)
-                .router
-                .route(&subject, &mut |destination| found.push(destination));
+            router.route(&subject, &mut |destination| found.push(destination));
+            if router.is_blind_to_further_keys() {
+                break;
+            }
         }
         found.sort_unstable();
         found.dedup();
@@ -212,7 +214,7 @@ impl Topology {
                 }
             });
             reached.mark_if_many();
-            if exchange.router.is_blind_to_keys() {
+            if exchange.router.is_blind_to_further_keys() {
                 break;
             }
         }
