@@ -99,7 +99,8 @@ impl RecoveredQueue {
     /// What it held, in ascending order of numbers, if its highest priority is `max_priority`.
     ///
     /// A page whose messages lie among others of their level, or at several, is taken apart; so is
-    /// one of which some messages are gone looked at. The others are not read.
+    /// one of which some messages are gone looked at. The others are not read, nor are those between
+    /// the first and the last message of a page that is taken apart.
     ///
     /// # Errors
     ///
@@ -118,24 +119,9 @@ impl RecoveredQueue {
                 Summary::Whole(page) => whole.push(page),
             }
         }
-        whole.sort_unstable_by_key(|page: &WholePage| (page.level, page.first));
-        let mut items = Vec::new();
-        let mut last_end = None;
-        for at in 0..whole.len() {
-            let Some(page) = whole.get(at) else { break };
-            let next = whole.get(at + 1);
-            let meets_next = next.is_some_and(|it| it.level == page.level && it.first < page.last);
-            let meets_last =
-                last_end.is_some_and(|(level, end)| level == page.level && end > page.first);
-            last_end = match last_end {
-                Some((level, end)) if level == page.level => Some((level, page.last.max(end))),
-                _ => Some((page.level, page.last)),
-            };
-            if meets_next || meets_last {
-                messages.extend(journal.read_stored(page.page)?);
-            } else {
-                items.push(page);
-            }
+        let (items, spanning) = apart(whole);
+        for page in spanning {
+            messages.extend(journal.read_stored(page.page)?);
         }
         let mut numbers: Vec<_> = messages
             .iter()
@@ -193,6 +179,22 @@ impl WholePage {
             first_number: NonZeroU64::new(self.first).unwrap_or(NonZeroU64::MIN),
         }
     }
+}
+
+/// Pages that do not meet others of their level, as many as there can be, and the rest.
+///
+/// A message that came back to the end of its queue with its old number makes a page that spans all between: that one is
+/// to be taken apart, and not all that it spans. So of pages that meet the one stays that ends first.
+fn apart(mut pages: Vec<WholePage>) -> (Vec<WholePage>, Vec<WholePage>) {
+    pages.sort_unstable_by_key(|page| (page.level, page.last));
+    let mut last_end = None;
+    pages.into_iter().partition(|page| {
+        let meets = last_end.is_some_and(|(level, end)| level == page.level && end > page.first);
+        if !meets {
+            last_end = Some((page.level, page.last));
+        }
+        !meets
+    })
 }
 
 impl Journal {

@@ -55,6 +55,7 @@ struct Disk {
     failing_writes: u32,
     /// How many more changes succeed before the power goes.
     changes_left: Option<u64>,
+    reads: u64,
     writes: u64,
     syncs: u64,
 }
@@ -99,6 +100,7 @@ impl FaultyStorage {
                 failing_syncs: 0,
                 failing_writes: 0,
                 changes_left: None,
+                reads: 0,
                 writes: 0,
                 syncs: 0,
             })),
@@ -174,6 +176,12 @@ impl FaultyStorage {
             }
             None => false,
         }
+    }
+
+    /// How many reads have succeeded.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.disk.lock().reads
     }
 
     /// How many writes have succeeded.
@@ -427,7 +435,11 @@ fn contents(files: &mut [Contents], id: usize) -> io::Result<&mut Contents> {
 
 impl StorageFile for FaultyFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.with(|disk| read_image(&contents(&mut disk.files, self.id)?.image, buffer, offset))
+        self.with(|disk| {
+            read_image(&contents(&mut disk.files, self.id)?.image, buffer, offset)?;
+            disk.reads += 1;
+            Ok(())
+        })
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
