@@ -18,16 +18,20 @@ pub enum Alarm {
     Disk,
     /// The disk is full: what was published last is kept in memory, and not confirmed, until there is room again.
     DiskFull,
+    /// No file can be opened for messages, since the process or the system has as many open as it may, connections among
+    /// them. As for a full disk, until one can.
+    OutOfFiles,
 }
 
 impl Alarm {
-    const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::DiskFull];
+    const ALL: [Self; 4] = [Self::Memory, Self::Disk, Self::DiskFull, Self::OutOfFiles];
 
     const fn bit(self) -> u8 {
         match self {
             Self::Memory => 1,
             Self::Disk => 2,
             Self::DiskFull => 4,
+            Self::OutOfFiles => 16,
         }
     }
 }
@@ -114,7 +118,8 @@ impl Alarms {
     /// Why publishers are blocked, as RabbitMQ 3.10 words it in `connection.blocked`. Should the alarm have ended just now,
     /// memory is named.
     pub(crate) fn reason(&self) -> &'static str {
-        let disk = self.is_raised(Alarm::Disk) || self.is_raised(Alarm::DiskFull);
+        let of_disk = [Alarm::Disk, Alarm::DiskFull, Alarm::OutOfFiles];
+        let disk = of_disk.into_iter().any(|alarm| self.is_raised(alarm));
         match (disk, self.is_raised(Alarm::Memory)) {
             (true, true) => "low on disk & memory",
             (true, false) => "low on disk",

@@ -53,7 +53,7 @@ const BUSY_LAG: Duration = Duration::from_micros(500);
 /// second instead of for each of its acknowledgements.
 const UNWANTED_LAG: Duration = Duration::from_millis(5);
 
-/// How soon a full disk is tried again. Nobody wakes the thread when there is room, and publishers wait for it; a write that
+/// How soon a full disk is tried again, or to open a file where too many are open. Nobody wakes the thread when there is room, and publishers wait for it; a write that
 /// fails at once is cheap.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
@@ -322,7 +322,7 @@ impl Store {
                 continue;
             }
             let rest = match worked.again_at {
-                _ if matches!(self.journal.state(), JournalState::Full) => FULL_RETRY,
+                _ if self.journal.state().is_waiting() => FULL_RETRY,
                 Some(at) => {
                     let now = clock.now();
                     Duration::from_millis(at.as_millis().saturating_sub(now.as_millis()))
@@ -357,7 +357,7 @@ impl Store {
         if let Some(at) = self.relieve(now)
             && !self.has_failed()
         {
-            worked.more |= at <= now && !matches!(self.journal.state(), JournalState::Full);
+            worked.more |= at <= now && !self.journal.state().is_waiting();
             worked.again_at = Some(worked.again_at.map_or(at, |other| other.min(at)));
         }
         self.watch();
@@ -387,12 +387,23 @@ impl Store {
         }
     }
 
-    /// Publishers wait while the disk is full or does not keep up.
+    /// Publishers wait while the disk is full or does not keep up, or no file can be opened on it.
     fn watch(&self) {
         if !self.is_congested() {
             self.alarms.let_go();
         }
-        if matches!(self.journal.state(), JournalState::Full) {
+        let state = self.journal.state();
+        if matches!(state, JournalState::OutOfFiles) {
+            if self.alarms.raise(Alarm::OutOfFiles) {
+                tracing::error!(
+                    "too many files are open, connections among them, and none can be opened for messages: publishers wait \
+                     until one can; allow the process more of them, or fewer connections"
+                );
+            }
+        } else if self.alarms.end(Alarm::OutOfFiles) {
+            tracing::info!("files for messages can be opened again");
+        }
+        if matches!(state, JournalState::Full) {
             if self.alarms.raise(Alarm::DiskFull) {
                 tracing::error!("the disk is full: publishers wait until there is room");
             }

@@ -131,6 +131,24 @@ pub(crate) const DIRECT_ALIGN: usize = 4096;
 /// Keeps a directory for whoever holds it, until dropped.
 pub trait DirectoryLock: fmt::Debug + Send + Sync {}
 
+/// Whether an error of opening a file says that the process, or the system, has as many open as it may, which may pass.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| OUT_OF_FILES.contains(&code))
+}
+
+/// What systems call that: the standard library has no name for it. `EMFILE` and `ENFILE`, which are alike on all of Unix.
+#[cfg(unix)]
+const OUT_OF_FILES: &[i32] = &[24, 23];
+
+/// `ERROR_TOO_MANY_OPEN_FILES`.
+#[cfg(windows)]
+const OUT_OF_FILES: &[i32] = &[4];
+
+#[cfg(not(any(unix, windows)))]
+const OUT_OF_FILES: &[i32] = &[];
+
 /// Whether an error says that there is no space left, which may pass.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(

@@ -36,6 +36,19 @@ fn what_was_safe_survives_failing_syncs_and_writes() {
 }
 
 #[test]
+fn what_was_safe_survives_too_many_open_files() {
+    for seed in seeds(120) {
+        println!("seed {seed}");
+        let faults = Faults {
+            out_of_files: true,
+            full: seed % 3 == 0,
+            ..Faults::default()
+        };
+        Run::new(seed, faults).run();
+    }
+}
+
+#[test]
 fn what_was_safe_survives_a_full_disk() {
     for seed in seeds(120) {
         println!("seed {seed}");

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::storage::is_out_of_files;
+
 /// Why a journal could not be opened. What was safe is still there. Unless it is [`Io`](Self::Io), nothing was changed on
 /// disk; otherwise a file of the log may have been begun, or files removed that nothing is in, and it can be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,14 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether it is worth another try: too many files are open just now, and the page is where it was.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_out_of_files(error))
+    }
+}
+
 /// How a journal is doing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum JournalState {
@@ -84,6 +94,9 @@ pub enum JournalState {
     /// The disk is full. What is appended waits in memory, and nothing more becomes safe until
     /// there is room; every call of [`Journal::work`](crate::Journal::work) tries.
     Full,
+    /// A file could not be opened, since the process or the system has as many open as it may: connections take one each.
+    /// Otherwise as on a full disk.
+    OutOfFiles,
     /// Writing or syncing has failed, and nothing more becomes safe until the journal is opened
     /// again: what the disk has is not known any more. What is appended is thrown away.
     Failed(Arc<str>),
@@ -94,6 +107,12 @@ impl JournalState {
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         matches!(self, Self::Ready)
+    }
+
+    /// Whether what was appended waits in memory for something that may pass, and has to be tried again.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self, Self::Full | Self::OutOfFiles)
     }
 }
 

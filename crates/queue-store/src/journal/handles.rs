@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::names::FileName;
 use super::page::PagePlace;
+use crate::storage::is_out_of_files;
 use crate::{OpenMode, Storage, StorageFile};
 
 /// How many files stay open for reading: a gigabyte of pages with the default size. Any number may
@@ -16,7 +17,7 @@ const OPEN_MAX: usize = 16;
 pub(super) struct Handles(Vec<(FileName, Arc<dyn StorageFile>)>);
 
 impl Handles {
-    /// A file that exists.
+    /// A file that exists. Where no more can be opened others are closed for it.
     pub(super) fn get(
         &mut self,
         storage: &dyn Storage,
@@ -28,7 +29,15 @@ impl Handles {
             self.0.push(open);
             return Ok(handle);
         }
-        let handle = storage.open(&file.to_string(), OpenMode::Existing)?;
+        let name = file.to_string();
+        let handle = loop {
+            match storage.open(&name, OpenMode::Existing) {
+                Err(error) if is_out_of_files(&error) && !self.0.is_empty() => {
+                    self.0.remove(0);
+                }
+                opened => break opened?,
+            }
+        };
         self.add(file, Arc::clone(&handle));
         Ok(handle)
     }

@@ -26,6 +26,11 @@ use crate::{DirectoryLock, PageId, PagedMessage, Storage, Time};
 /// What the pages of queues belong to that are not durable themselves.
 const NO_QUEUE: QueueKey = QueueKey(u64::MAX);
 
+const DISK_FULL: &str = "the disk is full";
+
+pub(super) const OUT_OF_FILES: &str =
+    "no file can be opened: the process, or the system, has as many open as it may";
+
 /// How much of the buffer for reading pages is kept: more than most pages have.
 const KEPT_READ_LEN: usize = 128 << 10;
 
@@ -82,7 +87,8 @@ const KEPT_READ_LEN: usize = 128 << 10;
 ///
 /// - A journal that is dropped loses what was not written; [`sync`](Self::sync) before.
 /// - On a full disk everything goes on in memory, and nothing becomes safe:
-///   [`JournalState::Full`]. It goes on by itself when there is room.
+///   [`JournalState::Full`]. It goes on by itself when there is room. So it does where a file cannot be opened because too
+///   many are: [`JournalState::OutOfFiles`].
 /// - After a write or a sync that failed nothing becomes safe any more until the journal is opened
 ///   again: [`JournalState::Failed`].
 /// - Nobody who appends waits for the disk; whoever holds [`append`](Self::append)'s lock holds it up for all others.
@@ -459,7 +465,8 @@ impl Journal {
             match self.state() {
                 JournalState::Ready if more => {}
                 JournalState::Ready => return self.mark_end(),
-                JournalState::Full => return Err(disk_is_full()),
+                JournalState::Full => return Err(not_safe(DISK_FULL)),
+                JournalState::OutOfFiles => return Err(not_safe(OUT_OF_FILES)),
                 JournalState::Failed(error) => return Err(NotSafe(error)),
             }
         }
@@ -490,7 +497,8 @@ impl Journal {
     fn mark_end(&self) -> Result<(), NotSafe> {
         let marked = self.writer.lock().mark_end();
         marked.map_err(|error| match error {
-            WriteError::Full => disk_is_full(),
+            WriteError::Full => not_safe(DISK_FULL),
+            WriteError::OutOfFiles => not_safe(OUT_OF_FILES),
             WriteError::Failed(error) => {
                 self.fail(&error);
                 NotSafe(Arc::from(error))
@@ -541,8 +549,8 @@ impl Journal {
     }
 }
 
-fn disk_is_full() -> NotSafe {
-    NotSafe(Arc::from("the disk is full"))
+fn not_safe(why: &str) -> NotSafe {
+    NotSafe(Arc::from(why))
 }
 
 /// What has to be known of a page to read it.

@@ -104,7 +104,7 @@ impl LogEnd {
         if let Some(spare) = spare {
             let spare = FileName::Spare(spare).to_string();
             match storage.rename(&spare, &name) {
-                // It was renamed already when the disk was found full.
+                // It was renamed already when the disk was found full, or no file could be opened.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 result => result.map_err(failed)?,
             }
@@ -114,7 +114,8 @@ impl LogEnd {
                 .sync_directory()
                 .map_err(|error| WriteError::Failed(format!("{name}: {error}")))?;
         }
-        let file = storage.open(&name, filling.mode).map_err(failed)?;
+        let opened = storage.open(&name, filling.mode);
+        let file = opened.map_err(|error| WriteError::of_open(&name, &error))?;
         let head = LogHead {
             number: new.number,
             previous_end,

@@ -7,7 +7,7 @@ use super::block::{BLOCK_HEAD_LEN, Position};
 use super::error::OpenError;
 use super::fetch::fetch;
 use super::handles::read_place;
-use super::journal::Journal;
+use super::journal::{Journal, OUT_OF_FILES};
 use super::load::{Loaded, OnDamage, io_error, load};
 use super::log_end::{Filling, LogEnd, NewFile};
 use super::names::FileName;
@@ -189,6 +189,7 @@ pub(super) fn write_error(file: FileName, error: WriteError) -> OpenError {
         file: file.to_string(),
         error: match error {
             WriteError::Full => io::Error::from(io::ErrorKind::StorageFull),
+            WriteError::OutOfFiles => io::Error::other(OUT_OF_FILES),
             WriteError::Failed(error) => io::Error::other(error),
         },
     }

@@ -11,6 +11,7 @@ use super::page::{PageKind, PagePlace};
 use super::page_format::{is_intact_page, page_file_head};
 use super::state::State;
 use super::writer::WriteError;
+use crate::storage::is_out_of_files;
 use crate::{OpenMode, PageId, StorageFile, Time};
 
 /// How many bytes of pages are written, or moved, before the log gets its turn again: some hundredths
@@ -147,7 +148,12 @@ impl Journal {
         let from = FileName::Pages(number);
         let mut writes = Vec::new();
         for (page, place) in pages {
-            let read = self.handle(from).and_then(|file| read_place(&*file, place));
+            let file = match self.handle(from) {
+                // It can be moved some other time.
+                Err(error) if is_out_of_files(&error) => return writes,
+                opened => opened,
+            };
+            let read = file.and_then(|file| read_place(&*file, place));
             let Some(bytes) = read.ok().filter(|bytes| is_intact_page(bytes)) else {
                 // Whoever needs the page will be told. Until then it stays as it is.
                 self.state.lock().page_files.keep(number);
@@ -211,13 +217,15 @@ impl Journal {
 
     /// A file of pages to write to. Until it is made it gets its head each time.
     fn page_file(&self, name: FileName, is_made: bool) -> Result<Arc<dyn StorageFile>, WriteError> {
-        let failed = |error| WriteError::new(&name.to_string(), &error);
-        if is_made {
-            return self.handle(name).map_err(failed);
+        let opened = match is_made {
+            true => self.handle(name),
+            false => self.storage.open(&name.to_string(), OpenMode::Create),
+        };
+        let file = opened.map_err(|error| WriteError::of_open(&name.to_string(), &error))?;
+        if !is_made {
+            let put = file.write_all_at(&page_file_head(), 0);
+            put.map_err(|error| WriteError::new(&name.to_string(), &error))?;
         }
-        let opened = self.storage.open(&name.to_string(), OpenMode::Create);
-        let file = opened.map_err(failed)?;
-        file.write_all_at(&page_file_head(), 0).map_err(failed)?;
         Ok(file)
     }
 }

@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::log_end::{LogEnd, NewFile};
 use super::names::FileName;
 use super::options::SyncPolicy;
-use crate::storage::is_full;
+use crate::storage::{is_full, is_out_of_files};
 use crate::{OpenMode, Storage, Time};
 
 /// How many files of the log are kept to be written over, which costs less than making new ones.
@@ -31,7 +31,7 @@ pub struct Worked {
 #[derive(Debug)]
 pub(super) struct Writer {
     log: LogEnd,
-    /// What has to be written, in order. Empty unless the disk is full.
+    /// What has to be written, in order. Empty unless the disk is full, or no file could be opened.
     unwritten: VecDeque<Job>,
     /// What `unwritten` needs on the disk is perhaps not there yet.
     unprepared: bool,
@@ -64,6 +64,8 @@ enum Job {
 #[derive(Debug)]
 pub(super) enum WriteError {
     Full,
+    /// A file could not be opened. What is on the disk is as certain as before.
+    OutOfFiles,
     Failed(String),
 }
 
@@ -73,6 +75,15 @@ impl WriteError {
             Self::Full
         } else {
             Self::Failed(format!("{what}: {error}"))
+        }
+    }
+
+    /// A file could not be opened.
+    pub(super) fn of_open(what: &str, error: &io::Error) -> Self {
+        if is_out_of_files(error) {
+            Self::OutOfFiles
+        } else {
+            Self::new(what, error)
         }
     }
 }
@@ -216,6 +227,10 @@ impl Journal {
                 self.set_condition(JournalState::Full);
                 return nothing;
             }
+            Err(WriteError::OutOfFiles) => {
+                self.set_condition(JournalState::OutOfFiles);
+                return nothing;
+            }
             Err(WriteError::Failed(error)) => {
                 self.fail(&error);
                 return nothing;
@@ -275,7 +290,10 @@ impl Journal {
         if matches!(pages, Err(WriteError::Failed(_))) {
             return pages;
         }
-        self.free_files(writer, outcome.is_err() || pages.is_err())?;
+        let is_full = [&outcome, &pages]
+            .iter()
+            .any(|it| matches!(it, Err(WriteError::Full)));
+        self.free_files(writer, is_full)?;
         outcome?;
         pages?;
         self.move_pages()
@@ -424,7 +442,8 @@ impl Journal {
     fn empty_file(&self, file: FileName) -> Result<(), WriteError> {
         let name = file.to_string();
         let opened = self.storage.open(&name, OpenMode::Existing);
-        let emptied = opened.and_then(|file| file.set_len(0));
+        let file = opened.map_err(|error| WriteError::of_open(&name, &error))?;
+        let emptied = file.set_len(0);
         emptied.map_err(|error| WriteError::new(&name, &error))
     }
 }

@@ -53,6 +53,7 @@ struct Disk {
     room_bytes: Option<u64>,
     failing_syncs: u32,
     failing_writes: u32,
+    failing_opens: u32,
     /// How many more changes succeed before the power goes.
     changes_left: Option<u64>,
     reads: u64,
@@ -99,6 +100,7 @@ impl FaultyStorage {
                 room_bytes: None,
                 failing_syncs: 0,
                 failing_writes: 0,
+                failing_opens: 0,
                 changes_left: None,
                 reads: 0,
                 writes: 0,
@@ -147,6 +149,11 @@ impl FaultyStorage {
     /// Makes the next `count` writes fail with an error that is not a full disk.
     pub fn fail_writes(&self, count: u32) {
         self.disk.lock().failing_writes = count;
+    }
+
+    /// Makes the next `count` attempts to open a file fail, as they do where too many files are open.
+    pub fn fail_opens(&self, count: u32) {
+        self.disk.lock().failing_opens = count;
     }
 
     /// Leaves room for this many bytes beyond what the files have now; `None` for any number.
@@ -224,6 +231,10 @@ impl Storage for FaultyStorage {
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn StorageFile>> {
         let mut disk = self.disk.lock();
+        if disk.failing_opens > 0 {
+            disk.failing_opens -= 1;
+            return Err(out_of_files());
+        }
         let id = match (disk.names.get(name), mode) {
             (Some(id), _) => *id,
             (None, OpenMode::Existing) => return Err(io::Error::from(io::ErrorKind::NotFound)),
@@ -276,6 +287,7 @@ impl Disk {
         self.room_bytes = None;
         self.failing_syncs = 0;
         self.failing_writes = 0;
+        self.failing_opens = 0;
         self.changes_left = None;
     }
 
@@ -425,6 +437,13 @@ impl FaultyFile {
             return Err(io::Error::other("opened before the crash"));
         }
         f(&mut disk)
+    }
+}
+
+fn out_of_files() -> io::Error {
+    match super::OUT_OF_FILES.first() {
+        Some(code) => io::Error::from_raw_os_error(*code),
+        None => io::Error::other("too many files are open"),
     }
 }
 

@@ -18,6 +18,9 @@ const LOCK_NAME: &str = "lock";
 #[derive(Debug)]
 pub struct FileStorage {
     directory: PathBuf,
+    /// Open all the time: what has been made is to become safe though the process may have no more files open.
+    #[cfg(unix)]
+    opened: File,
 }
 
 impl FileStorage {
@@ -26,7 +29,7 @@ impl FileStorage {
     ///
     /// # Errors
     ///
-    /// When it cannot be made.
+    /// When it cannot be made, or opened.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         let mut builder = DirBuilder::new();
@@ -34,7 +37,11 @@ impl FileStorage {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&directory)?;
-        Ok(Self { directory })
+        Ok(Self {
+            #[cfg(unix)]
+            opened: File::open(&directory)?,
+            directory,
+        })
     }
 
     /// Where it is.
@@ -115,7 +122,7 @@ impl Storage for FileStorage {
 
     #[cfg(unix)]
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.opened.sync_all()
     }
 
     /// Elsewhere a directory cannot be opened as a file; NTFS keeps its own journal of names.
@@ -203,9 +210,7 @@ mod tests {
 
     #[test]
     fn names_with_folders_are_refused() {
-        let storage = FileStorage {
-            directory: PathBuf::from("nowhere"),
-        };
+        let storage = FileStorage::open(std::env::temp_dir()).unwrap();
         for name in ["", ".", "..", "a/b", "a\\b", "../a"] {
             let error = storage.open(name, OpenMode::Create).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name:?}");

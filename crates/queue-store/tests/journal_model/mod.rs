@@ -20,6 +20,8 @@ use compare::{check_moves, differences, is_later};
 pub(crate) struct Faults {
     pub(crate) failing: bool,
     pub(crate) full: bool,
+    /// For a while no file can be opened.
+    pub(crate) out_of_files: bool,
 }
 
 /// What is known of a message.
@@ -132,6 +134,10 @@ impl Run {
             19 => {
                 let some = self.some(4);
                 self.move_some(&some);
+            }
+            20 if self.faults.out_of_files && self.chance(2) => {
+                let count = self.below(6) as u32;
+                self.storage.fail_opens(count);
             }
             _ => self.work(),
         }
@@ -386,8 +392,18 @@ impl Run {
         }
     }
 
+    /// What is alive in a page, which stays where it is however often no file can be opened.
+    fn read_page(&self, page: PageId) -> Vec<(u16, PagedMessage)> {
+        loop {
+            match self.journal.read_page(page) {
+                Ok(found) => return found,
+                Err(error) => assert!(error.may_pass(), "{error}"),
+            }
+        }
+    }
+
     fn check_page(&self, queue: QueueKey, page: PageId) {
-        let found = self.journal.read_page(page).unwrap();
+        let found = self.read_page(page);
         let found: BTreeMap<_, _> = found.into_iter().collect();
         let mut count = 0;
         for ((key, number), entry) in &self.alive {
@@ -418,7 +434,7 @@ impl Run {
             self.alive.retain(|(queue, _), _| *queue != key.0);
         } else if let Some(home) = self.alive[&key].home {
             // Whatever else is in there is in a later page, so nothing but these is lost.
-            let others = self.journal.read_page(home.page).unwrap();
+            let others = self.read_page(home.page);
             let here = self
                 .alive
                 .values()
@@ -435,7 +451,7 @@ impl Run {
     /// Messages that do not survive a restart are out of memory for a while.
     fn swap(&mut self) {
         if let Some((page, messages)) = self.swapped.pop_first() {
-            let found = self.journal.read_page(page).unwrap();
+            let found = self.read_page(page);
             let found: Vec<_> = found.into_iter().map(|(_, message)| message).collect();
             assert_eq!(found, messages);
             self.journal.append().page_gone(page);
@@ -534,7 +550,7 @@ impl Run {
                 first_number,
                 level,
             } => {
-                let messages = self.journal.read_page(page).unwrap();
+                let messages = self.read_page(page);
                 let messages: Vec<_> = messages.into_iter().map(|(_, message)| message).collect();
                 let bodies = messages.iter().map(|it| it.message.body_len() as u64);
                 let deadlines = messages.iter().filter(|it| it.deadline != Time::MAX);

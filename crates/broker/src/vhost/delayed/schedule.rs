@@ -20,6 +20,9 @@ const PAGE_LEN_MAX: usize = 512;
 /// memory that all durable queues have.
 const PAGE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// How long a page is let alone, in milliseconds, whose file could not be opened because too many are.
+const RETRY_MS: u64 = 1000;
+
 /// Messages by their time, then by their number, which follows the order in which they were published.
 ///
 /// Beyond a budget the later half of what is in memory goes to disk at once, cut into pages: each is sorted, and those
@@ -285,7 +288,7 @@ impl Schedule {
     }
 
     /// Brings back pages that have something to be routed by `now` and before everything in memory. One that cannot be read
-    /// is left alone until the broker is started anew.
+    /// is left alone until the broker is started anew, or for a moment if that may pass.
     fn bring_in_next(&mut self, now: Time) {
         while let Some((due, page)) = self.first_page()
             && due <= now
@@ -296,8 +299,12 @@ impl Schedule {
         {
             if let Err(error) = self.bring_in((due, page)) {
                 tracing::error!(%error, "delayed messages cannot be read from disk");
+                let again_at = match error.may_pass() {
+                    true => now.saturating_add(RETRY_MS),
+                    false => Time::MAX,
+                };
                 if let Some(numbers) = self.pages.remove(&(due, page)) {
-                    self.pages.insert((Time::MAX, page), numbers);
+                    self.pages.insert((again_at, page), numbers);
                 }
             }
         }
