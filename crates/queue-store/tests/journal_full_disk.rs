@@ -255,3 +255,66 @@ fn a_journal_without_room_for_its_last_word_goes_on() {
     let (_, found) = open(&storage);
     assert_eq!(found, BTreeSet::from([(QUEUE, 1), (QUEUE, 2)]));
 }
+
+/// Makes a file of so many bytes that nothing is in.
+fn worthless(storage: &FaultyStorage, name: &str, len: usize) {
+    let file = storage.open(name, OpenMode::Create).unwrap();
+    file.write_all_at(&vec![0; len], 0).unwrap();
+    file.sync_data().unwrap();
+    storage.sync_directory().unwrap();
+}
+
+/// A directory with one message, that nobody has open.
+fn with_one() -> FaultyStorage {
+    let storage = FaultyStorage::new(3);
+    let (journal, _) = open(&storage);
+    store(&journal, QUEUE, 1, 20);
+    journal.sync(NOW).unwrap();
+    storage.kill();
+    storage
+}
+
+#[test]
+fn a_journal_is_opened_on_a_disk_that_is_full_of_what_does_not_survive() {
+    for name in ["swap-00000001", "log-00000009", "pages-00000009"] {
+        let storage = with_one();
+        worthless(&storage, name, 100_000);
+        storage.leave_room(Some(0));
+        let (journal, found) = open(&storage);
+        assert_eq!(found, BTreeSet::from([(QUEUE, 1)]), "{name}");
+        store(&journal, QUEUE, 2, 20);
+        journal.sync(NOW).unwrap();
+        storage.crash();
+        drop(journal);
+        assert_eq!(open(&storage).1.len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn a_journal_that_has_no_room_to_be_opened_leaves_nothing_behind() {
+    let storage = with_one();
+    let before = storage.list().unwrap();
+    for room in [0, 0, 10] {
+        storage.leave_room(Some(room));
+        let opened = Journal::open(Arc::new(storage.clone()), JournalOptions::default());
+        assert!(opened.is_err());
+        assert_eq!(storage.list().unwrap(), before);
+    }
+    storage.leave_room(None);
+    assert_eq!(open(&storage).1.len(), 1);
+}
+
+#[test]
+fn a_start_that_the_power_cuts_short_on_a_full_disk_loses_nothing() {
+    for changes in 0..12 {
+        let storage = with_one();
+        worthless(&storage, "swap-00000001", 5000);
+        worthless(&storage, "log-00000009", 5000);
+        storage.leave_room(Some(0));
+        storage.cut_power_after(changes);
+        let _ = Journal::open(Arc::new(storage.clone()), JournalOptions::default());
+        storage.crash();
+        let (_, found) = open(&storage);
+        assert_eq!(found, BTreeSet::from([(QUEUE, 1)]), "{changes}");
+    }
+}

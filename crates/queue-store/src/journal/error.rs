@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::storage::is_out_of_files;
 
 /// Why a journal could not be opened. What was safe is still there. Unless it is [`Io`](Self::Io), nothing was changed on
-/// disk; otherwise a file of the log may have been begun, or files removed that nothing is in, and it can be tried again.
+/// disk; otherwise files may have been removed that nothing is in, and it can be tried again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

@@ -28,7 +28,8 @@ impl Journal {
     /// not makes no difference. Gives back what the queues hold.
     ///
     /// Reads the log, which is as long as [`JournalOptions`] allow whatever is in the pages; begins
-    /// a new file of it; and removes files that nothing is in.
+    /// a new file of it; and removes files that nothing is in. Those go first that the log as it is does not need, which
+    /// may be what makes room for the new file.
     ///
     /// # Errors
     ///
@@ -42,8 +43,18 @@ impl Journal {
         make_safe(storage.as_ref(), loaded.end, loaded.unsafe_from)?;
         let mut state = State::new(&options);
         let (names, end, notes) = (loaded.names.clone(), loaded.end, loaded.notes.clone());
+        let chain = loaded.log_files.clone();
+        let logs = names.iter().filter_map(FileName::log_number);
+        let number = logs.max().unwrap_or(0).saturating_add(1);
         let queues = take_over(storage.as_ref(), &mut state, loaded)?;
-        let (log, spares) = begin_log(storage.as_ref(), &options, &mut state, &names, end)?;
+        let names = remove_worthless(storage.as_ref(), &state, names, &chain)?;
+        let (log, spares) = begin_log(
+            storage.as_ref(),
+            &options,
+            &mut state,
+            (&names, number),
+            end,
+        )?;
         remove_unneeded(storage.as_ref(), &state, &names)?;
         let writer = Writer::new(log, state.last_block(), spares);
         let journal = Self::new(options, storage, Some(lock), state, writer);
@@ -155,16 +166,15 @@ fn above(number: u64) -> std::num::NonZeroU64 {
     std::num::NonZeroU64::MIN.saturating_add(number)
 }
 
-/// Begins a file of the log behind all that there are.
+/// Begins a file of the log behind all that there are, and those that there were a moment ago: their names may come back
+/// with a power cut.
 fn begin_log(
     storage: &dyn Storage,
     options: &JournalOptions,
     state: &mut State,
-    names: &[FileName],
+    (names, number): (&[FileName], u32),
     end: Position,
 ) -> Result<(LogEnd, Vec<u32>), OpenError> {
-    let logs = names.iter().filter_map(FileName::log_number);
-    let number = logs.max().unwrap_or(0).saturating_add(1);
     state.queues.begin_file(number);
     let oldest = state.queues.files().front();
     let mut new = NewFile {
@@ -180,7 +190,12 @@ fn begin_log(
         })
         .collect();
     let begun = LogEnd::begin(storage, &mut new, end, spares.pop(), Filling::new(options));
-    let log = begun.map_err(|error| write_error(FileName::Log(number), error))?;
+    let log = begun.map_err(|error| {
+        let name = FileName::Log(number);
+        // Every attempt would leave another one, on a disk that may be full. What was before it is all there.
+        let _ = storage.remove(&name.to_string());
+        write_error(name, error)
+    })?;
     Ok((log, spares))
 }
 
@@ -202,6 +217,28 @@ fn restarted() -> Vec<u8> {
     block
 }
 
+/// Removes files without which the log as it is would be read just the same: what does not survive a restart, pages that
+/// are no more, and files of the log that were being begun and never belonged to it, behind `chain` or among it. Returns the
+/// names of the others.
+///
+/// Files of the log before the chain stay for now: an empty one there is all that says that it is not needed.
+fn remove_worthless(
+    storage: &dyn Storage,
+    state: &State,
+    names: Vec<FileName>,
+    chain: &[u32],
+) -> Result<Vec<FileName>, OpenError> {
+    let first = chain.first().copied().unwrap_or(0);
+    let (worthless, kept): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| match *name {
+        FileName::Log(number) => number > first && !chain.contains(&number),
+        FileName::Pages(number) => !state.page_files.contains(number),
+        FileName::Spare(_) => false,
+        FileName::Swap(_) => true,
+    });
+    remove(storage, &worthless)?;
+    Ok(kept)
+}
+
 /// Removes files that nothing is in.
 fn remove_unneeded(
     storage: &dyn Storage,
@@ -218,7 +255,12 @@ fn remove_unneeded(
         FileName::Spare(_) => true,
         FileName::Swap(_) => false,
     };
-    for name in names.iter().filter(|name| !needed(name)) {
+    let unneeded: Vec<_> = names.iter().filter(|name| !needed(name)).copied().collect();
+    remove(storage, &unneeded)
+}
+
+fn remove(storage: &dyn Storage, names: &[FileName]) -> Result<(), OpenError> {
+    for name in names {
         let removed = storage.remove(&name.to_string());
         removed.map_err(io_error(*name))?;
     }
