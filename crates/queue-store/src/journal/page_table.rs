@@ -3,7 +3,7 @@
 //! The same changes are made while the broker runs and while a log is read, so that the two cannot
 //! differ.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::{NonZeroU32, NonZeroU64};
 
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use crate::{PageId, PageSlot};
 #[derive(Debug, Default)]
 pub(super) struct PageTable {
     pages: HashMap<PageId, Page, RandomState>,
+    /// The same pages by their queues, of which thousands may be deleted together.
+    by_queue: BTreeSet<(QueueKey, PageId)>,
     /// Ids that were given back. The last one is the next to be used.
     unused: Vec<PageId>,
     /// The largest id ever given out.
@@ -137,7 +139,15 @@ impl PageTable {
 
     fn insert(&mut self, id: PageId, page: Page) {
         self.last_id = self.last_id.max(id.0.get());
+        self.by_queue.insert((page.queue, id));
         self.pages.insert(id, page);
+    }
+
+    fn remove(&mut self, id: PageId) -> Option<Page> {
+        let page = self.pages.remove(&id)?;
+        self.by_queue.remove(&(page.queue, id));
+        self.unused.push(id);
+        Some(page)
     }
 
     /// The page with everything in it is safe: its messages are here now and nowhere else. Says
@@ -200,11 +210,10 @@ impl PageTable {
         }
     }
 
+    /// The pages of a queue, by their ids.
     pub(super) fn pages_of(&self, queue: QueueKey) -> Vec<PageId> {
-        let pages = self.iter().filter(|(_, page)| page.queue == queue);
-        let mut pages: Vec<_> = pages.map(|(id, _)| id).collect();
-        pages.sort_unstable();
-        pages
+        let of_queue = (queue, PageId(NonZeroU32::MIN))..=(queue, PageId(NonZeroU32::MAX));
+        self.by_queue.range(of_queue).map(|(_, id)| *id).collect()
     }
 
     /// The page lies elsewhere now. Gives what it was before.
@@ -218,9 +227,7 @@ impl PageTable {
     /// caller hears of it for each.
     pub(super) fn unmake(&mut self, id: PageId) -> Option<Page> {
         self.pages.get(&id)?.making()?;
-        let page = self.pages.remove(&id)?;
-        self.unused.push(id);
-        Some(page)
+        self.remove(id)
     }
 
     /// What is not safe, in the order in which it was made.
@@ -288,8 +295,7 @@ impl PageTable {
         id: PageId,
         aftermath: &mut Aftermath,
     ) -> Option<(QueueKey, Origins)> {
-        let mut page = self.pages.remove(&id)?;
-        self.unused.push(id);
+        let mut page = self.remove(id)?;
         let making = page.changes.as_mut().and_then(|it| it.making.as_mut());
         let origins = making.map(|making| std::mem::take(&mut making.origins));
         let queue = page.queue;
@@ -314,5 +320,44 @@ impl Page {
         if self.changes.as_deref().is_some_and(is_empty) {
             self.changes = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::PageContents;
+    use super::*;
+
+    #[test]
+    fn the_pages_of_a_queue_are_those_that_are_left() {
+        let mut table = PageTable::default();
+        let ids: Vec<_> = (0..30).filter_map(|_| table.reserve()).collect();
+        let queue_of = |nth: usize| QueueKey(nth as u64 % 3);
+        for (nth, page) in ids.iter().enumerate() {
+            let making = PageMaking {
+                page: *page,
+                queue: queue_of(nth),
+                place: PagePlace::default(),
+                contents: PageContents::of(None, &[]),
+                origins: Origins::default(),
+            };
+            table.make(making, PageKind::Durable, Bytes::new()).unwrap();
+        }
+        let mut aftermath = Aftermath::default();
+        table.page_gone(ids[4], &mut aftermath);
+        table.unmake(ids[7]).unwrap();
+        table.queue_gone(QueueKey(2), &mut aftermath);
+        for key in 0..3 {
+            let queue = QueueKey(key);
+            let mut left: Vec<_> = table
+                .iter()
+                .filter(|(_, page)| page.queue == queue)
+                .collect();
+            left.sort_unstable_by_key(|(id, _)| *id);
+            let left: Vec<_> = left.into_iter().map(|(id, _)| id).collect();
+            assert_eq!(table.pages_of(queue), left);
+            assert_eq!(left.len(), [10, 8, 0][usize::try_from(key).unwrap()]);
+        }
+        assert_eq!(aftermath.freed.len(), 11);
     }
 }
