@@ -70,8 +70,8 @@ impl Transaction {
         if self.routes.insert(Arc::as_ptr(&publish.route) as usize) {
             bytes += publish.route.size_bytes();
         }
-        // Each queue counts it, once it has it.
-        let places = publish.route.queues.len().max(1);
+        // Each queue, and each exchange that keeps it, counts it once it has it.
+        let places = publish.route.places().max(1);
         self.held.add(MemoryGauge::cost(places, bytes as u64));
         self.held.check()?;
         if self.held.is_too_much() {
