@@ -95,7 +95,6 @@ async fn who_takes_all_that_a_deep_queue_has_is_heard() {
     let purge = queue::Purge {
         queue: ShortStr::from_static("deep"),
         no_wait: true,
-        ..queue::Purge::default()
     };
     write_method(&mut says_later, ChannelId(1), &purge);
     let seat = Seat::take(&broker.shared, None).expect("the broker runs");
