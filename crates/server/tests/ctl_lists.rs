@@ -212,6 +212,21 @@ fn queues_and_connections_are_listed_and_ended() {
     for client in &mut clients {
         client.expect(CLOSE);
     }
+    drop(clients);
+
+    let clients = [0; 2].map(|_| Client::open(address));
+    check(
+        &dir,
+        &[
+            "close_all_connections",
+            "--limit=1",
+            "--per-connection-delay",
+            "1",
+            "bye",
+        ],
+        "Closing 1 connections in vhost /, reason: bye...\nClosed 1 connections",
+    );
+    drop(clients);
     let mut client = Client::open(address);
     check(
         &dir,

@@ -1,6 +1,6 @@
 //! Connections and channels.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use leveret_broker::{ChannelOverview, ConnectionOverview};
 use serde::{Deserialize, Serialize};
@@ -17,10 +17,24 @@ use super::{Peer, certificates};
 /// What can be asked about connections.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Ask {
-    Connections { columns: Vec<String> },
-    Channels { columns: Vec<String> },
-    Close { id: u64, reason: String },
-    CloseAll { of: Whose, reason: String },
+    Connections {
+        columns: Vec<String>,
+    },
+    Channels {
+        columns: Vec<String>,
+    },
+    Close {
+        id: u64,
+        reason: String,
+    },
+    CloseAll {
+        of: Whose,
+        reason: String,
+        /// How many at most; zero for all.
+        limit: u64,
+        /// Between one and the next.
+        delay_ms: u64,
+    },
 }
 
 /// Which connections are meant.
@@ -142,25 +156,38 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "close_all_connections",
-        usage: "close_all_connections [--vhost <vhost>] [--global] <explanation>",
-        about: "Closes all connections to a virtual host, or all with --global",
+        usage: "close_all_connections [--vhost <vhost> --limit <limit>] [--global] [--per-connection-delay <delay>] <explanation>",
+        about: "Closes all connections to a virtual host, or as many as --limit says, or those to all with --global; with a \
+                delay, in milliseconds, one after the other",
         arguments: (1, 1),
-        flags: &["--global"],
+        flags: &["--global", "--limit", "--per-connection-delay"],
         banner: |line| {
             let (reason, vhost) = (line.argument(0).ok()?, line.options.vhost());
+            let limit = line.options.limit;
             Some(if line.options.has("--global") {
                 format!("Closing all connections (across all vhosts), reason: {reason}...")
+            } else if limit > 0 {
+                format!("Closing {limit} connections in vhost {vhost}, reason: {reason}...")
             } else {
                 format!("Closing all connections in vhost {vhost}, reason: {reason}...")
             })
         },
         run: |line, peer| {
-            let of = match line.options.has("--global") {
-                true => Whose::Everybody,
-                false => Whose::Vhost(line.options.vhost().to_owned()),
+            // With --global RabbitMQ does not look at the limit.
+            let (of, limit) = match line.options.has("--global") {
+                true => (Whose::Everybody, 0),
+                false => (
+                    Whose::Vhost(line.options.vhost().to_owned()),
+                    line.options.limit,
+                ),
             };
-            let reason = line.argument(0)?.to_owned();
-            let closed = close_all(peer, of, reason)?;
+            let ask = Ask::CloseAll {
+                of,
+                reason: line.argument(0)?.to_owned(),
+                limit,
+                delay_ms: line.options.per_connection_delay_ms,
+            };
+            let closed = close_all(peer, ask)?;
             Ok(Outcome::Message(format!("Closed {closed} connections")))
         },
         ..Verb::PLAIN
@@ -177,16 +204,21 @@ pub(super) const VERBS: &[Verb] = &[
             ))
         },
         run: |line, peer| {
-            let of = Whose::User(line.argument(0)?.to_owned());
-            close_all(peer, of, line.argument(1)?.to_owned())?;
+            let ask = Ask::CloseAll {
+                of: Whose::User(line.argument(0)?.to_owned()),
+                reason: line.argument(1)?.to_owned(),
+                limit: 0,
+                delay_ms: 0,
+            };
+            close_all(peer, ask)?;
             Ok(Outcome::Done)
         },
         ..Verb::PLAIN
     },
 ];
 
-fn close_all(peer: &mut Peer<'_>, of: Whose, reason: String) -> Result<u64, Failure> {
-    match peer.ask(Request::Connections(Ask::CloseAll { of, reason }))? {
+fn close_all(peer: &mut Peer<'_>, ask: Ask) -> Result<u64, Failure> {
+    match peer.ask(Request::Connections(ask))? {
         Reply::Number(closed) => Ok(closed),
         _ => Err(Failure::unexpected()),
     }
@@ -236,16 +268,31 @@ pub(super) async fn answer(node: &Node, ask: Ask) -> Result<Reply, Failure> {
             broker.close_connection(id, &reason);
             Ok(Reply::Done)
         }
-        Ask::CloseAll { of, reason } => {
+        Ask::CloseAll {
+            of,
+            reason,
+            limit,
+            delay_ms,
+        } => {
             tracing::info!(?of, reason, "closing connections for the operator");
+            let delay = Duration::from_millis(delay_ms);
             let mut closed = 0;
             for connection in broker.connections().await {
+                if limit > 0 && closed == limit {
+                    break;
+                }
                 let is_meant = match &of {
                     Whose::Everybody => true,
                     Whose::Vhost(vhost) => connection.vhost.as_deref() == Some(vhost),
                     Whose::User(user) => connection.user.as_deref() == Some(user),
                 };
-                if is_meant && broker.close_connection(connection.id, &reason) {
+                if !is_meant {
+                    continue;
+                }
+                if closed > 0 && !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                if broker.close_connection(connection.id, &reason) {
                     closed += 1;
                 }
             }

@@ -45,6 +45,7 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "export_definitions <file_path | \"-\"> [--format <json>]",
         about: "Writes users, virtual hosts, permissions, queues, exchanges and bindings to a file, as RabbitMQ does",
         arguments: (1, 1),
+        flags: &["--format"],
         works_at_rest: true,
         banner: |line| match line.argument(0).ok()? {
             STANDARD => None,
@@ -71,6 +72,7 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "import_definitions <file_path | \"-\"> [--format <json>]",
         about: "Makes what stands in a file that leveret or RabbitMQ has exported; nothing is deleted",
         arguments: (0, 1),
+        flags: &["--format"],
         works_at_rest: true,
         banner: |line| match source(line) {
             STANDARD => Some("Importing definitions in JSON from standard input ...".to_owned()),

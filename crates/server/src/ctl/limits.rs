@@ -146,7 +146,7 @@ pub(super) const VERBS: &[Verb] = &[
         name: "list_user_limits",
         usage: "list_user_limits [--user <username>] [--global]",
         about: "Says the limits of a user, guest unless named, or of all with --global",
-        flags: &["--global"],
+        flags: &["--user", "--global"],
         works_at_rest: true,
         banner: |line| {
             let user = line.options.user.as_deref().unwrap_or("guest");

@@ -44,7 +44,10 @@ pub(super) struct Options {
     pub(super) socket: Option<PathBuf>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) user: Option<String>,
-    /// Options without a value that only some verbs have, by their names.
+    /// How many at most; zero for all.
+    pub(super) limit: u64,
+    pub(super) per_connection_delay_ms: u64,
+    /// Those that only some verbs have, by their names.
     pub(super) flags: Vec<&'static str>,
 }
 
@@ -80,7 +83,7 @@ pub(super) enum Timeout {
 }
 
 /// Options with a value, in both spellings.
-const WITH_VALUE: [(&str, &str); 8] = [
+const WITH_VALUE: [(&str, &str); 10] = [
     ("--vhost", "-p"),
     ("--node", "-n"),
     ("--timeout", "-t"),
@@ -89,7 +92,12 @@ const WITH_VALUE: [(&str, &str); 8] = [
     ("--data-dir", ""),
     ("--user", ""),
     ("--format", ""),
+    ("--limit", ""),
+    ("--per-connection-delay", ""),
 ];
+
+/// Those of them that only some verbs have.
+const WITH_VALUE_OF_VERBS: [&str; 4] = ["--user", "--format", "--limit", "--per-connection-delay"];
 
 impl Line {
     /// # Errors
@@ -113,9 +121,7 @@ impl Line {
             if word == "--" {
                 line.arguments.extend(rest.by_ref());
             } else if word.len() > 1 && word.starts_with('-') {
-                if !line.take_option(&word, &mut rest)? {
-                    others.push(word);
-                }
+                others.extend(line.take_option(&word, &mut rest)?);
             } else if line.verb.is_none() && !is_help {
                 is_help = word == "help";
                 if !is_help {
@@ -137,12 +143,12 @@ impl Line {
         Ok(line)
     }
 
-    /// False for a word that may be an option of the verb's own.
+    /// What may be an option of the verb's own.
     fn take_option(
         &mut self,
         word: &str,
         rest: &mut impl Iterator<Item = String>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let (name, own_value) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (word, None),
@@ -151,13 +157,15 @@ impl Line {
             .iter()
             .find(|(long, short)| name == *long || (name == *short && !short.is_empty()));
         let Some((long, _)) = known else {
-            return Ok(self.take_flag(word));
+            return Ok((!self.take_flag(word)).then(|| word.to_owned()));
         };
         let value = own_value.or_else(|| rest.next());
         let value = value.ok_or_else(|| self.invalid_option(name, ""))?;
         self.set(long, &value)
             .map_err(|BadValue| self.invalid_option(name, &value))?;
-        Ok(true)
+        Ok(WITH_VALUE_OF_VERBS
+            .contains(long)
+            .then(|| (*long).to_owned()))
     }
 
     fn set(&mut self, option: &str, value: &str) -> Result<(), BadValue> {
@@ -171,6 +179,10 @@ impl Line {
             "--ctl-socket" => options.socket = Some(value.into()),
             "--data-dir" => options.data_dir = Some(value.into()),
             "--user" => options.user = Some(value.to_owned()),
+            "--limit" => options.limit = value.parse().map_err(|_| BadValue)?,
+            "--per-connection-delay" => {
+                options.per_connection_delay_ms = value.parse().map_err(|_| BadValue)?;
+            }
             // Definitions are JSON; the other format of rabbitmqctl is Erlang's.
             _ if value == "json" => {}
             _ => return Err(BadValue),
@@ -349,6 +361,18 @@ mod tests {
             (
                 "list_users --zorp",
                 "Error (argument validation): Invalid options for this command:\n--zorp : ",
+            ),
+            (
+                "list_users --user ann",
+                "Error (argument validation): Invalid options for this command:\n--user : ",
+            ),
+            (
+                "close_connection --limit=1 pid bye",
+                "Error (argument validation): Invalid options for this command:\n--limit : ",
+            ),
+            (
+                "close_all_connections --limit -1 bye",
+                "Error (argument validation): Invalid options for this command:\n--limit : -1",
             ),
             (
                 "list_users -t x",

@@ -20,7 +20,7 @@ pub(super) struct Verb {
     pub(super) arguments: (usize, usize),
     /// What may be asked of it, for those whose arguments are names of columns.
     pub(super) columns: &'static [&'static str],
-    /// Options without a value that it has of its own.
+    /// Options that it has of its own.
     pub(super) flags: &'static [&'static str],
     /// Also of a data directory on which no server runs.
     pub(super) works_at_rest: bool,
@@ -55,7 +55,7 @@ impl Verb {
         run: |_, _| Ok(Outcome::Done),
     };
 
-    /// Its own name of an option without a value.
+    /// Its own name of an option.
     pub(super) fn flag(&self, word: &str) -> Option<&'static str> {
         self.flags.iter().copied().find(|flag| *flag == word)
     }
