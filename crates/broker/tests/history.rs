@@ -116,6 +116,28 @@ async fn direct_and_fanout_exchanges_keep_history_too() {
 }
 
 #[tokio::test]
+async fn a_queue_resumes_by_very_many_bindings_in_a_moment() {
+    const BINDINGS: usize = 5000;
+    for (kind, key) in [
+        (ExchangeType::Topic, "4000"),
+        (ExchangeType::Direct, "4000"),
+        (ExchangeType::Fanout, "0"),
+    ] {
+        let (_broker, client) = with_exchange(kind, latest(9)).await;
+        say(&client, "4000", "one").await;
+        declare(&client, "late", ResumeFrom::First).await;
+        for n in 0..BINDINGS {
+            client
+                .bind_queue("late", "x", &n.to_string())
+                .await
+                .unwrap();
+        }
+        say(&client, key, "two").await;
+        assert_eq!(texts(&client, "late").await, ["one", "two"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn types_that_do_not_route_by_key_keep_none() {
     for kind in [
         ExchangeType::Headers,

@@ -1,17 +1,16 @@
 //! Binding a queue to an exchange that keeps history.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use leveret_amqp_codec::{RawProperties, RawTable, ValueRef};
+use leveret_amqp_codec::{RawTable, ValueRef};
 use leveret_queue_store::{Message, Time};
 use parking_lot::RwLockWriteGuard;
 
-use super::kept::{Found, Had};
+use super::arranged::Arranged;
+use super::kept::Found;
 use super::position::{ResumeFrom, marked};
-use super::spans::OfQueue;
-use super::{Hasher, Loose, Past, State};
-use crate::exchange::{Destination, ExchangeKind, QueueId, Router, Subject};
+use super::{Loose, Past, State};
+use crate::exchange::{Destination, ExchangeKind, QueueId};
 use crate::metadata::Ticket;
 use crate::quota::Seat;
 use crate::vhost::queue::Afterwards;
@@ -123,44 +122,22 @@ impl Past {
         }
     }
 
-    /// What is kept after a number that the key leads to and the queue has not had. The same router decides that as for
-    /// live messages, with the bindings of this queue alone in it: its number 0 is the new one, the others are keys of spans.
-    fn find(&self, state: &State, now: Time, queue: QueueId, key: &Arc<str>, after: u64) -> Found {
-        let Ok(mut router) = Router::new(self.kind, RawTable::EMPTY, 0) else {
-            unreachable!("exchanges of types that need arguments keep no history");
-        };
-        let number = |at: usize| Destination::Queue(QueueId(u32::try_from(at).unwrap_or(u32::MAX)));
-        router.insert(number(0), key, None);
-        // Each key once: bindings with the same lead to the same.
-        let mut numbers: HashMap<&Arc<str>, usize, Hasher> = HashMap::default();
-        let mut had_by: Vec<Vec<Had>> = Vec::new();
-        for (key, had) in state.spans.of(queue).into_iter().flat_map(OfQueue::iter) {
-            let at = *numbers.entry(key).or_insert_with(|| {
-                had_by.push(Vec::new());
-                router.insert(number(had_by.len()), key, None);
-                had_by.len() - 1
-            });
-            had_by[at].push(had);
-        }
+    /// What is kept after a number that the key leads to and the queue has not had.
+    fn find(
+        &self,
+        state: &mut State,
+        now: Time,
+        queue: QueueId,
+        key: &Arc<str>,
+        after: u64,
+    ) -> Found {
+        let State { kept, spans, .. } = state;
+        let wanted = Arranged::new(self.kind, [key]);
+        let had = spans.had_by(queue, self.kind);
         let only = self.leads_to_one_key(key).then_some(&**key);
-        state.kept.find(now, after, only, |key| {
-            let mut is_wanted = false;
-            let mut had: Vec<Had> = Vec::new();
-            let subject = Subject {
-                routing_key: key,
-                headers: RawTable::EMPTY,
-                index: None,
-                properties: RawProperties::from_validated_bytes(&[]),
-            };
-            router.route(&subject, &mut |destination| match destination {
-                Destination::Queue(QueueId(0)) => is_wanted = true,
-                Destination::Queue(QueueId(at)) => {
-                    let of_key = had_by.get(at as usize - 1);
-                    had.extend(of_key.into_iter().flatten());
-                }
-                Destination::Exchange(_) => {}
-            });
-            is_wanted.then_some(had)
+        kept.find(now, after, only, |key| {
+            let had = || had.as_ref().map_or_else(Vec::new, |had| had.of(key));
+            wanted.leads(key).then(had)
         })
     }
 

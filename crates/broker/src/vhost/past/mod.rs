@@ -7,6 +7,7 @@
 //! what is kept (`joining`). A publisher found its way before, without any lock; whether that is still the way it sees by
 //! the history's version, which every binding to a queue changes.
 
+mod arranged;
 mod joining;
 mod kept;
 mod limits;
