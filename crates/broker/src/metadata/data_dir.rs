@@ -1,6 +1,6 @@
 //! The directory that holds what outlives the broker.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +44,8 @@ impl DataDir {
             let problem = io::Error::new(io::ErrorKind::InvalidInput, "its name is empty");
             return Err(unusable(problem));
         }
-        create(path).map_err(unusable)?;
+        // Its name is safe then: what is in it would be lost with it.
+        leveret_queue_store::FileStorage::open(path).map_err(unusable)?;
         let lock = open_lock(&path.join(LOCK_FILE)).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
@@ -74,14 +75,6 @@ impl DataDir {
     pub(crate) fn metadata(&self) -> FileStorage {
         FileStorage::new(self.path.join(METADATA_FILE))
     }
-}
-
-fn create(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {

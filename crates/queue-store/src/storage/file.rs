@@ -25,7 +25,7 @@ pub struct FileStorage {
 
 impl FileStorage {
     /// The directory at this path. It is made for its owner alone, with those it is in, unless it is
-    /// there.
+    /// there, and the names of what is made are safe then.
     ///
     /// # Errors
     ///
@@ -36,7 +36,11 @@ impl FileStorage {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let parents = parents_of_missing(&directory);
         builder.create(&directory)?;
+        for parent in parents {
+            sync(&parent)?;
+        }
         Ok(Self {
             #[cfg(unix)]
             opened: File::open(&directory)?,
@@ -58,6 +62,30 @@ impl FileStorage {
             Err(io::Error::from(io::ErrorKind::InvalidInput))
         }
     }
+}
+
+/// Where the names will stand of the directories that have to be made for this one, itself included; the innermost first.
+fn parents_of_missing(directory: &Path) -> Vec<PathBuf> {
+    // Above a relative one stands the empty name.
+    let missing = directory
+        .ancestors()
+        .take_while(|it| !it.as_os_str().is_empty() && !it.exists());
+    let parents = missing.map(|it| match it.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    });
+    parents.collect()
+}
+
+/// Makes the names in a directory safe.
+#[cfg(unix)]
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 impl Storage for FileStorage {
@@ -207,6 +235,20 @@ impl StorageFile for DiskFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_that_are_made_have_their_names_made_safe() {
+        let here = std::env::temp_dir();
+        let there = here.join(format!("leveret-{}-missing", std::process::id()));
+        let parents = parents_of_missing(&there.join("a/b"));
+        assert_eq!(parents, [there.join("a"), there.clone(), here.clone()]);
+        assert!(parents_of_missing(&here).is_empty());
+        let relative = Path::new("missing-in-the-working-directory");
+        assert_eq!(parents_of_missing(relative), [Path::new(".")]);
+        FileStorage::open(there.join("a/b")).unwrap();
+        assert!(parents_of_missing(&there.join("a/b")).is_empty());
+        std::fs::remove_dir_all(there).unwrap();
+    }
 
     #[test]
     fn names_with_folders_are_refused() {
