@@ -18,6 +18,9 @@ const AHEAD_LEN: u64 = 256 << 10;
 /// Blocks from this length on are not worth it: writing them takes longer than making the file longer.
 const LARGE_BLOCK_LEN: usize = 64 << 10;
 
+/// No file is added to from here on, whatever it begins with: places in it are counted in 32 bits.
+const FULL_LEN_MAX: u64 = 2 << 30;
+
 /// How files of the log are filled, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filling {
@@ -66,6 +69,8 @@ pub(super) struct LogEnd {
     /// How long the file is: behind the last block there are zeros, or what it was before.
     len: u64,
     filling: Filling,
+    /// How long it becomes at least before the next is begun.
+    full_len: u64,
 }
 
 impl LogEnd {
@@ -88,7 +93,7 @@ impl LogEnd {
 
     /// Whether the next file is to be begun once this many more bytes are in here.
     pub(super) fn is_full_with(&self, len: usize) -> bool {
-        self.sectors.end() + len as u64 >= self.filling.full_len
+        self.sectors.end() + len as u64 >= self.full_len
     }
 
     /// Makes a file of the log, over a spare one if there is any, and makes it safe with its name.
@@ -128,11 +133,16 @@ impl LogEnd {
             sectors: SectorWriter::behind(LOG_HEAD_LEN),
             len,
             filling,
+            full_len: filling.full_len,
         };
         // The file is made longer for more when there is more to write: a server that starts may have nothing for hours.
         for block in &mut new.blocks {
             log.append(block, previous_end)?;
         }
+        // With very many queues and pages what a file begins with is longer than files are to be. Were it full then, every
+        // block would begin the next, and all of that be written with each.
+        let twice = log.sectors.end().saturating_mul(2).min(FULL_LEN_MAX);
+        log.full_len = filling.full_len.max(twice);
         // The head comes last, and by itself: without it the file is as good as not there, and with
         // it what the file begins with has to be whole. A power cut that left the head and tore the
         // first block would look like damage.
@@ -185,7 +195,7 @@ impl LogEnd {
 
     /// Makes the file longer for blocks to come. Not on a full disk: whether they can be written shows when they are.
     fn fill_ahead(&mut self) -> Result<(), WriteError> {
-        let len = AHEAD_LEN.min(self.filling.full_len.saturating_sub(self.len));
+        let len = AHEAD_LEN.min(self.full_len.saturating_sub(self.len));
         match self.sectors.write_zeros(&*self.file, self.len, len) {
             Ok(len) => self.len = len,
             Err(error) if is_full(&error) => {}
@@ -221,5 +231,27 @@ mod tests {
         assert_eq!(log.file.len().unwrap(), SECTOR_LEN as u64);
         log.write(&mut vec![0; SECTOR_LEN], begin).unwrap();
         assert_eq!(log.file.len().unwrap(), 2 * SECTOR_LEN as u64 + AHEAD_LEN);
+    }
+
+    #[test]
+    fn a_file_takes_as_much_again_as_it_begins_with() {
+        let storage = MemoryStorage::new();
+        let full_after = |begins_with: usize, number| {
+            let mut new = NewFile {
+                number,
+                oldest: 1,
+                blocks: vec![vec![0; begins_with]],
+            };
+            let begin = Position { file: 1, offset: 0 };
+            let filling = Filling {
+                full_len: 10_000,
+                mode: OpenMode::Create,
+            };
+            let log = LogEnd::begin(&storage, &mut new, begin, None, filling).unwrap();
+            (0..100_000).find(|len| log.is_full_with(*len))
+        };
+        // A head, and gaps up to where blocks begin.
+        assert_eq!(full_after(1_000, 1), Some(10_000 - 64 - 1_024));
+        assert_eq!(full_after(20_000, 2), Some(64 + 20_032));
     }
 }

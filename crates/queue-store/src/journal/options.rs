@@ -5,7 +5,8 @@
 pub struct JournalOptions {
     /// When what was appended counts as safe.
     pub sync: SyncPolicy,
-    /// How large a file of the log gets, give or take one write: at least 4 KiB, at most 1 GiB. The
+    /// How large a file of the log gets, give or take one write: at least 4 KiB, at most 1 GiB, and twice what it begins
+    /// with where that is more, which is some bytes for each queue and page. The
     /// default, 16 MiB, is begun anew some times a second by a disk that writes as fast as it can.
     /// Writing over a file that is not needed any more costs less than a new one, and the smaller
     /// they are, the sooner there is one.
