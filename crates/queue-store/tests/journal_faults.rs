@@ -541,3 +541,41 @@ fn a_journal_is_congested_until_what_waited_is_written() {
     while journal.work(NOW).more {}
     assert!(!journal.is_congested(), "though nothing was appended since");
 }
+
+#[test]
+fn a_page_that_is_made_when_the_journal_has_failed_stays_in_memory() {
+    let storage = FaultyStorage::new(1);
+    let (journal, _) = Journal::open(storage.shared(), options()).unwrap();
+    let queue = journal.queue(QUEUE);
+    let stored = |at| Stored {
+        number: number(at),
+        home: None,
+    };
+    let paged = |at, stored| PagedMessage {
+        message: message(at),
+        stored,
+        deadline: Time::MAX,
+        delivery_count: 0,
+    };
+    journal
+        .append()
+        .store(queue, number(1), Time::MAX, &message(1));
+    // Whoever makes the pages has asked before, when all was well.
+    journal.give_up("the disk is gone");
+    let (durable, swap) = (journal.new_page(), journal.new_page());
+    journal.write_page(queue, durable, Some(0), &[paged(1, Some(stored(1)))]);
+    journal.write_swap_page(swap, &[paged(2, None)]);
+    journal.work(NOW);
+    for (page, at) in [(durable, 1), (swap, 2)] {
+        let found = journal.read_page(page).unwrap();
+        assert_eq!(found[0].1.message, message(at));
+        journal.append().page_gone(page);
+        assert!(journal.read_page(page).is_err());
+    }
+    assert_eq!(journal.stats().unwritten_page_bytes, 0);
+    assert_eq!(
+        journal.stats().unwritten_bytes,
+        24,
+        "what a block's head takes"
+    );
+}

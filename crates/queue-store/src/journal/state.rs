@@ -297,7 +297,8 @@ impl State {
         origins: Origins,
         bytes: Bytes,
     ) {
-        if self.failed || self.pages.get(page).is_some() {
+        // Of a journal that has failed as well: the queue has given its messages up, and nobody else has them.
+        if self.pages.get(page).is_some() {
             return;
         }
         let is_durable = origins.stored() > 0;
