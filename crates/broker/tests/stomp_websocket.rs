@@ -192,7 +192,10 @@ async fn what_breaks_the_protocol_is_told_by_the_code() {
 async fn who_has_not_logged_in_is_held_to_small_messages() {
     let broker = broker().await;
     let mut socket = WebSocket::open(&broker, "v12.stomp").await;
-    socket.send(TEXT, "\n".repeat(64 * 1024)).await;
+    socket.send(TEXT, "\n".repeat(16 * 1024 + 1)).await;
+    socket.expect_close(1009).await;
+    let mut socket = WebSocket::open(&broker, "v12.stomp").await;
+    socket.send(TEXT, "\n".repeat(16 * 1024)).await;
     socket.connect().await;
     socket.send(TEXT, "\n".repeat(4 * 1024 * 1024)).await;
     socket.send(TEXT, "\n".repeat(4 * 1024 * 1024 + 1)).await;

@@ -240,9 +240,15 @@ fn acknowledgements_between_the_messages_of_a_fan_out_do_not_hide_how_many_there
 fn so_many_consumers_are_told_of_room_in_one_turn() {
     let mut begin = handshake(false);
     declare(&mut begin, "letters");
-    for _ in 0..500 {
+    for number in 0..300 {
+        // Each of them from a queue of its own, but for the first.
+        let name = match number {
+            0 => "letters".to_owned(),
+            other => format!("others {other}"),
+        };
+        declare(&mut begin, &name);
         let consume = basic::Consume {
-            queue: ShortStr::from_static("letters"),
+            queue: ShortStr::truncated(&name),
             ..basic::Consume::default()
         };
         write_method(&mut begin, ChannelId(1), &consume);

@@ -296,8 +296,9 @@ impl Channel {
 
     /// Has every queue that this channel consumes from look again whether it can deliver.
     pub(super) fn poll_queues(&self, now: Time) {
-        for (_, consumer) in &self.consumers {
-            self.queue_of(consumer).poll(now);
+        // Once each, however many consumers it has: it tells all of them.
+        for (_, source) in &self.sources {
+            source.queue.poll(now);
         }
     }
 }

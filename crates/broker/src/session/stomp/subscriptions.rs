@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use leveret_queue_store::{ConsumerId, DeliveryId, Gate, Settlement, Time};
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::outbox::ConsumerKey;
 use crate::session::unacked::{LOOK_MAX, Outstanding, SourceKey, Unacked, UnknownTag, by_source};
@@ -282,8 +283,15 @@ impl Subscriptions {
 
     /// Has every queue look again whether it can deliver.
     pub(super) fn poll_queues(&self, now: Time) {
-        for (_, subscription) in &self.slots {
-            subscription.queue.poll(now);
+        let mut queues: SmallVec<[&Arc<QueueCell>; 8]> =
+            self.slots.iter().map(|(_, it)| &it.queue).collect();
+        // Once each, however many subscriptions it has: it tells all of them.
+        if queues.len() > 1 {
+            queues.sort_unstable_by_key(|queue| Arc::as_ptr(queue));
+            queues.dedup_by_key(|queue| Arc::as_ptr(queue));
+        }
+        for queue in queues {
+            queue.poll(now);
         }
     }
 }
