@@ -82,9 +82,9 @@ pub(super) struct Connection<S, P: Protocol> {
     took_at: Time,
     /// Once it is to end: the peer is not waited for without end to take what is left.
     farewell: Option<Box<Farewell>>,
-    /// The last thing that was done was to write: what the peer sends is next, or nobody would hear one that always takes
-    /// all there is and is always given more.
-    has_written: bool,
+    /// The peer has taken as much as a step may give it: what it sends is next, or nobody would hear one that always takes all
+    /// there is and is always given more.
+    reads_next: bool,
     /// Set for `alarm`. It is only moved when it has fired, or must fire earlier.
     sleep: Option<Sleep>,
     alarm: Option<Time>,
@@ -148,7 +148,7 @@ impl<S, P: Protocol> Connection<S, P> {
             since,
             took_at: since,
             farewell: None,
-            has_written: false,
+            reads_next: false,
             sleep: None,
             alarm: None,
         }
@@ -288,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             self.consume_unread(cx, now, buffers)?;
             return Ok(Poll::Ready(Step::Done));
         }
-        let reads_first = std::mem::take(&mut self.has_written);
+        let reads_first = std::mem::take(&mut self.reads_next);
         if reads_first && let Poll::Ready(step) = self.poll_input(cx, now, buffers)? {
             return Ok(Poll::Ready(step));
         }
@@ -299,7 +299,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             }
             // A peer that does not read is given no deliveries.
             if self.poll_write_rest(cx, now)?.is_ready() {
-                self.has_written = true;
                 return Ok(Poll::Ready(Step::Done));
             }
             if let Poll::Ready(error) = self.poll_given_up(cx, now) {
@@ -310,7 +309,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
             if let Some(inquiry) = inquiry {
                 self.answer(now, &inquiry);
             }
-            self.has_written = true;
             // Also those that were taken out of the outbox when the socket had no room for them.
             self.deliver(cx, now, &mut buffers.output)?;
             self.consume_unread(cx, now, buffers)?;

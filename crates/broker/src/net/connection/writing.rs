@@ -73,7 +73,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
         }
     }
 
-    /// Encodes deliveries, and writes while there are more, as long as the peer takes them and a step may take.
+    /// Encodes deliveries, and writes while there are more, as long as the peer takes them and a step may take. After as many
+    /// as that it is the client's turn.
     pub(super) fn deliver(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,11 +83,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: Protocol> Connection<S, P> {
     ) -> io::Result<()> {
         for _ in 0..WRITES_PER_STEP {
             if self.is_writing() || !self.session.handle_outbox(now, WRITE_SIZE, output) {
-                break;
+                // What is left is written by whoever called, together with whatever else there is.
+                return Ok(());
             }
             self.flush(cx, now, output)?;
         }
-        // What is left is written by whoever called, together with whatever else there is.
+        self.reads_next = true;
         Ok(())
     }
 
