@@ -58,7 +58,8 @@ use unacked::{NO_CONSUMER, Outstanding, Unacked};
 ///   at: an overdue message behind one that is not, of its own priority or a higher one, counts as
 ///   ready until its turn, but is never delivered (RabbitMQ's classic queues).
 /// - Between calls the caller brings back what is [wanted](Self::wanted_page) of what it had
-///   [paged out](Self::page_out). What waits behind a wanted page waits; nothing overtakes it.
+///   [paged out](Self::page_out), or does so in a later call; [`next_deadline`](Self::next_deadline)
+///   does not remind of it. What waits behind a wanted page waits; nothing overtakes it.
 /// - Effects are appended to the caller's list, in the order in which they have to happen. One call
 ///   appends as many as there are messages that can be delivered or are dead; consumers with a
 ///   prefetch or a window bound it.

@@ -3,6 +3,7 @@
 mod messages;
 mod old_files;
 mod other_definitions;
+mod overdue;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

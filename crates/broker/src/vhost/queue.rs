@@ -276,7 +276,8 @@ impl QueueCell {
         Accepted { safe_at, behind }
     }
 
-    /// Takes the next message, as basic.get does, and tells how many remain.
+    /// Takes the next message, as basic.get does, and tells how many remain. None as well while more is overdue before it,
+    /// out of memory, than goes in one turn.
     pub(crate) fn take(self: &Arc<Self>, now: Time, mode: TakeMode) -> Option<(Delivery, u64)> {
         self.with(now, |state, now, effects| {
             state.was_used = true;
@@ -285,6 +286,9 @@ impl QueueCell {
                     return Some((delivery, state.queue.ready_len() as u64));
                 }
                 let (disk, page) = (self.disk.as_ref()?, state.queue.wanted_page()?);
+                if effects::died(effects) >= effects::TURN_MAX {
+                    return None;
+                }
                 if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
                     return None;
                 }
@@ -425,8 +429,12 @@ impl Resident for QueueCell {
         }
     }
 
+    /// What is overdue and out of memory stays there until timers run: it may be more than there is memory for, and where dead
+    /// letters go to disk nobody writes them yet.
     fn begin(self: Arc<Self>, now: Time) {
-        self.poll(now);
+        let mut afterwards = Afterwards::without_pages();
+        self.with_locked(now, &mut afterwards, State::poll);
+        self.follow_up(now, afterwards);
     }
 }
 

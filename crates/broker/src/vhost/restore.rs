@@ -44,12 +44,11 @@ impl VirtualHost {
             })?;
             topology.add_exchange(exchange);
         }
-        let mut restored = Vec::with_capacity(stored.queues.len());
         for record in stored.queues {
             let phrase = self.queue_phrase(&record.name);
             let definition = queues::restored(record, &phrase)
                 .map_err(|problem| format!("{phrase}: {}", problem.explanation))?;
-            restored.push(self.add_queue(&mut topology, now, definition));
+            self.add_queue(&mut topology, now, definition);
         }
         let mut dangling = Vec::new();
         for record in &stored.bindings {
@@ -74,9 +73,6 @@ impl VirtualHost {
         topology.start_recording(key);
         self.services.metadata.record(dangling);
         self.topology_changed(topology);
-        for queue in restored {
-            queue.touch(now);
-        }
         Ok(())
     }
 

@@ -14,6 +14,13 @@ use crate::store::Relieved;
 use crate::timers::Due;
 use crate::vhost::dead_letter::Carrier;
 
+/// How many bytes of messages die before what is out of memory stays there for now, and others have their turn: two pages of
+/// what a queue has on disk. A backlog that is overdue may be far larger than the memory.
+pub(super) const TURN_MAX: usize = 1 << 20;
+
+/// What a death counts beside the bytes of the message: no more than 512 of them are a turn.
+const DEATH_COST: usize = TURN_MAX / 512;
+
 /// What remains to be done once the lock is released.
 #[derive(Debug, Default)]
 pub(in crate::vhost) struct Afterwards {
@@ -32,6 +39,10 @@ pub(in crate::vhost) struct Afterwards {
     is_short: bool,
     /// A timer is at work, which all others wait for.
     by_timer: bool,
+    /// How much of a [turn](TURN_MAX) has died.
+    died: usize,
+    /// A page is wanted that was left where it is, for the turn is over: the next has to follow.
+    is_left: bool,
 }
 
 /// A message that has died.
@@ -49,6 +60,14 @@ impl Afterwards {
         Self {
             by_timer: true,
             ..Self::default()
+        }
+    }
+
+    /// What somebody leaves to be done for whom nothing is to come back into memory. A timer fetches what is wanted.
+    pub(super) fn without_pages() -> Self {
+        Self {
+            died: TURN_MAX,
+            ..Self::by_timer()
         }
     }
 
@@ -113,7 +132,7 @@ impl QueueCell {
                 }
                 None => MemoryGauge::of(&state.queue),
             };
-            state.settle_up(holds, afterwards);
+            state.settle_up(now, holds, afterwards);
             result
         };
         // Not set directly: that would look again whether the thread has one, and make it.
@@ -123,6 +142,9 @@ impl QueueCell {
 
     /// Does what has to be done under the lock, in this order: the journal learns of it, consumers are given theirs, and
     /// what is wanted of what is on disk comes back into memory, whereupon more may be handed out.
+    ///
+    /// When a turn's worth of messages has died, what is wanted stays on disk and the queue's timer goes on with it at once.
+    /// Until then whatever stands behind it waits: nothing overtakes it, and who gets the next message gets none.
     pub(super) fn carry_out(
         &self,
         state: &mut State,
@@ -130,10 +152,11 @@ impl QueueCell {
         effects: &mut Vec<Effect>,
         afterwards: &mut Afterwards,
     ) {
-        let Some(disk) = &self.disk else {
-            return state.hand_out(effects, afterwards);
-        };
         let dies_silently = self.definition.dead_letter.is_none();
+        let Some(disk) = &self.disk else {
+            return state.hand_out(effects, dies_silently, afterwards);
+        };
+        afterwards.is_left = false;
         let leaving = std::mem::take(&mut state.leaving);
         loop {
             // That a queue was deleted says all about its messages.
@@ -141,10 +164,14 @@ impl QueueCell {
                 let safe_at = disk.record(effects, dies_silently, leaving);
                 afterwards.safe_at = afterwards.safe_at.max(safe_at);
             }
-            state.hand_out(effects, afterwards);
+            state.hand_out(effects, dies_silently, afterwards);
             let Some(page) = state.queue.wanted_page() else {
                 return;
             };
+            if afterwards.died >= TURN_MAX {
+                afterwards.is_left = true;
+                return;
+            }
             if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
                 return;
             }
@@ -156,7 +183,7 @@ impl QueueCell {
         let Some(disk) = &self.disk else {
             return Relieved::Forget;
         };
-        let (mut effects, mut afterwards) = (Vec::new(), Afterwards::default());
+        let (mut effects, mut afterwards) = (Vec::new(), Afterwards::without_pages());
         let relieved = {
             let mut state = self.state.lock();
             let excess = self.services.memory.excess();
@@ -169,7 +196,7 @@ impl QueueCell {
             let held = state.accounted;
             let holds = disk.page_out_idle(&mut state.queue, held, excess, &mut effects);
             self.carry_out(&mut state, now, &mut effects, &mut afterwards);
-            state.settle_up(holds, &mut afterwards);
+            state.settle_up(now, holds, &mut afterwards);
             if !disk.is_worth_a_page(holds) {
                 state.is_listed = false;
                 Relieved::Forget
@@ -226,7 +253,7 @@ impl QueueCell {
         if afterwards.lost_consumer && self.definition.auto_delete {
             vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
         }
-        if !afterwards.dead.is_empty() && self.definition.dead_letter.is_some() {
+        if !afterwards.dead.is_empty() {
             let dead = afterwards.dead.into_iter().map(|dead| DeadLetter {
                 queue: Arc::clone(self),
                 message: dead.message,
@@ -299,8 +326,13 @@ impl State {
         link.outbox.push([Outgoing::WindowOpened])
     }
 
-    /// Consumers are given theirs; the rest is for afterwards.
-    fn hand_out(&mut self, effects: &mut Vec<Effect>, afterwards: &mut Afterwards) {
+    /// Consumers are given theirs; the rest is for afterwards. Who dies silently is gone.
+    fn hand_out(
+        &mut self,
+        effects: &mut Vec<Effect>,
+        dies_silently: bool,
+        afterwards: &mut Afterwards,
+    ) {
         let mut pending = effects.drain(..);
         loop {
             // All that one consumer gets in a row goes under one lock of its outbox.
@@ -320,12 +352,17 @@ impl State {
                     reason,
                     delivery_count,
                     stored,
-                }) => afterwards.dead.push(Dead {
-                    message,
-                    reason,
-                    delivery_count,
-                    stored,
-                }),
+                }) => {
+                    afterwards.died += cost_of_death(&message);
+                    if !dies_silently {
+                        afterwards.dead.push(Dead {
+                            message,
+                            reason,
+                            delivery_count,
+                            stored,
+                        });
+                    }
+                }
                 Some(Effect::Expired) => afterwards.lease_ran_out = true,
                 Some(Effect::LeftOut { consumer, count }) => {
                     let delivery = pending.next();
@@ -351,10 +388,14 @@ impl State {
     }
 
     /// Notes what the queue holds in memory now, and when it has something to do.
-    fn settle_up(&mut self, holds: usize, afterwards: &mut Afterwards) {
+    fn settle_up(&mut self, now: Time, holds: usize, afterwards: &mut Afterwards) {
         afterwards.memory = (self.accounted, holds);
         self.accounted = holds;
-        if let Some(deadline) = self.queue.next_deadline()
+        let deadline = match afterwards.is_left {
+            true => Some(now),
+            false => self.queue.next_deadline(),
+        };
+        if let Some(deadline) = deadline
             && !self.deleted
             && self.timer_at.is_none_or(|at| deadline < at)
         {
@@ -362,6 +403,19 @@ impl State {
             afterwards.timer = Some(deadline);
         }
     }
+}
+
+/// How much of a [turn](TURN_MAX) it is that these messages die.
+pub(super) fn died(effects: &[Effect]) -> usize {
+    let dead = effects.iter().filter_map(|effect| match effect {
+        Effect::Dead { message, .. } => Some(cost_of_death(message)),
+        _ => None,
+    });
+    dead.sum()
+}
+
+fn cost_of_death(message: &Message) -> usize {
+    DEATH_COST + message.size_bytes()
 }
 
 /// Who gets the first effect, if it is a delivery, and how many deliveries to the same consumer stand there in a row.
