@@ -75,13 +75,14 @@ impl Shared {
         metadata: Arc<Metadata>,
         messages: Option<(Journal, Recovered)>,
     ) -> Arc<Self> {
-        let alarms = Arc::new(Alarms::default());
+        let (alarms, timers) = (Arc::new(Alarms::default()), Arc::new(Timers::default()));
         let store = messages.map(|messages| {
-            let (alarms, metadata) = (Arc::clone(&alarms), Arc::clone(&metadata));
-            Store::new(messages, config.durable_memory, alarms, metadata)
+            let (alarms, timers) = (Arc::clone(&alarms), Arc::clone(&timers));
+            let metadata = Arc::clone(&metadata);
+            Store::new(messages, config.durable_memory, alarms, timers, metadata)
         });
         let services = Arc::new(Services {
-            timers: Timers::default(),
+            timers,
             memory: MemoryGauge::new(config.memory_limit, Arc::clone(&alarms)),
             disk: DiskGauge::new(disk_space, config.disk_free_limit, Arc::clone(&alarms)),
             alarms,
@@ -99,6 +100,7 @@ impl Shared {
             held_max: config.held_max(),
             topic_history: config.topic_history,
             histories: AtomicUsize::new(0),
+            letters: AtomicUsize::new(0),
             metadata,
         });
         let access = access.map(|access| {
@@ -362,6 +364,8 @@ impl Shared {
         // Timers first: what leaves them has entered the count before.
         let nothing_due = self.services.timers.earliest().is_none_or(|at| at > now)
             && self.services.disk.next_at() > now;
+        let store = self.services.store.as_ref();
+        let nothing_due = nothing_due && !store.is_some_and(|store| store.is_waited_for());
         nothing_due && self.busy.is_idle()
     }
 }

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::Clock;
 use crate::metadata::{Metadata, Ticket};
+use crate::timers::{Due, TimerId, Timers};
 use relief::Relief;
 pub(crate) use relief::{Holder, Relieved};
 
@@ -73,6 +74,7 @@ pub(crate) struct Store {
     journal: Journal,
     metadata: Arc<Metadata>,
     alarms: Arc<Alarms>,
+    timers: Arc<Timers>,
     /// Bytes of durable queues' messages in memory.
     resident: AtomicUsize,
     resident_max: usize,
@@ -111,6 +113,7 @@ impl Store {
         (journal, recovered): (Journal, Recovered),
         resident_max: usize,
         alarms: Arc<Alarms>,
+        timers: Arc<Timers>,
         metadata: Arc<Metadata>,
     ) -> Arc<Self> {
         for note in &recovered.notes {
@@ -121,6 +124,7 @@ impl Store {
             journal,
             metadata,
             alarms,
+            timers,
             resident: AtomicUsize::new(0),
             resident_max,
             relief: Relief::default(),
@@ -366,12 +370,25 @@ impl Store {
 
     /// Whether publishers should wait: the journal has enough to write, or durable queues hold a quarter more than they
     /// should while some have more to give, or the disk does not keep up with taking it.
-    fn is_congested(&self) -> bool {
+    pub(crate) fn is_congested(&self) -> bool {
         let bearable = self.resident_max.saturating_add(self.resident_max / 4);
         let is_beyond = self.resident.load(Ordering::Relaxed) > bearable;
         let is_slow = is_beyond && (self.relief.is_of_use() || !self.takes_pages());
         // After a failure nothing is written, and nobody is to wait for it.
         (self.journal.is_congested() || is_slow) && !self.has_failed()
+    }
+
+    /// Has something run when publishers need not wait any more: what the broker itself stores would not end otherwise, on a
+    /// disk that is full least of all. Must be called without any lock.
+    pub(crate) fn hold(&self, id: TimerId, due: Weak<dyn Due>) {
+        self.timers.hold(id, due);
+        // As for publishers.
+        self.journal.wake_worker();
+    }
+
+    /// Whether something waits for the store to take more, which it will without anybody's doing.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.timers.has_held() && !self.journal.state().is_waiting()
     }
 
     fn has_failed(&self) -> bool {
@@ -391,6 +408,7 @@ impl Store {
     fn watch(&self) {
         if !self.is_congested() {
             self.alarms.let_go();
+            self.timers.release_held();
         }
         let state = self.journal.state();
         if matches!(state, JournalState::OutOfFiles) {

@@ -40,6 +40,8 @@ struct State {
     entries: BTreeMap<(Time, TimerId), Weak<dyn Due>>,
     /// When each is due.
     times: HashMap<TimerId, Time, foldhash::fast::RandomState>,
+    /// Those that wait for something other than time, in the order in which they are to go on.
+    held: BTreeMap<TimerId, Weak<dyn Due>>,
     next_id: u64,
     waker: Option<Waker>,
 }
@@ -84,6 +86,26 @@ impl Timers {
         }
     }
 
+    /// Has something run once the store takes more, if it still exists then. What it is scheduled for besides stands.
+    pub(crate) fn hold(&self, id: TimerId, due: Weak<dyn Due>) {
+        let before = self.state.lock().held.insert(id, due);
+        // If it was the last to hold on to something, that goes without the lock.
+        drop(before);
+    }
+
+    /// The store takes more: what waits for that is due. The caller must not hold a lock.
+    pub(crate) fn release_held(&self) {
+        let held = std::mem::take(&mut self.state.lock().held);
+        for (id, due) in held {
+            self.schedule(id, Time::default(), due);
+        }
+    }
+
+    /// Whether anything waits for the store.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.state.lock().held.is_empty()
+    }
+
     /// Forgets what was scheduled under this name.
     pub(crate) fn cancel(&self, id: TimerId) {
         let mut state = self.state.lock();
@@ -91,9 +113,10 @@ impl Timers {
             .times
             .remove(&id)
             .and_then(|at| state.entries.remove(&(at, id)));
+        let held = state.held.remove(&id);
         drop(state);
         // If it was the last to hold on to something, that goes without the lock.
-        drop(entry);
+        drop((entry, held));
     }
 
     /// What is due, earliest first.
@@ -159,6 +182,24 @@ mod tests {
         assert_eq!(timers.earliest(), None);
         timers.schedule(id, at(500), nothing());
         assert_eq!(timers.earliest(), Some(at(500)), "it may ask again");
+    }
+
+    #[test]
+    fn what_is_held_is_due_when_it_is_released_whatever_it_is_scheduled_for() {
+        let timers = Timers::default();
+        let ids = [timers.new_id(), timers.new_id(), timers.new_id()];
+        for id in ids {
+            timers.hold(id, nothing());
+            timers.hold(id, nothing());
+        }
+        timers.schedule(ids[0], at(100), nothing());
+        timers.cancel(ids[1]);
+        assert_eq!(timers.earliest(), Some(at(100)));
+        assert!(timers.has_held());
+        timers.release_held();
+        assert!(!timers.has_held());
+        assert_eq!(timers.take_due(at(0)).len(), 2);
+        assert_eq!(timers.earliest(), None);
     }
 
     #[test]

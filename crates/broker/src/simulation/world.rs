@@ -82,6 +82,11 @@ impl World {
             .expect("there is a store");
         let vhost = shared.vhost("/").ok_or("there is no virtual host")?;
         let client = Client::new(Arc::clone(&shared), vhost).ok_or("the broker is closed")?;
+        // What is overdue and out of memory is for them.
+        let is_due = |at| at <= shared.now();
+        while shared.services.timers.earliest().is_some_and(is_due) {
+            shared.run_timers();
+        }
         Ok(Self {
             shared,
             definitions: WriterByHand::new(definitions),

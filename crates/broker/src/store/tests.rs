@@ -47,8 +47,8 @@ fn store_on(storage: Arc<dyn Storage>, resident_max: usize) -> Arc<Store> {
         ..JournalOptions::default()
     };
     let opened = Journal::open(storage, options).unwrap();
-    let (alarms, metadata) = (Alarms::default(), Metadata::off());
-    Store::new(opened, resident_max, Arc::new(alarms), Arc::new(metadata))
+    let (alarms, metadata) = (Arc::default(), Arc::new(Metadata::off()));
+    Store::new(opened, resident_max, alarms, Arc::default(), metadata)
 }
 
 fn holds_up(store: &Store) -> bool {

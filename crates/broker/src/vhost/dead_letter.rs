@@ -1,6 +1,7 @@
 //! Dead lettering: what a message becomes when it dies, and where it goes (behaviour reference, section 13).
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use leveret_amqp_codec::{Properties, RawProperties, Table, Value};
@@ -24,7 +25,8 @@ const STEP_BYTES: usize = 1024;
 pub(super) enum Carrier {
     /// Whoever has made messages die: a turn, and no fewer than it has brought, so that they do not become more and more.
     Cause,
-    /// A timer, which all others wait for: a turn.
+    /// A timer, which all others wait for: a turn, but nothing while the store has enough to write. They are safe where they
+    /// died.
     Timer,
 }
 
@@ -52,32 +54,38 @@ impl VirtualHost {
             dying.carried |= carries;
             (brought, held, carries)
         };
+        self.services.letters.fetch_add(held, Ordering::Relaxed);
         self.services.account(0, held);
         if carries {
             let least = match carrier {
                 Carrier::Timer => 0,
                 Carrier::Cause => brought,
             };
-            self.carry_letters(now, least, carrier);
+            self.carry_letters(now, least, carrier, false);
         }
     }
 
-    /// Carries so many letters at least, and on to the end of the turn, which is one for all timers of a moment.
-    fn carry_letters(&self, now: Time, least: usize, carrier: Carrier) {
+    /// Carries so many letters at least, and on to the end of the turn, which is one for all timers of a moment. It ends when
+    /// the store has enough to write, unless letters `have_waited` for that: publishers may always be quicker.
+    fn carry_letters(&self, now: Time, least: usize, carrier: Carrier, have_waited: bool) {
         let by_timer = carrier == Carrier::Timer;
         let (at, used) = self.dying.lock().turn;
         let mut reached = if by_timer && at == now { used } else { 0 };
         let mut carried = 0;
         loop {
+            let has_carried = carried >= least;
+            let is_held = has_carried && !have_waited && self.services.is_congested();
             let letter = {
                 let mut dying = self.dying.lock();
-                if carried >= least && reached >= TURN_MAX && !dying.letters.is_empty() {
+                let is_over = is_held || has_carried && reached >= TURN_MAX;
+                if is_over && !dying.letters.is_empty() {
                     dying.carried = false;
                     dying.turn = (now, 0);
                     let is_timed = std::mem::replace(&mut dying.has_timer, true);
+                    dying.is_held |= is_held && !is_timed;
                     drop(dying);
                     if !is_timed {
-                        self.give_letters_a_turn(now);
+                        self.give_letters_a_turn(now, is_held);
                     }
                     return;
                 }
@@ -89,7 +97,9 @@ impl VirtualHost {
                 letter
             };
             let Some(letter) = letter else { return };
-            self.services.memory.account(cost(&letter), 0);
+            let held = cost(&letter);
+            self.services.letters.fetch_sub(held, Ordering::Relaxed);
+            self.services.memory.account(held, 0);
             let (has_arrived, steps) = self.carry(now, &letter);
             carried += 1;
             reached += steps;
@@ -101,9 +111,13 @@ impl VirtualHost {
         }
     }
 
-    fn give_letters_a_turn(&self, now: Time) {
+    /// At once, or when the store takes more.
+    fn give_letters_a_turn(&self, now: Time, is_held: bool) {
         let due: Weak<dyn Due> = Weak::<Self>::clone(&self.myself);
-        self.services.timers.schedule(self.dying_timer, now, due);
+        match &self.services.store {
+            Some(store) if is_held => store.hold(self.dying_timer, due),
+            _ => self.services.timers.schedule(self.dying_timer, now, due),
+        }
     }
 
     /// Whether the message has arrived wherever it should, and how many steps that took.
@@ -135,15 +149,17 @@ impl VirtualHost {
 impl Due for VirtualHost {
     /// Letters that were left have their turn.
     fn run(self: Arc<Self>, now: Time) {
-        {
+        let have_waited = {
             let mut dying = self.dying.lock();
             dying.has_timer = false;
+            let have_waited = std::mem::take(&mut dying.is_held);
             if dying.carried {
                 return;
             }
             dying.carried = true;
-        }
-        self.carry_letters(now, 0, Carrier::Timer);
+            have_waited
+        };
+        self.carry_letters(now, 0, Carrier::Timer, have_waited);
     }
 }
 
@@ -151,9 +167,9 @@ impl Drop for VirtualHost {
     /// Letters that are still on their way go with it.
     fn drop(&mut self) {
         let letters = &self.dying.get_mut().letters;
-        self.services
-            .memory
-            .account(letters.iter().map(cost).sum(), 0);
+        let held = letters.iter().map(cost).sum();
+        self.services.letters.fetch_sub(held, Ordering::Relaxed);
+        self.services.memory.account(held, 0);
         self.undelivered.forget(&self.services.memory);
     }
 }

@@ -36,6 +36,8 @@ struct State {
     schedule: Schedule,
     /// The earliest entry among the broker's timers.
     timer_at: Option<Time>,
+    /// What is due waits until the store takes more.
+    is_held: bool,
 }
 
 /// A message that waits, as an embedding program sees it.
@@ -84,6 +86,7 @@ impl Delayed {
             state: Mutex::new(State {
                 schedule,
                 timer_at: None,
+                is_held: false,
             }),
         })
     }
@@ -164,7 +167,7 @@ impl State {
 }
 
 impl Due for Delayed {
-    /// Routes what is due by the bindings of this moment. What is kept on disk is gone from there only when it is where it
+    /// Routes what is due by the bindings of this moment, unless the store has enough to write. What is kept on disk is gone from there only when it is where it
     /// goes: after a crash in between it is routed again.
     fn run(self: Arc<Self>, now: Time) {
         let Some(vhost) = self.vhost.upgrade() else {
@@ -172,6 +175,19 @@ impl Due for Delayed {
         };
         let due = {
             let mut state = self.state.lock();
+            // Once it has waited it has its turn: publishers may always be quicker.
+            let has_waited = std::mem::take(&mut state.is_held);
+            if !has_waited
+                && let Some(store) = &vhost.services().store
+                && store.is_congested()
+            {
+                state.is_held = true;
+                // Nothing is to be scheduled meanwhile.
+                state.timer_at = Some(Time::default());
+                drop(state);
+                let due: Weak<dyn Due> = Arc::<Self>::downgrade(&self);
+                return store.hold(self.timer, due);
+            }
             state.timer_at = None;
             let before = state.schedule.held();
             let due = state.schedule.take_due(now, TURN_MAX);

@@ -476,7 +476,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::alarms::Alarms;
     use crate::metadata::Metadata;
 
     const NOW: Time = Time::from_millis(1);
@@ -485,8 +484,8 @@ mod tests {
     fn paged_out() -> (Disk, Queue) {
         let storage = Arc::new(MemoryStorage::new());
         let opened = Journal::open(storage, JournalOptions::default()).unwrap();
-        let (alarms, metadata) = (Alarms::default(), Metadata::off());
-        let store = Store::new(opened, 1 << 20, Arc::new(alarms), Arc::new(metadata));
+        let (alarms, metadata) = (Arc::default(), Arc::new(Metadata::off()));
+        let store = Store::new(opened, 1 << 20, alarms, Arc::default(), metadata);
         let log = Some(store.journal().queue(QueueKey(1)));
         let disk = Disk { store, log };
         let options = QueueOptions {

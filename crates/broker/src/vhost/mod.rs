@@ -80,7 +80,7 @@ use unroutable::UnroutableRing;
 /// What all virtual hosts of a broker share.
 #[derive(Debug)]
 pub(crate) struct Services {
-    pub(crate) timers: Timers,
+    pub(crate) timers: Arc<Timers>,
     pub(crate) memory: MemoryGauge,
     pub(crate) disk: DiskGauge,
     /// What the two raise.
@@ -103,6 +103,8 @@ pub(crate) struct Services {
     pub(crate) topic_history: Option<HistoryLimits>,
     /// How much of the memory is for what exchanges keep of what has passed them.
     pub(crate) histories: AtomicUsize,
+    /// How much of it is for dead letters on their way.
+    pub(crate) letters: AtomicUsize,
 }
 
 impl Services {
@@ -121,6 +123,12 @@ impl Services {
         let bytes = messages.iter().map(|message| message.size_bytes() as u64);
         let cost = MemoryGauge::cost(messages.len(), bytes.sum());
         messages.is_empty() || self.memory.has_room_for(cost)
+    }
+
+    /// Whether what the broker stores by itself has to wait, as publishers have to.
+    pub(crate) fn is_congested(&self) -> bool {
+        let store = self.store.as_ref();
+        store.is_some_and(|store| store.is_congested())
     }
 
     /// Has queues give up memory if there is too little.
@@ -164,6 +172,8 @@ struct Dying {
     carried: bool,
     /// The timers know that some wait for a turn of their own.
     has_timer: bool,
+    /// That turn comes when the store takes more.
+    is_held: bool,
     /// When timers have carried some last, and how much of their turn they have used at that time.
     turn: (Time, usize),
 }
@@ -332,10 +342,17 @@ impl VirtualHost {
         histories.iter().for_each(|history| history.trim());
     }
 
-    /// What died in a queue and waits for a place to go, as it was there.
+    /// What died in a queue and waits for its turn or a place to go, as it was there.
     #[cfg(all(test, feature = "journal"))]
     pub(crate) fn undelivered_of(&self, queue: &str) -> Vec<Message> {
-        self.undelivered.of(queue)
+        let mut undelivered = self.undelivered.of(queue);
+        let dying = self.dying.lock();
+        let of_queue = dying
+            .letters
+            .iter()
+            .filter(|letter| **letter.queue.name() == *queue);
+        undelivered.extend(of_queue.map(|letter| letter.message.clone()));
+        undelivered
     }
 
     /// Ends a change to the topology: it is recorded, routes that were remembered are forgotten, and what was removed is

@@ -286,7 +286,7 @@ impl QueueCell {
                     return Some((delivery, state.queue.ready_len() as u64));
                 }
                 let (disk, page) = (self.disk.as_ref()?, state.queue.wanted_page()?);
-                if effects::died(effects) >= effects::TURN_MAX {
+                if !self.may_bring_in(state, now, effects::died(effects)) {
                     return None;
                 }
                 if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {

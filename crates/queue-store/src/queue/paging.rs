@@ -72,6 +72,13 @@ impl Queue {
         self.ready.wanted()
     }
 
+    /// Whether what is to be delivered next is overdue, as far as is known: of a page that was found on disk it is not, and then it
+    /// counts as overdue. Between calls that can only be in a [wanted](Self::wanted_page) page.
+    #[must_use]
+    pub fn is_next_overdue(&self, now: Time) -> bool {
+        self.ready.is_next_overdue(now)
+    }
+
     /// The pages that come when what is in memory of what is next has gone, in their order, as far as
     /// nothing is in memory between them: whoever takes them one after the other may have them read
     /// before they are [wanted](Self::wanted_page). Those of lower priorities are not among them.

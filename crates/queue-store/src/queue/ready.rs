@@ -219,6 +219,12 @@ impl Ready {
         }
     }
 
+    /// Whether the message to be delivered next is overdue, as far as is known.
+    pub(super) fn is_next_overdue(&self, now: Time) -> bool {
+        let top = self.top().filter(|_| self.is_timed());
+        top.is_some_and(|level| self.level(level).deadline().is_due(now))
+    }
+
     /// When the message to be delivered next expires, or [`Time::MAX`], also while its page is wanted:
     /// then it is not time that is waited for. Long ago while it is not known.
     pub(super) fn deadline(&self) -> Time {

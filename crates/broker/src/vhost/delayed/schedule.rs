@@ -131,11 +131,11 @@ impl Schedule {
         safe_at
     }
 
-    /// Takes what is due, in order, `limit` messages at most.
+    /// Takes what is due, in order, `limit` messages at most, and no more once they are as large as a page.
     pub(super) fn take_due(&mut self, now: Time, limit: usize) -> Vec<(Stored, Message)> {
         self.changing(|schedule| {
-            let mut due = Vec::new();
-            while due.len() < limit {
+            let (mut due, mut bytes) = (Vec::new(), 0);
+            while due.len() < limit && bytes < PAGE_BYTES_MAX {
                 schedule.bring_in_next(now);
                 let Some(entry) = schedule.waiting.first_entry() else {
                     break;
@@ -144,7 +144,9 @@ impl Schedule {
                 if key.0 > now {
                     break;
                 }
+                let before = schedule.bytes;
                 due.extend(schedule.take(key));
+                bytes += before - schedule.bytes;
             }
             due
         })

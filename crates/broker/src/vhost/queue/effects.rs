@@ -1,6 +1,7 @@
 //! What a queue's effects lead to: under its lock, and once that is released.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -16,7 +17,11 @@ use crate::vhost::dead_letter::Carrier;
 
 /// How many bytes of messages die before what is out of memory stays there for now, and others have their turn: two pages of
 /// what a queue has on disk. A backlog that is overdue may be far larger than the memory.
-pub(super) const TURN_MAX: usize = 1 << 20;
+const TURN_MAX: usize = 1 << 20;
+
+/// How much of the memory may be for dead letters on their way before no more is brought into memory to become one. They wait
+/// for others' letters, and for the disk.
+const LETTERS_MAX: usize = 1 << 20;
 
 /// What a death counts beside the bytes of the message: no more than 512 of them are a turn.
 const DEATH_COST: usize = TURN_MAX / 512;
@@ -41,7 +46,7 @@ pub(in crate::vhost) struct Afterwards {
     by_timer: bool,
     /// How much of a [turn](TURN_MAX) has died.
     died: usize,
-    /// A page is wanted that was left where it is, for the turn is over: the next has to follow.
+    /// A page is wanted that was left where it is for now: the next turn has to follow.
     is_left: bool,
 }
 
@@ -168,7 +173,7 @@ impl QueueCell {
             let Some(page) = state.queue.wanted_page() else {
                 return;
             };
-            if afterwards.died >= TURN_MAX {
+            if !self.may_bring_in(state, now, afterwards.died) {
                 afterwards.is_left = true;
                 return;
             }
@@ -176,6 +181,14 @@ impl QueueCell {
                 return;
             }
         }
+    }
+
+    /// Whether what is wanted may come back into memory when so much of a [turn](TURN_MAX) has died.
+    pub(super) fn may_bring_in(&self, state: &State, now: Time, died: usize) -> bool {
+        let becomes_letters =
+            || self.definition.dead_letter.is_some() && state.queue.is_next_overdue(now);
+        let has_letters = self.services.letters.load(Ordering::Relaxed) > LETTERS_MAX;
+        died < TURN_MAX && !(has_letters && becomes_letters())
     }
 
     /// Takes out of memory what nobody has taken from since this was asked last, if there is too little memory.
@@ -239,7 +252,13 @@ impl QueueCell {
         }
         if let Some(at) = afterwards.timer {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
-            self.services.timers.schedule(self.timer, at, due);
+            let store = self.services.store.as_ref();
+            // Letters go before, which wait for the same.
+            let is_held = afterwards.is_left && self.definition.dead_letter.is_some();
+            match store.filter(|store| is_held && store.is_congested()) {
+                Some(store) => store.hold(self.timer, due),
+                None => self.services.timers.schedule(self.timer, at, due),
+            }
         }
         if afterwards.dead.is_empty() && !afterwards.lease_ran_out && !afterwards.lost_consumer {
             return;
@@ -254,6 +273,10 @@ impl QueueCell {
             vhost.remove_queue_if(self, now, |counts| counts.consumers == 0);
         }
         if !afterwards.dead.is_empty() {
+            // Whoever comes upon what is overdue has not made it die.
+            let is_overdue = |dead: &Dead| dead.reason == DeathReason::Expired;
+            let by_timer = afterwards.by_timer
+                || self.services.is_congested() && afterwards.dead.iter().all(is_overdue);
             let dead = afterwards.dead.into_iter().map(|dead| DeadLetter {
                 queue: Arc::clone(self),
                 message: dead.message,
@@ -261,7 +284,7 @@ impl QueueCell {
                 stored: dead.stored,
                 delivery_count: dead.delivery_count,
             });
-            let carrier = match afterwards.by_timer {
+            let carrier = match by_timer {
                 true => Carrier::Timer,
                 false => Carrier::Cause,
             };

@@ -5,7 +5,6 @@ use leveret_queue_store::{
 };
 
 use super::*;
-use crate::alarms::Alarms;
 
 const KEY: QueueKey = QueueKey(7);
 const NOW: Time = Time::from_millis(1);
@@ -21,7 +20,8 @@ fn open(storage: &MemoryStorage, resident_max: usize) -> Arc<Store> {
     Store::new(
         opened,
         resident_max,
-        Arc::new(Alarms::default()),
+        Arc::default(),
+        Arc::default(),
         Arc::new(crate::metadata::Metadata::off()),
     )
 }
