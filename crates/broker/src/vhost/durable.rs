@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use leveret_queue_store::{
     DeathReason, Effect, Lsn, Message, PageId, PageSlot, PagedMessage, PagedOut, Queue, QueueKey,
-    QueueLog, QueueOptions, Rebuilt, RecoveredItem, Stored, Time,
+    QueueLog, QueueOptions, ReadError, Rebuilt, RecoveredItem, Stored, Time,
 };
 use smallvec::SmallVec;
 
@@ -188,8 +188,11 @@ impl Disk {
         }
     }
 
-    /// Brings a page back into the queue, and has those behind it read if somebody consumes. False when it cannot be read: the queue stays as it is, and serves nobody from
-    /// there on.
+    /// Brings a page back into the queue, and has those behind it read if somebody consumes.
+    ///
+    /// # Errors
+    /// When it cannot be read: the queue stays as it is, and serves nobody from there on, unless that [may
+    /// pass](ReadError::may_pass).
     pub(super) fn bring_in(
         &self,
         name: &str,
@@ -197,22 +200,17 @@ impl Disk {
         now: Time,
         page: PageId,
         effects: &mut Vec<Effect>,
-    ) -> bool {
-        match self.store.journal().read_page(page) {
-            Ok(messages) => {
-                queue.restore(now, page, messages, effects);
-                if queue.consumer_len() > 0 {
-                    let ahead: SmallVec<[PageId; PAGES_AHEAD]> =
-                        queue.pages_to_come().take(PAGES_AHEAD).collect();
-                    self.store.journal().expect_pages(&ahead);
-                }
-                true
-            }
-            Err(error) => {
-                tracing::error!(queue = name, %error, "messages cannot be read from disk");
-                false
-            }
+    ) -> Result<(), ReadError> {
+        let messages = self.store.journal().read_page(page).inspect_err(
+            |error| tracing::error!(queue = name, %error, "messages cannot be read from disk"),
+        )?;
+        queue.restore(now, page, messages, effects);
+        if queue.consumer_len() > 0 {
+            let ahead: SmallVec<[PageId; PAGES_AHEAD]> =
+                queue.pages_to_come().take(PAGES_AHEAD).collect();
+            self.store.journal().expect_pages(&ahead);
         }
+        Ok(())
     }
 
     /// Shows the messages of a page that have these slots, without touching them, until `look` returns false. What cannot be
@@ -512,7 +510,8 @@ mod tests {
 
     fn bring_in(disk: &Disk, queue: &mut Queue) {
         let page = queue.wanted_page().expect("somebody came to it");
-        assert!(disk.bring_in("q", queue, NOW, page, &mut Vec::new()));
+        disk.bring_in("q", queue, NOW, page, &mut Vec::new())
+            .unwrap();
     }
 
     #[test]

@@ -289,9 +289,9 @@ impl QueueCell {
                 if !self.may_bring_in(state, now, effects::died(effects)) {
                     return None;
                 }
-                if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
-                    return None;
-                }
+                // Where that may pass it is tried again afterwards, and by a timer.
+                disk.bring_in(self.name(), &mut state.queue, now, page, effects)
+                    .ok()?;
             }
         })
     }

@@ -19,6 +19,9 @@ use crate::vhost::dead_letter::Carrier;
 /// what a queue has on disk. A backlog that is overdue may be far larger than the memory.
 const TURN_MAX: usize = 1 << 20;
 
+/// When a page is tried again that could not be read for a reason that may pass, in milliseconds.
+const RETRY_MS: u64 = 1000;
+
 /// How much of the memory may be for dead letters on their way before no more is brought into memory to become one. They wait
 /// for others' letters, and for the disk.
 const LETTERS_MAX: usize = 1 << 20;
@@ -46,8 +49,8 @@ pub(in crate::vhost) struct Afterwards {
     by_timer: bool,
     /// How much of a [turn](TURN_MAX) has died.
     died: usize,
-    /// A page is wanted that was left where it is for now: the next turn has to follow.
-    is_left: bool,
+    /// A page is wanted that was left where it is for now, and when the next turn has to follow.
+    again_at: Option<Time>,
 }
 
 /// A message that has died.
@@ -137,7 +140,7 @@ impl QueueCell {
                 }
                 None => MemoryGauge::of(&state.queue),
             };
-            state.settle_up(now, holds, afterwards);
+            state.settle_up(holds, afterwards);
             result
         };
         // Not set directly: that would look again whether the thread has one, and make it.
@@ -161,7 +164,7 @@ impl QueueCell {
         let Some(disk) = &self.disk else {
             return state.hand_out(effects, dies_silently, afterwards);
         };
-        afterwards.is_left = false;
+        afterwards.again_at = None;
         let leaving = std::mem::take(&mut state.leaving);
         loop {
             // That a queue was deleted says all about its messages.
@@ -174,10 +177,12 @@ impl QueueCell {
                 return;
             };
             if !self.may_bring_in(state, now, afterwards.died) {
-                afterwards.is_left = true;
+                afterwards.again_at = Some(now);
                 return;
             }
-            if !disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
+            if let Err(error) = disk.bring_in(self.name(), &mut state.queue, now, page, effects) {
+                let again_at = now.saturating_add(RETRY_MS);
+                afterwards.again_at = error.may_pass().then_some(again_at);
                 return;
             }
         }
@@ -209,7 +214,7 @@ impl QueueCell {
             let held = state.accounted;
             let holds = disk.page_out_idle(&mut state.queue, held, excess, &mut effects);
             self.carry_out(&mut state, now, &mut effects, &mut afterwards);
-            state.settle_up(now, holds, &mut afterwards);
+            state.settle_up(holds, &mut afterwards);
             if !disk.is_worth_a_page(holds) {
                 state.is_listed = false;
                 Relieved::Forget
@@ -254,7 +259,7 @@ impl QueueCell {
             let due: Weak<dyn Due> = Arc::<Self>::downgrade(self);
             let store = self.services.store.as_ref();
             // Letters go before, which wait for the same.
-            let is_held = afterwards.is_left && self.definition.dead_letter.is_some();
+            let is_held = afterwards.again_at.is_some() && self.definition.dead_letter.is_some();
             match store.filter(|store| is_held && store.is_congested()) {
                 Some(store) => store.hold(self.timer, due),
                 None => self.services.timers.schedule(self.timer, at, due),
@@ -411,13 +416,11 @@ impl State {
     }
 
     /// Notes what the queue holds in memory now, and when it has something to do.
-    fn settle_up(&mut self, now: Time, holds: usize, afterwards: &mut Afterwards) {
+    fn settle_up(&mut self, holds: usize, afterwards: &mut Afterwards) {
         afterwards.memory = (self.accounted, holds);
         self.accounted = holds;
-        let deadline = match afterwards.is_left {
-            true => Some(now),
-            false => self.queue.next_deadline(),
-        };
+        let deadlines = [afterwards.again_at, self.queue.next_deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         if let Some(deadline) = deadline
             && !self.deleted
             && self.timer_at.is_none_or(|at| deadline < at)
