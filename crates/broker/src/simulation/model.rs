@@ -332,6 +332,14 @@ impl Model {
                 copy.gone = Some((step, !taken));
             }
         }
+        // Those that died and are on their way are where they died, for whoever starts anew.
+        for key in &found.undelivered {
+            if let Some(copy) = live.copies.get_mut(key)
+                && let Some((gone, true)) = &mut copy.gone
+            {
+                *gone = step;
+            }
+        }
     }
 }
 

@@ -32,7 +32,10 @@ impl Model {
                     died_in: key.died_in.or(Some(queue)),
                     ..key
                 };
-                target.is_none_or(|target| target.has(letter))
+                let is_on_its_way = found
+                    .as_ref()
+                    .is_some_and(|found| found.undelivered.contains(&key));
+                is_on_its_way || target.is_none_or(|target| target.has(letter))
             };
             self.recover_queue(now, queue, found.as_ref(), has_letter)
                 .map_err(|problem| format!("{}: {problem}", QUEUES[queue].name))?;
@@ -287,6 +290,7 @@ impl Incarnation {
                     copy.gone = None;
                     copy.handed = redelivered.then_some(copy.handed.unwrap_or(step));
                 }
+                None if found.undelivered.contains(key) => copy.gone = Some((step, true)),
                 None => drop(copy.gone.get_or_insert((step, false))),
             }
         }
