@@ -3,7 +3,7 @@
 use leveret_auth::{Http, HttpMethod, HttpSettings};
 
 use super::AuthError;
-use super::secret::SecretText;
+use super::secret_text::SecretText;
 use super::service::{LimitsSection, TlsSection};
 
 const SECTION: &str = "http";

@@ -7,7 +7,8 @@ use leveret_auth::{Ldap, LdapSettings, Secret, ServiceAccount, UserLookup};
 
 use super::AuthError;
 use super::query::{QueryEntry, Text};
-use super::secret::{self, SecretText};
+use super::secret;
+use super::secret_text::SecretText;
 use super::service::TlsSection;
 use crate::time_span::FiniteTime;
 

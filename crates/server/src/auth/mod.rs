@@ -14,6 +14,8 @@ mod oauth2;
 mod query;
 #[cfg(any(feature = "auth-ldap", feature = "oauth2"))]
 mod secret;
+#[cfg(any(feature = "auth-http", feature = "auth-ldap", feature = "oauth2"))]
+mod secret_text;
 mod section;
 #[cfg(any(feature = "auth-http", feature = "auth-ldap", feature = "oauth2"))]
 mod service;

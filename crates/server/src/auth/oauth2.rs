@@ -8,7 +8,8 @@ use std::time::Duration;
 use leveret_auth::{OAuth2, OAuth2Settings, SigningKey, TokenAlgorithm};
 
 use super::AuthError;
-use super::secret::{self, SecretText};
+use super::secret;
+use super::secret_text::SecretText;
 use super::service::{LimitsSection, TlsSection};
 use crate::time_span::FiniteTime;
 

@@ -1,23 +1,11 @@
-//! Secrets, and files that hold them.
+//! Files that hold secrets.
 
 use std::fs;
 use std::path::Path;
 
-use leveret_auth::Secret;
-use serde::de::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::AuthError;
-
-/// A secret that stands in the configuration file itself, or an address in which one may stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SecretText(pub(super) Secret);
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
-    }
-}
 
 /// What a file holds, wiped when it is dropped.
 ///
