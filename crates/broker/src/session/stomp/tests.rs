@@ -12,6 +12,7 @@ use crate::beginning::Beginning;
 use crate::clock::{Clock, VirtualClock};
 use crate::config::Config;
 use crate::metadata::{OnFiles, Store};
+use crate::session::{Answer, Ask};
 
 /// A session that has logged in to a broker without threads. What it says is kept, and nothing is synced.
 struct Peer {
@@ -160,6 +161,8 @@ fn a_commit_of_many_messages_takes_several_turns() {
     let (now, frames) = (peer.now, frames.as_bytes());
     let consumed = peer.session.handle_input(now, frames, &mut peer.said);
     assert!(peer.session.has_paused());
+    let held = peer.session.core.outbox.held();
+    assert!(held > 0, "what is left counts still");
     assert_eq!(
         consumed,
         commit.len(),
@@ -167,6 +170,7 @@ fn a_commit_of_many_messages_takes_several_turns() {
     );
     assert!(!peer.has_said("RECEIPT"));
     peer.hear(unsubscribe);
+    assert_eq!(peer.session.core.outbox.held(), 0);
     let said = String::from_utf8_lossy(peer.said.buffer()).into_owned();
     let place = |receipt: &str| said.find(receipt).expect("a receipt");
     let receipts = ["receipt-id:last", "receipt-id:done", "receipt-id:gone"].map(place);

@@ -50,9 +50,22 @@ enum Action {
 pub(super) struct Committing {
     /// What is left to do.
     actions: VecDeque<Action>,
+    /// How many bytes of messages that is, counted against the memory limit.
+    bytes: usize,
+    held: Option<Held>,
     receipt: Option<Box<str>>,
     /// Up to where the journal must be safe for what has been done.
     safe_at: Option<Lsn>,
+}
+
+impl Committing {
+    /// The queues count this one from now on.
+    fn hand_over(&mut self, send: &HeldSend) {
+        self.bytes -= send.size_bytes();
+        if let Some(held) = &mut self.held {
+            held.set(self.bytes);
+        }
+    }
 }
 
 impl Transactions {
@@ -162,6 +175,8 @@ impl Session {
         self.publisher.begin_commit();
         self.committing = Some(Box::new(Committing {
             actions: transaction.actions.into(),
+            bytes: transaction.bytes,
+            held: transaction.held,
             receipt: frame.header("receipt").map(Into::into),
             safe_at: None,
         }));
@@ -178,6 +193,7 @@ impl Session {
             match action {
                 Action::Send(send) => match self.route_held(&send) {
                     Ok(mut routed) => {
+                        committing.hand_over(&send);
                         routed.receipt = send.receipt;
                         self.publish(now, routed, out);
                     }
