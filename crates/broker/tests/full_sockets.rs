@@ -96,6 +96,23 @@ fn check_given_back(broker: &Broker) {
     assert_eq!((&*held.name, held.ready, held.unacked), ("held", 1, 0));
 }
 
+/// The peer has had its time to take what is left.
+async fn check_ended(broker: &Broker, clock: &VirtualClock) {
+    pass(broker, clock, LAST_WORDS_MS).await;
+    assert_eq!(broker.connection_count(), 0);
+}
+
+/// A broker with a backend whose logins end in a minute.
+async fn expiring() -> (Broker, VirtualClock) {
+    let backend = Backend::new();
+    let clock = VirtualClock::new();
+    let end = std::time::SystemTime::UNIX_EPOCH
+        + std::time::Duration::from_millis(clock.now().as_millis() + 60 * SECOND);
+    backend.identities(move |identity: Identity| identity.valid_until(end));
+    let builder = Broker::builder().virtual_clock(clock.clone());
+    (backend.broker_with(builder).await, clock)
+}
+
 /// A broker with the user guest, who can be deleted.
 async fn broker_of_guest() -> (Broker, VirtualClock) {
     let clock = VirtualClock::new();
@@ -129,8 +146,7 @@ async fn what_a_silent_peer_held_goes_back_at_once() {
     fill(&broker, MIB).await;
     pass(&broker, &clock, 20 * SECOND).await;
     check_given_back(&broker);
-    pass(&broker, &clock, LAST_WORDS_MS).await;
-    assert_eq!(broker.connection_count(), 0);
+    check_ended(&broker, &clock).await;
 }
 
 #[tokio::test]
@@ -148,14 +164,7 @@ async fn a_peer_that_reads_on_is_told_what_was_left() {
 
 #[tokio::test]
 async fn an_expired_login_ends_a_connection_that_does_not_read() {
-    let backend = Backend::new();
-    let clock = VirtualClock::new();
-    let end = std::time::SystemTime::UNIX_EPOCH
-        + std::time::Duration::from_millis(clock.now().as_millis() + 60 * SECOND);
-    backend.identities(move |identity: Identity| identity.valid_until(end));
-    let broker = backend
-        .broker_with(Broker::builder().virtual_clock(clock.clone()))
-        .await;
+    let (broker, clock) = expiring().await;
     let mut wire = ann().open_channel(&broker).await;
     hold(&broker, &mut wire).await;
     fill(&broker, MIB).await;
@@ -163,8 +172,7 @@ async fn an_expired_login_ends_a_connection_that_does_not_read() {
     check_given_back(&broker);
     // For so long it might answer that it has heard of it.
     pass(&broker, &clock, 30 * SECOND).await;
-    pass(&broker, &clock, LAST_WORDS_MS).await;
-    assert_eq!(broker.connection_count(), 0);
+    check_ended(&broker, &clock).await;
 }
 
 #[tokio::test]
@@ -187,8 +195,7 @@ async fn the_end_of_its_virtual_host_ends_a_connection_that_does_not_read() {
     fill(&broker, MIB).await;
     assert!(broker.delete_vhost("/"));
     look(&broker).await;
-    pass(&broker, &clock, LAST_WORDS_MS).await;
-    assert_eq!(broker.connection_count(), 0);
+    check_ended(&broker, &clock).await;
 }
 
 /// Whoever reads a little late is told why its connection ends.
@@ -267,8 +274,7 @@ async fn a_peer_that_takes_nothing_and_is_not_read_from_is_silent() {
     assert_eq!(look(&broker).await.user.as_deref(), Some("guest"));
     pass(&broker, &clock, 1).await;
     check_given_back(&broker);
-    pass(&broker, &clock, LAST_WORDS_MS).await;
-    assert_eq!(broker.connection_count(), 0);
+    check_ended(&broker, &clock).await;
 }
 
 /// Who may not send as fast as it would is not read from for a while, and is there all the same.
@@ -342,8 +348,7 @@ mod stomp {
         let _stomp = stuck(&broker, &headers).await;
         pass(&broker, &clock, 20 * SECOND).await;
         check_given_back(&broker);
-        pass(&broker, &clock, LAST_WORDS_MS).await;
-        assert_eq!(broker.connection_count(), 0);
+        check_ended(&broker, &clock).await;
     }
 
     #[tokio::test]
@@ -363,25 +368,17 @@ mod stomp {
         let _stomp = stuck(&broker, &[("accept-version", "1.2")]).await;
         assert!(broker.delete_vhost("/"));
         look(&broker).await;
-        pass(&broker, &clock, LAST_WORDS_MS).await;
-        assert_eq!(broker.connection_count(), 0);
+        check_ended(&broker, &clock).await;
     }
 
     #[tokio::test]
     async fn an_expired_login_ends_a_session_that_does_not_read() {
-        let backend = Backend::new();
-        let clock = VirtualClock::new();
-        let end = std::time::SystemTime::UNIX_EPOCH
-            + std::time::Duration::from_millis(clock.now().as_millis() + 60 * SECOND);
-        backend.identities(move |identity: Identity| identity.valid_until(end));
-        let builder = Broker::builder().virtual_clock(clock.clone());
-        let broker = backend.broker_with(builder).await;
+        let (broker, clock) = expiring().await;
         let headers = [("accept-version", "1.2"), ("login", "ann")];
         let _stomp = stuck(&broker, &headers).await;
         pass(&broker, &clock, 60 * SECOND).await;
         check_given_back(&broker);
-        pass(&broker, &clock, LAST_WORDS_MS).await;
-        assert_eq!(broker.connection_count(), 0);
+        check_ended(&broker, &clock).await;
     }
 
     #[tokio::test]
@@ -406,7 +403,6 @@ mod stomp {
         pass(&broker, &clock, 20 * SECOND - 1).await;
         assert_eq!(broker.connection_count(), 1);
         pass(&broker, &clock, 1).await;
-        pass(&broker, &clock, LAST_WORDS_MS).await;
-        assert_eq!(broker.connection_count(), 0);
+        check_ended(&broker, &clock).await;
     }
 }

@@ -1,34 +1,16 @@
 //! What a start reads of a backlog that is in pages.
 
-use std::num::NonZeroU64;
+mod support;
+
 use std::sync::Arc;
 
-use leveret_queue_store::{
-    FaultyStorage, Journal, JournalOptions, Message, MessageParts, PagedMessage, QueueKey,
-    RecoveredItem, Stored, Time,
-};
+use leveret_queue_store::{FaultyStorage, Journal, JournalOptions, QueueKey, RecoveredItem, Time};
+use support::paged;
 
 const NOW: Time = Time::from_millis(1);
 const QUEUE: QueueKey = QueueKey(7);
 
-fn paged(at: u64) -> PagedMessage {
-    let parts = MessageParts {
-        body: b"a message",
-        persistent: true,
-        ..MessageParts::default()
-    };
-    PagedMessage {
-        message: Message::new(&parts, &mut Vec::new()),
-        stored: Some(Stored {
-            number: NonZeroU64::new(at).unwrap(),
-            home: None,
-        }),
-        deadline: Time::MAX,
-        delivery_count: 0,
-    }
-}
-
-/// Writes pages of messages with these numbers and starts again. Returns which numbers are in memory then, which pages
+/// Writes pages of messages with these numbers and starts again. Checks which numbers are in memory then, which pages
 /// are not, by their first numbers, and how many reads it took beside those of the log.
 #[track_caller]
 fn check(pages: &[&[u64]], in_memory: &[u64], in_pages: &[u64], reads: u64) {
@@ -39,14 +21,14 @@ fn check(pages: &[&[u64]], in_memory: &[u64], in_pages: &[u64], reads: u64) {
     let mut numbers: Vec<u64> = pages.concat();
     numbers.sort_unstable();
     for at in &numbers {
-        let message = paged(*at);
+        let message = paged(*at, b"a message");
         let number = message.stored.unwrap().number;
         journal
             .append()
             .store(queue, number, Time::MAX, &message.message);
     }
     for numbers in pages {
-        let messages: Vec<_> = numbers.iter().map(|at| paged(*at)).collect();
+        let messages: Vec<_> = numbers.iter().map(|at| paged(*at, b"a message")).collect();
         journal.write_page(queue, journal.new_page(), Some(0), &messages);
     }
     journal.sync(NOW).unwrap();

@@ -1,12 +1,13 @@
 //! What a journal does while the process has as many files open as it may.
 
-use std::num::NonZeroU64;
+mod support;
+
 use std::sync::Arc;
 
 use leveret_queue_store::{
-    FaultyStorage, Journal, JournalOptions, JournalState, Message, MessageParts, PagedMessage,
-    QueueKey, Stored, Time,
+    FaultyStorage, Journal, JournalOptions, JournalState, PageId, PagedMessage, QueueKey, Time,
 };
+use support::paged;
 
 const NOW: Time = Time::from_millis(1);
 const QUEUE: QueueKey = QueueKey(7);
@@ -22,29 +23,26 @@ fn open(storage: &FaultyStorage) -> (Journal, u64) {
     (journal, found)
 }
 
-fn paged(at: u64, body_len: usize) -> PagedMessage {
-    let parts = MessageParts {
-        body: &vec![b'x'; body_len],
-        persistent: true,
-        ..MessageParts::default()
-    };
-    PagedMessage {
-        message: Message::new(&parts, &mut Vec::new()),
-        stored: Some(Stored {
-            number: NonZeroU64::new(at).unwrap(),
-            home: None,
-        }),
-        deadline: Time::MAX,
-        delivery_count: 0,
-    }
+/// A message with a body of so many bytes.
+fn message(at: u64, body_len: usize) -> PagedMessage {
+    paged(at, &vec![b'x'; body_len])
 }
 
 fn store(journal: &Journal, at: u64, body_len: usize) {
     let queue = journal.queue(QUEUE);
-    let paged = paged(at, body_len);
-    let number = paged.stored.unwrap().number;
+    let message = message(at, body_len);
+    let number = message.stored.unwrap().number;
     let mut appender = journal.append();
-    appender.store(queue, number, Time::MAX, &paged.message);
+    appender.store(queue, number, Time::MAX, &message.message);
+}
+
+/// Stores a message, and puts it into a page.
+fn store_in_page(journal: &Journal, at: u64, body_len: usize) -> PageId {
+    store(journal, at, body_len);
+    let page = journal.new_page();
+    let messages = [message(at, body_len)];
+    journal.write_page(journal.queue(QUEUE), page, Some(0), &messages);
+    page
 }
 
 #[test]
@@ -82,10 +80,7 @@ fn a_sync_that_cannot_open_a_file_says_so() {
 fn a_page_waits_in_memory_until_its_file_can_be_opened() {
     let storage = FaultyStorage::new(3);
     let (journal, _) = open(&storage);
-    let queue = journal.queue(QUEUE);
-    store(&journal, 1, 20);
-    let page = journal.new_page();
-    journal.write_page(queue, page, Some(0), &[paged(1, 20)]);
+    store_in_page(&journal, 1, 20);
     storage.fail_opens(1);
     assert!(journal.sync(NOW).is_err());
     assert_eq!(journal.state(), JournalState::OutOfFiles);
@@ -101,10 +96,7 @@ fn a_page_waits_in_memory_until_its_file_can_be_opened() {
 fn a_page_whose_file_cannot_be_opened_is_read_later() {
     let storage = FaultyStorage::new(3);
     let (journal, _) = open(&storage);
-    let queue = journal.queue(QUEUE);
-    store(&journal, 1, 20);
-    let page = journal.new_page();
-    journal.write_page(queue, page, Some(0), &[paged(1, 20)]);
+    let page = store_in_page(&journal, 1, 20);
     journal.sync(NOW).unwrap();
     storage.fail_opens(1);
     let error = journal.read_page(page).unwrap_err();
@@ -116,13 +108,7 @@ fn a_page_whose_file_cannot_be_opened_is_read_later() {
 fn a_file_is_opened_in_the_place_of_one_that_is_open_already() {
     let storage = FaultyStorage::new(3);
     let (journal, _) = open(&storage);
-    let queue = journal.queue(QUEUE);
-    let pages = [1, 2].map(|at| {
-        store(&journal, at, 2000);
-        let page = journal.new_page();
-        journal.write_page(queue, page, Some(0), &[paged(at, 2000)]);
-        page
-    });
+    let pages = [1, 2].map(|at| store_in_page(&journal, at, 2000));
     journal.sync(NOW).unwrap();
     assert_eq!(journal.stats().page_files, 2);
     journal.read_page(pages[0]).unwrap();

@@ -1,5 +1,7 @@
 //! Files on a disk that fails in every way that disks do, on purpose and repeatably.
 
+mod contents;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -8,9 +10,7 @@ use parking_lot::Mutex;
 
 use super::memory::{position, read_image, write_image};
 use super::{DirectoryLock, OpenMode, Storage, StorageFile};
-
-/// What a disk writes whole or not at all.
-const SECTOR_LEN: usize = 512;
+use contents::{Change, Contents, below};
 
 /// A directory in memory that remembers what of it is safe, and can lose the rest.
 ///
@@ -66,22 +66,6 @@ enum NameChange {
     Set(String, usize),
     Removed(String),
     Renamed(String, String),
-}
-
-#[derive(Debug, Default)]
-struct Contents {
-    /// What a reader finds.
-    image: Vec<u8>,
-    /// What a power cut leaves for certain.
-    safe: Vec<u8>,
-    /// What was done since it was last synced.
-    changes: Vec<Change>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Written { offset: usize, bytes: Vec<u8> },
-    Resized(usize),
 }
 
 impl FaultyStorage {
@@ -351,60 +335,6 @@ impl NameChange {
     }
 }
 
-impl Contents {
-    /// Makes some of what was not synced safe, and forgets the rest.
-    fn lose_some(&mut self, random: &mut u64) {
-        for change in self.changes.drain(..) {
-            match change {
-                Change::Resized(len) if below(random, 2) == 0 => self.safe.resize(len, 0),
-                Change::Resized(_) => {}
-                Change::Written { offset, bytes } => match below(random, 4) {
-                    0 => {}
-                    1 => write_safe(&mut self.safe, offset, &bytes),
-                    _ => write_sectors(&mut self.safe, offset, &bytes, random),
-                },
-            }
-        }
-    }
-
-    fn sync(&mut self) {
-        for change in self.changes.drain(..) {
-            match change {
-                Change::Resized(len) => self.safe.resize(len, 0),
-                Change::Written { offset, bytes } => write_safe(&mut self.safe, offset, &bytes),
-            }
-        }
-    }
-}
-
-fn write_safe(safe: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    // It fitted into the image, so it fits here.
-    let _ = write_image(safe, bytes, offset as u64);
-}
-
-/// Writes some of the sectors that a write touches, each whole.
-fn write_sectors(safe: &mut Vec<u8>, mut offset: usize, mut bytes: &[u8], random: &mut u64) {
-    while !bytes.is_empty() {
-        let in_sector = (SECTOR_LEN - offset % SECTOR_LEN).min(bytes.len());
-        let (sector, rest) = bytes.split_at(in_sector);
-        if below(random, 2) == 0 {
-            write_safe(safe, offset, sector);
-        }
-        offset += in_sector;
-        bytes = rest;
-    }
-}
-
-/// A number below `limit`, by splitmix64.
-fn below(random: &mut u64, limit: usize) -> usize {
-    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *random;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    usize::try_from(mixed % (limit as u64).max(1)).unwrap_or(0)
-}
-
 #[derive(Debug)]
 struct FaultyLock {
     disk: Arc<Mutex<Disk>>,
@@ -529,6 +459,7 @@ impl StorageFile for FaultyFile {
 
 #[cfg(test)]
 mod tests {
+    use super::contents::SECTOR_LEN;
     use super::*;
 
     fn contents_of(storage: &FaultyStorage, name: &str) -> Vec<u8> {

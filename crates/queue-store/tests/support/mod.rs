@@ -3,10 +3,12 @@
 // Each test file uses its part of this.
 #![allow(dead_code)]
 
+use std::num::NonZeroU64;
+
 use leveret_queue_store::{
     Browsed, BrowsedItem, ConsumerId, ConsumerOptions, DeathReason, Delivery, DeliveryId, Effect,
     Message, MessageParts, PageId, PagedMessage, Published, Queue, QueueOptions, Settlement,
-    TakeMode, Time,
+    Stored, TakeMode, Time,
 };
 
 /// The parts of a message that only says its body.
@@ -19,6 +21,24 @@ pub(crate) fn parts(body: &str) -> MessageParts<'_> {
 
 pub(crate) fn message(body: &str) -> Message {
     Message::new(&parts(body), &mut Vec::new())
+}
+
+/// A persistent message with this number, as it is put into a page.
+pub(crate) fn paged(number: u64, body: &[u8]) -> PagedMessage {
+    let parts = MessageParts {
+        body,
+        persistent: true,
+        ..MessageParts::default()
+    };
+    PagedMessage {
+        message: Message::new(&parts, &mut Vec::new()),
+        stored: Some(Stored {
+            number: NonZeroU64::new(number).expect("numbers begin at one"),
+            home: None,
+        }),
+        deadline: Time::MAX,
+        delivery_count: 0,
+    }
 }
 
 /// A consumer that may have so many unacknowledged deliveries.
